@@ -1,0 +1,157 @@
+//! What goes into the engine and what comes out of it.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::fmt;
+
+use crate::event::Event;
+use crate::forwarding_table::ForwardingTable;
+use crate::kernel::{KernelError, KernelObject, KernelOp, LinkName};
+use crate::store::{
+    Header, KeyRange, Revision, StoreError, StoreRequest, StoreResponse, WatchEnd, WatchEvent,
+};
+use crate::time::Instant;
+use crate::underlay::Underlay;
+
+/// The number of a store request, unique in an engine's life.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct RequestId(pub u64);
+
+/// The number of a watch, unique in an engine's life.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct WatchId(pub u64);
+
+/// The number of a kernel operation, unique in an engine's life.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct OpId(pub u64);
+
+/// What the engine wants done.
+#[derive(Clone, Debug)]
+pub enum Action {
+    /// Send a request to the store; answer with [`StoreEvent::Response`], at the latest at `deadline`.
+    Request {
+        /// Names the request in its answer.
+        id: RequestId,
+        /// When the driver gives up and answers [`crate::StoreErrorKind::DeadlineExceeded`].
+        deadline: Instant,
+        /// The request.
+        request: StoreRequest,
+    },
+    /// Open a watch.
+    Watch {
+        /// Names the watch in its events.
+        id: WatchId,
+        /// The keys to watch.
+        range: KeyRange,
+        /// The first revision to report.
+        start: Revision,
+    },
+    /// Close a watch; no event of it may follow.
+    CancelWatch(WatchId),
+    /// Change the node; answer with [`KernelEvent::OpDone`]. Operations are carried out in the order given.
+    Kernel {
+        /// Names the operation in its answer.
+        id: OpId,
+        /// The operation.
+        op: KernelOp,
+    },
+    /// Share this table with the forwarders from now on.
+    Forwarding(Arc<ForwardingTable>),
+    /// Tell the supervisor that the node carries traffic.
+    Ready,
+    /// Tell people.
+    Event(Event),
+    /// End the process; nothing follows.
+    Exit(ExitReason),
+}
+
+/// Why the engine wants the process to end.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum ExitReason {
+    /// It was asked to.
+    Shutdown,
+    /// The node lacks something that waiting will not bring.
+    Kernel {
+        /// What could not be made.
+        object: KernelObject,
+        /// Why.
+        error: KernelError,
+    },
+    /// The network config asks for something that this node cannot do.
+    Config {
+        /// What, and what to do.
+        message: alloc::string::String,
+    },
+}
+
+impl fmt::Display for ExitReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Shutdown => f.write_str("asked to stop"),
+            Self::Kernel { object, error } => write!(f, "cannot set up {object}: {error}"),
+            Self::Config { message } => f.write_str(message),
+        }
+    }
+}
+
+/// What the store tells the engine.
+#[derive(Clone, Debug)]
+pub enum StoreEvent {
+    /// The answer to [`Action::Request`], or its absence.
+    Response {
+        /// The request.
+        id: RequestId,
+        /// The answer.
+        result: Result<StoreResponse, StoreError>,
+    },
+    /// A watch stands; every change from its start on will be reported.
+    WatchCreated {
+        /// The watch.
+        id: WatchId,
+        /// About the store.
+        header: Header,
+    },
+    /// Changes, in the order of their revisions; without any it is a progress notice.
+    WatchBatch {
+        /// The watch.
+        id: WatchId,
+        /// About the store.
+        header: Header,
+        /// The changes.
+        events: Vec<WatchEvent>,
+    },
+    /// A watch ended; nothing of it follows.
+    WatchEnded {
+        /// The watch.
+        id: WatchId,
+        /// Why.
+        end: WatchEnd,
+    },
+}
+
+/// What the node tells the engine.
+#[derive(Clone, Debug)]
+pub enum KernelEvent {
+    /// The answer to [`Action::Kernel`].
+    OpDone {
+        /// The operation.
+        id: OpId,
+        /// What became of it.
+        result: Result<(), KernelError>,
+    },
+    /// An object that was there is gone or differs.
+    Vanished(KernelObject),
+    /// A device is gone, and with it its settings, addresses and routes.
+    LinkVanished(LinkName),
+    /// A device was set down, which took its routes; it has to be set up again.
+    LinkDown(LinkName),
+    /// The underlay interface has another address or MTU.
+    UnderlayChanged(Underlay),
+}
+
+/// What the operator tells the engine.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Command {
+    /// Stop and leave everything in place, as a restart wants it.
+    Shutdown,
+}

@@ -1,0 +1,238 @@
+//! What people are told.
+
+use alloc::string::String;
+use core::fmt;
+use core::net::Ipv4Addr;
+use core::time::Duration;
+
+use crate::kernel::{KernelError, KernelObject};
+use crate::network_config::NetworkConfigError;
+use crate::reject_reason::RejectReason;
+use crate::store::{Revision, StoreError};
+use crate::subnet::Subnet;
+
+/// Something that happened, for logs and timelines; [`fmt::Display`] gives the line.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Event {
+    /// The store does not answer; what the engine wanted is tried again.
+    StoreUnreachable {
+        /// What was wanted.
+        wanted: &'static str,
+        /// Why it failed.
+        error: StoreError,
+        /// When it is tried again.
+        retry_in: Duration,
+    },
+    /// The store answers again.
+    StoreReached,
+    /// There is no network config.
+    ConfigMissing {
+        /// Its key.
+        key: String,
+        /// When it is looked for again.
+        retry_in: Duration,
+    },
+    /// The network config is refused.
+    ConfigInvalid {
+        /// Its key.
+        key: String,
+        /// Why.
+        error: NetworkConfigError,
+        /// When it is read again.
+        retry_in: Duration,
+    },
+    /// The node holds a subnet.
+    LeaseAcquired {
+        /// The subnet.
+        subnet: Subnet,
+        /// How it came to it.
+        origin: LeaseOrigin,
+    },
+    /// Another node was faster; another subnet is tried.
+    CreateRaceLost {
+        /// The subnet that was wanted.
+        subnet: Subnet,
+    },
+    /// No subnet is free.
+    SubnetsExhausted {
+        /// How many leases there are.
+        leases: usize,
+        /// When it is tried again.
+        retry_in: Duration,
+    },
+    /// The lease lives on.
+    LeaseRenewed {
+        /// The subnet.
+        subnet: Subnet,
+        /// Its new time to live.
+        ttl: Duration,
+    },
+    /// The lease is gone or another's; the node acquires one anew.
+    LeaseLost {
+        /// The subnet.
+        subnet: Subnet,
+        /// At which revision it was seen.
+        revision: Revision,
+    },
+    /// A peer is new or has changed.
+    PeerAdded {
+        /// Its subnet.
+        subnet: Subnet,
+        /// Where it is reached.
+        public_ip: Ipv4Addr,
+    },
+    /// A peer's lease is gone.
+    PeerRemoved {
+        /// Its subnet.
+        subnet: Subnet,
+    },
+    /// A record in the store is not used.
+    RecordRejected {
+        /// Its key.
+        key: String,
+        /// Why.
+        reason: RejectReason,
+    },
+    /// The watch ended and all leases were listed instead.
+    Relisted {
+        /// The revision of the list.
+        revision: Revision,
+        /// How many leases it has.
+        leases: usize,
+    },
+    /// A kernel object could not be made; it is tried again.
+    KernelFailed {
+        /// The object.
+        object: KernelObject,
+        /// Why.
+        error: KernelError,
+        /// When it is tried again.
+        retry_in: Duration,
+    },
+    /// A kernel object was gone and is made again.
+    KernelRepairing {
+        /// The object.
+        object: KernelObject,
+    },
+    /// The node carries traffic.
+    Ready,
+}
+
+/// How a node came to its subnet.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum LeaseOrigin {
+    /// Chosen among the free ones.
+    Fresh,
+    /// The node's lease was in the store already.
+    Reused,
+    /// Reserved for the node in the store.
+    Reserved,
+    /// The one it had before.
+    Previous,
+}
+
+/// How loud an event is.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum EventLevel {
+    /// A change of state.
+    Info,
+    /// Something to look at.
+    Warn,
+}
+
+impl Event {
+    /// Returns how loud the event is.
+    pub const fn level(&self) -> EventLevel {
+        match self {
+            Self::StoreReached
+            | Self::LeaseAcquired { .. }
+            | Self::CreateRaceLost { .. }
+            | Self::LeaseRenewed { .. }
+            | Self::PeerAdded { .. }
+            | Self::PeerRemoved { .. }
+            | Self::Relisted { .. }
+            | Self::Ready => EventLevel::Info,
+            Self::StoreUnreachable { .. }
+            | Self::ConfigMissing { .. }
+            | Self::ConfigInvalid { .. }
+            | Self::SubnetsExhausted { .. }
+            | Self::LeaseLost { .. }
+            | Self::RecordRejected { .. }
+            | Self::KernelFailed { .. }
+            | Self::KernelRepairing { .. } => EventLevel::Warn,
+        }
+    }
+}
+
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::StoreUnreachable {
+                wanted,
+                error,
+                retry_in,
+            } => {
+                write!(f, "cannot {wanted}: {error}; trying again in {retry_in:.1?}")
+            }
+            Self::StoreReached => f.write_str("etcd answers again"),
+            Self::ConfigMissing { key, retry_in } => {
+                write!(f, "no network config at {key}: write one, for example ")?;
+                write!(
+                    f,
+                    "`etcdctl put {key} '{{\"Network\":\"10.5.0.0/16\"}}'`; looking again in {retry_in:.1?}"
+                )
+            }
+            Self::ConfigInvalid { key, error, retry_in } => {
+                write!(
+                    f,
+                    "network config at {key} is invalid: {error}; reading it again in {retry_in:.1?}"
+                )
+            }
+            Self::LeaseAcquired { subnet, origin } => write!(f, "holding subnet {subnet} ({origin})"),
+            Self::CreateRaceLost { subnet } => {
+                write!(
+                    f,
+                    "another node changed the leases while {subnet} was being taken; choosing again"
+                )
+            }
+            Self::SubnetsExhausted { leases, retry_in } => {
+                write!(f, "no free subnet: {leases} leases fill the network; ")?;
+                write!(
+                    f,
+                    "delete leases of dead nodes or enlarge Network; trying again in {retry_in:.1?}"
+                )
+            }
+            Self::LeaseRenewed { subnet, ttl } => write!(f, "renewed the lease of {subnet} for {ttl:?}"),
+            Self::LeaseLost { subnet, revision } => {
+                write!(f, "lost the lease of {subnet} at {revision}; acquiring one anew")
+            }
+            Self::PeerAdded { subnet, public_ip } => write!(f, "peer {subnet} via {public_ip}"),
+            Self::PeerRemoved { subnet } => write!(f, "peer {subnet} left"),
+            Self::RecordRejected { key, reason } => write!(f, "ignoring {key}: {}", reason.name()),
+            Self::Relisted { revision, leases } => write!(f, "listed {leases} leases at {revision}"),
+            Self::KernelFailed {
+                object,
+                error,
+                retry_in,
+            } => {
+                write!(
+                    f,
+                    "cannot set up {object}: {error}; trying again in {retry_in:.1?}"
+                )
+            }
+            Self::KernelRepairing { object } => write!(f, "{object} was gone; making it again"),
+            Self::Ready => f.write_str("ready"),
+        }
+    }
+}
+
+impl fmt::Display for LeaseOrigin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Fresh => "free one chosen",
+            Self::Reused => "own lease found",
+            Self::Reserved => "reserved for this node",
+            Self::Previous => "held before",
+        })
+    }
+}

@@ -1,0 +1,75 @@
+//! The decisions of an overlay network node, and nothing else.
+//!
+//! The crate has no sockets, no files, no clock and no hidden randomness: it is `#![no_std]`, so the compiler
+//! proves it. Two drivers turn its decisions into deeds: the simulator (`selvedge-sim`) and the host
+//! (`selvedge-host`).
+//!
+//! # The contract
+//!
+//! [`Engine`] decides about leases, peers and the kernel's state. After each `handle_*` call the driver drains
+//! [`Engine::poll_action`] until `None`, then reads [`Engine::poll_timeout`], which then lies in the future.
+//! Time is an argument everywhere and never runs backwards; randomness comes from the seed alone.
+//!
+//! [`Forwarder`] decides about packets: in place, without allocation, one packet in, at most one packet out.
+//! Both halves share one immutable [`ForwardingTable`].
+
+#![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+mod action;
+mod allocator;
+mod backend;
+mod counter;
+mod desired;
+mod drop_reason;
+mod engine;
+mod event;
+mod forwarder;
+mod forwarding_table;
+mod icmp;
+mod ipv4;
+mod json;
+mod kernel;
+mod lease;
+mod network_config;
+mod reject_reason;
+mod rng;
+mod setup;
+mod status;
+mod store;
+mod subnet;
+mod subnet_file;
+mod time;
+mod underlay;
+
+pub use action::{Action, ExitReason, OpId, RequestId, WatchId};
+pub use action::{Command, KernelEvent, StoreEvent};
+pub use allocator::{pick_v4, pick_v6};
+pub use counter::PacketCounters;
+pub use drop_reason::DropReason;
+pub use engine::Engine;
+pub use event::{Event, EventLevel, LeaseOrigin};
+pub use forwarder::{Forwarder, Inbound, Outbound};
+pub use forwarding_table::{ForwardingTable, TunnelParams};
+pub use kernel::{
+    Address, KernelError, KernelErrorKind, KernelObject, KernelOp, Link, LinkKind, LinkName, ROUTE_PROTOCOL,
+    Route, Sysctl,
+};
+pub use lease::LeaseRecord;
+pub use network_config::{BackendConfig, Firewall, NetworkConfig, NetworkConfigError, Range4, Range6};
+pub use reject_reason::RejectReason;
+pub use rng::Rng;
+pub use setup::{Membership, Setup, StorePrefix};
+pub use status::{Explanation, Phase, Status};
+pub use store::{
+    Compare, CompareOp, CompareTarget, EtcdLeaseId, Header, KeyRange, KeyValue, Revision, StoreError,
+    StoreErrorKind, StoreRequest, StoreResponse, Txn, TxnOp, TxnOpResponse, TxnOutcome, WatchEnd, WatchEvent,
+};
+pub use subnet::Subnet;
+pub use subnet_file::{Masquerade, PreviousSubnet, SubnetFile};
+pub use time::Instant;
+pub use underlay::Underlay;

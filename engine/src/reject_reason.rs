@@ -1,0 +1,50 @@
+//! Why a record in the store is not used.
+
+/// The reason why a lease in the store is ignored; each has a counter, and a name that operators see.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub enum RejectReason {
+    /// The key's last part is not a subnet.
+    BadKey,
+    /// The value is not JSON of the right shape.
+    BadValue,
+    /// The value is larger than 64 KiB.
+    TooLarge,
+    /// The subnet does not lie inside the network.
+    OutsideNetwork,
+    /// The subnet overlaps this node's own.
+    OverlapsOwn,
+    /// The subnet overlaps an older lease's.
+    OverlapsPeer,
+    /// The public IP is unspecified, loopback, multicast or broadcast.
+    BadPublicIp,
+    /// The lease has no subnet of the backend's address family.
+    WrongFamily,
+}
+
+impl RejectReason {
+    /// Every reason, in the order of their counters.
+    pub const ALL: [Self; 8] = [
+        Self::BadKey,
+        Self::BadValue,
+        Self::TooLarge,
+        Self::OutsideNetwork,
+        Self::OverlapsOwn,
+        Self::OverlapsPeer,
+        Self::BadPublicIp,
+        Self::WrongFamily,
+    ];
+
+    /// Returns the name that operators see.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::BadKey => "bad_key",
+            Self::BadValue => "bad_value",
+            Self::TooLarge => "too_large",
+            Self::OutsideNetwork => "outside_network",
+            Self::OverlapsOwn => "overlaps_own",
+            Self::OverlapsPeer => "overlaps_peer",
+            Self::BadPublicIp => "bad_public_ip",
+            Self::WrongFamily => "wrong_family",
+        }
+    }
+}

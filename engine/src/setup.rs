@@ -1,0 +1,85 @@
+//! What an engine is told when it is made.
+
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use crate::store::KeyRange;
+use crate::subnet::Subnet;
+use crate::subnet_file::{Masquerade, PreviousSubnet};
+use crate::underlay::Underlay;
+
+/// The identity and the options of a node.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Setup {
+    /// Where the node is attached.
+    pub underlay: Underlay,
+    /// Where its cluster lives in the store.
+    pub prefix: StorePrefix,
+    /// The subnet that the node had before it was restarted, from the subnet file.
+    pub previous: PreviousSubnet,
+    /// How long before the lease's end it is renewed.
+    pub renew_margin: Duration,
+    /// What the subnet file says about masquerading.
+    pub masquerade: Masquerade,
+    /// What happens to tunnel packets whose sender or source no lease covers.
+    pub membership: Membership,
+}
+
+/// What happens to tunnel packets from hosts without a lease, or with a source outside the sender's subnet.
+#[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
+pub enum Membership {
+    /// They pass, uncounted.
+    Off,
+    /// They pass and are counted.
+    Log,
+    /// They are dropped and counted.
+    #[default]
+    Enforce,
+}
+
+/// The part of the store's key space that belongs to one cluster, without a slash at its end.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub struct StorePrefix(String);
+
+impl StorePrefix {
+    /// Makes a prefix; like flannel it collapses double slashes and drops those at the end
+    /// (control-plane.md, 1.2).
+    pub fn new(text: &str) -> Self {
+        let parts: Vec<&str> = text.split('/').filter(|part| !part.is_empty()).collect();
+        Self(format!("/{}", parts.join("/")))
+    }
+
+    /// Returns the key of the network config.
+    pub fn config_key(&self) -> Vec<u8> {
+        format!("{}/config", self.0).into_bytes()
+    }
+
+    /// Returns the keys of all leases.
+    pub fn leases(&self) -> KeyRange {
+        KeyRange::Prefix(self.lease_prefix().into_bytes())
+    }
+
+    /// Returns the key of the lease of `subnet`.
+    pub fn lease_key(&self, subnet: &Subnet) -> Vec<u8> {
+        format!("{}{subnet}", self.lease_prefix()).into_bytes()
+    }
+
+    /// Returns the part of a lease's key after the common prefix, or `None` for a foreign key.
+    pub fn subnet_text<'a>(&self, key: &'a [u8]) -> Option<&'a str> {
+        core::str::from_utf8(key)
+            .ok()?
+            .strip_prefix(self.lease_prefix().as_str())
+    }
+
+    fn lease_prefix(&self) -> String {
+        format!("{}/subnets/", self.0)
+    }
+}
+
+impl Default for StorePrefix {
+    fn default() -> Self {
+        Self("/coreos.com/network".to_string())
+    }
+}

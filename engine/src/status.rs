@@ -1,0 +1,62 @@
+//! Views of the engine for people; they change nothing.
+
+use alloc::collections::BTreeMap;
+use core::net::Ipv4Addr;
+
+use crate::reject_reason::RejectReason;
+use crate::store::Revision;
+use crate::subnet::Subnet;
+
+/// The state of a node.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Status {
+    /// What the node is doing.
+    pub phase: Phase,
+    /// The subnet that it holds.
+    pub subnet: Option<Subnet>,
+    /// Its underlay address.
+    pub public_ip: Ipv4Addr,
+    /// The backend's type, once the network config is known.
+    pub backend: Option<&'static str>,
+    /// The newest store revision that the node has seen.
+    pub revision: Revision,
+    /// The peers it forwards to.
+    pub peers: BTreeMap<Subnet, Ipv4Addr>,
+    /// How many records in the store were ignored, by reason.
+    pub rejected: BTreeMap<RejectReason, u64>,
+}
+
+/// What a node is doing.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum Phase {
+    /// Waiting for the network config.
+    Configuring,
+    /// Taking a subnet.
+    Acquiring,
+    /// Setting up the kernel.
+    Preparing,
+    /// Carrying traffic.
+    Running,
+    /// Asked to stop.
+    Stopped,
+}
+
+/// What becomes of a packet.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Explanation {
+    /// The node has no table yet.
+    NotReady,
+    /// It is outside the overlay.
+    OutsideNetwork,
+    /// It is in this node's subnet.
+    Local,
+    /// It goes to the peer that holds the subnet.
+    Peer {
+        /// The subnet.
+        subnet: Subnet,
+        /// Where it is reached.
+        public_ip: Ipv4Addr,
+    },
+    /// No lease covers it.
+    NoRoute,
+}

@@ -1,0 +1,316 @@
+//! The vocabulary between the engine and the store: etcd v3's, reduced to what the lease protocol uses.
+//!
+//! Field by field it follows etcd's `rpc.proto`; the adapter translates and decides nothing.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
+
+/// A position in the store's history; every write makes the next one.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct Revision(pub i64);
+
+impl Revision {
+    /// Returns the revision that the next write will have.
+    #[must_use]
+    pub const fn next(self) -> Self {
+        Self(self.0.saturating_add(1))
+    }
+}
+
+impl fmt::Display for Revision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "r{}", self.0)
+    }
+}
+
+/// The id of an etcd lease: the store's TTL object, chosen by whoever grants it.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct EtcdLeaseId(pub i64);
+
+/// What every answer of the store says about the store itself.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Header {
+    /// The cluster that answered; a restored or replaced cluster may have another.
+    pub cluster_id: u64,
+    /// The member that answered.
+    pub member_id: u64,
+    /// The store's revision when it answered.
+    pub revision: Revision,
+    /// The raft term when it answered.
+    pub raft_term: u64,
+}
+
+/// A key with its value and history.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct KeyValue {
+    /// The key's bytes.
+    pub key: Vec<u8>,
+    /// The value's bytes.
+    pub value: Vec<u8>,
+    /// The revision that created the key.
+    pub create_revision: Revision,
+    /// The revision that last wrote the key.
+    pub mod_revision: Revision,
+    /// How often the key was written since its creation, 1 for a new key.
+    pub version: i64,
+    /// The etcd lease that the key dies with, if any.
+    pub lease: Option<EtcdLeaseId>,
+}
+
+/// The keys that a request covers.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum KeyRange {
+    /// One key.
+    Key(Vec<u8>),
+    /// Every key that starts with these bytes.
+    Prefix(Vec<u8>),
+}
+
+impl KeyRange {
+    /// Returns the first key of the range.
+    pub fn start(&self) -> &[u8] {
+        match self {
+            Self::Key(key) | Self::Prefix(key) => key,
+        }
+    }
+
+    /// Tells whether `key` lies in the range.
+    pub fn contains(&self, key: &[u8]) -> bool {
+        match self {
+            Self::Key(own) => own == key,
+            Self::Prefix(prefix) => key.starts_with(prefix),
+        }
+    }
+}
+
+/// A request that the store answers once.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum StoreRequest {
+    /// Reads keys, at the newest revision unless `revision` names another.
+    Range {
+        /// The keys to read.
+        range: KeyRange,
+        /// The revision to read at.
+        revision: Option<Revision>,
+    },
+    /// Writes if every comparison holds, atomically.
+    Txn(Txn),
+    /// Makes an etcd lease with an id of the caller's choice, so that a repeated grant is harmless.
+    LeaseGrant {
+        /// The id, never zero.
+        id: EtcdLeaseId,
+        /// The time to live.
+        ttl_seconds: i64,
+    },
+    /// Starts an etcd lease's time to live anew.
+    LeaseKeepAlive {
+        /// The lease.
+        id: EtcdLeaseId,
+    },
+    /// Ends an etcd lease and deletes every key attached to it.
+    LeaseRevoke {
+        /// The lease.
+        id: EtcdLeaseId,
+    },
+}
+
+/// A transaction: `success` if all of `compares` hold, else `failure`.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Txn {
+    /// What must hold.
+    pub compares: Vec<Compare>,
+    /// What happens then.
+    pub success: Vec<TxnOp>,
+    /// What happens otherwise.
+    pub failure: Vec<TxnOp>,
+}
+
+/// A comparison of one property of every key in a range with a number; an absent key counts as all zeros.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Compare {
+    /// The keys; for a prefix the comparison must hold for each existing key.
+    pub range: KeyRange,
+    /// The property compared.
+    pub target: CompareTarget,
+    /// How the key's property must relate to the operand.
+    pub op: CompareOp,
+}
+
+/// The property that a comparison looks at, with its operand.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum CompareTarget {
+    /// [`KeyValue::version`]; zero means that the key does not exist.
+    Version(i64),
+    /// [`KeyValue::create_revision`].
+    CreateRevision(Revision),
+    /// [`KeyValue::mod_revision`].
+    ModRevision(Revision),
+}
+
+/// The relation that a comparison demands.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum CompareOp {
+    /// Equal.
+    Equal,
+    /// The key's property is less than the operand.
+    Less,
+    /// The key's property is greater than the operand.
+    Greater,
+    /// Not equal.
+    NotEqual,
+}
+
+/// One operation inside a transaction.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum TxnOp {
+    /// Reads keys.
+    Range(KeyRange),
+    /// Writes a key, attached to `lease` or to none.
+    Put {
+        /// The key.
+        key: Vec<u8>,
+        /// The value.
+        value: Vec<u8>,
+        /// The etcd lease to attach the key to.
+        lease: Option<EtcdLeaseId>,
+    },
+    /// Deletes keys.
+    Delete(KeyRange),
+}
+
+/// The answer to a [`StoreRequest`], of the same kind.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum StoreResponse {
+    /// The keys read, in key order.
+    Range {
+        /// About the store.
+        header: Header,
+        /// The keys.
+        kvs: Vec<KeyValue>,
+    },
+    /// The outcome of a transaction.
+    Txn {
+        /// About the store; for a write its revision is the one the write made.
+        header: Header,
+        /// Which branch ran.
+        outcome: TxnOutcome,
+        /// One answer for each operation of that branch.
+        responses: Vec<TxnOpResponse>,
+    },
+    /// The etcd lease exists.
+    LeaseGrant {
+        /// About the store.
+        header: Header,
+        /// The lease.
+        id: EtcdLeaseId,
+        /// The time to live that the store granted.
+        ttl_seconds: i64,
+    },
+    /// The etcd lease lives on; zero seconds mean that it does not exist.
+    LeaseKeepAlive {
+        /// About the store.
+        header: Header,
+        /// The lease.
+        id: EtcdLeaseId,
+        /// The time to live from now.
+        ttl_seconds: i64,
+    },
+    /// The etcd lease is gone.
+    LeaseRevoke {
+        /// About the store.
+        header: Header,
+    },
+}
+
+/// Which branch of a transaction ran.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum TxnOutcome {
+    /// Every comparison held.
+    Succeeded,
+    /// Some comparison did not hold.
+    Failed,
+}
+
+/// The answer to a [`TxnOp`].
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum TxnOpResponse {
+    /// The keys read.
+    Range(Vec<KeyValue>),
+    /// The key is written.
+    Put,
+    /// How many keys were deleted.
+    Delete(i64),
+}
+
+/// A change that a watch saw.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum WatchEvent {
+    /// A key was written.
+    Put(KeyValue),
+    /// A key was deleted or expired.
+    Delete {
+        /// The key.
+        key: Vec<u8>,
+        /// The revision of the deletion.
+        mod_revision: Revision,
+    },
+}
+
+/// Why a watch ended.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum WatchEnd {
+    /// The revision to start from no longer exists; the history begins at this one.
+    Compacted(Revision),
+    /// The stream broke or was refused.
+    Failed(StoreError),
+}
+
+/// Why a request got no answer, as the engine has to tell apart.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum StoreErrorKind {
+    /// Not reached, no leader, connection lost: the request may or may not have been carried out.
+    Unavailable,
+    /// The deadline passed: the request may or may not have been carried out.
+    DeadlineExceeded,
+    /// Credentials missing, wrong or without the right.
+    Auth,
+    /// The store is out of space and refuses writes.
+    NoSpace,
+    /// The revision asked for was compacted.
+    Compacted,
+    /// The revision asked for lies in the future.
+    FutureRevision,
+    /// The etcd lease does not exist.
+    LeaseNotFound,
+    /// An etcd lease of that id exists already.
+    LeaseExists,
+    /// The store rejects the request as such.
+    Invalid,
+}
+
+/// Why a request got no answer, for the engine and for people.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("{message}")]
+pub struct StoreError {
+    /// What the engine goes by.
+    pub kind: StoreErrorKind,
+    /// What people read: the cause and the endpoint.
+    pub message: String,
+}
+
+impl StoreError {
+    /// Tells whether a write that failed this way may have been carried out all the same.
+    pub const fn is_ambiguous(&self) -> bool {
+        match self.kind {
+            StoreErrorKind::Unavailable | StoreErrorKind::DeadlineExceeded => true,
+            StoreErrorKind::Auth
+            | StoreErrorKind::NoSpace
+            | StoreErrorKind::Compacted
+            | StoreErrorKind::FutureRevision
+            | StoreErrorKind::LeaseNotFound
+            | StoreErrorKind::LeaseExists
+            | StoreErrorKind::Invalid => false,
+        }
+    }
+}
