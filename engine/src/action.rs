@@ -11,7 +11,6 @@ use crate::store::{
     Header, KeyRange, Revision, StoreError, StoreRequest, StoreResponse, WatchEnd, WatchEvent,
 };
 use crate::time::Instant;
-use crate::underlay::Underlay;
 
 /// The number of a store request, unique in an engine's life.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -77,11 +76,6 @@ pub enum ExitReason {
         /// Why.
         error: KernelError,
     },
-    /// The network config asks for something that this node cannot do.
-    Config {
-        /// What, and what to do.
-        message: alloc::string::String,
-    },
 }
 
 impl fmt::Display for ExitReason {
@@ -89,7 +83,6 @@ impl fmt::Display for ExitReason {
         match self {
             Self::Shutdown => f.write_str("asked to stop"),
             Self::Kernel { object, error } => write!(f, "cannot set up {object}: {error}"),
-            Self::Config { message } => f.write_str(message),
         }
     }
 }
@@ -145,8 +138,6 @@ pub enum KernelEvent {
     LinkVanished(LinkName),
     /// A device was set down, which took its routes; it has to be set up again.
     LinkDown(LinkName),
-    /// The underlay interface has another address or MTU.
-    UnderlayChanged(Underlay),
 }
 
 /// What the operator tells the engine.

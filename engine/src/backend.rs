@@ -1,1 +1,110 @@
 //! What differs from backend to backend: a pure function to a desired set, and data for the lease.
+
+mod udp;
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use ipnet::Ipv4Net;
+
+use crate::forwarding_table::TunnelParams;
+use crate::kernel::KernelObject;
+use crate::lease::LeaseRecord;
+use crate::network_config::{NetworkConfig, NetworkConfigError, Range4};
+use crate::setup::Setup;
+use crate::subnet::Subnet;
+use crate::underlay::Underlay;
+
+/// The way packets take between nodes, with its options.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) enum Backend {
+    /// One inner packet per UDP datagram, forwarded in user space.
+    Udp(udp::Udp),
+}
+
+/// Why this node cannot serve a network config.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum ConfigError {
+    /// The config breaks a rule of its own.
+    #[error(transparent)]
+    Network(#[from] NetworkConfigError),
+    /// The backend's type is not known.
+    #[error("unknown backend type: {kind:?} (key Backend.Type); this node serves: udp")]
+    UnknownBackend {
+        /// The type given.
+        kind: String,
+    },
+    /// The backend does not carry the address families of the network.
+    #[error("backend {kind} carries IPv4 only: set EnableIPv4 to true and give a Network")]
+    NeedsIpv4 {
+        /// The backend's type.
+        kind: &'static str,
+    },
+    /// An option of the backend has a wrong type or value.
+    #[error("Backend.{key} is {value}: it must be {rule}")]
+    BadOption {
+        /// The option.
+        key: &'static str,
+        /// The offending value as JSON.
+        value: String,
+        /// What it must be.
+        rule: &'static str,
+    },
+}
+
+/// Where a backend puts this node into the overlay.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Placement<'a> {
+    pub(crate) setup: &'a Setup,
+    pub(crate) network: &'a NetworkConfig,
+    pub(crate) subnet: Subnet,
+    /// How many device names are known to be taken by others.
+    pub(crate) names_taken: u32,
+}
+
+impl Backend {
+    /// Chooses the backend that a network config asks for.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] if the type is unknown, an option is wrong, or the families do not fit.
+    pub(crate) fn new(network: &NetworkConfig) -> Result<Self, ConfigError> {
+        match network.backend.kind.as_str() {
+            udp::KIND => Ok(Self::Udp(udp::Udp::new(network)?)),
+            kind => Err(ConfigError::UnknownBackend { kind: kind.into() }),
+        }
+    }
+
+    /// Returns the type's name.
+    pub(crate) const fn kind(&self) -> &'static str {
+        match self {
+            Self::Udp(_) => udp::KIND,
+        }
+    }
+
+    /// Returns what the node's lease says.
+    pub(crate) fn lease_record(&self, underlay: &Underlay) -> LeaseRecord {
+        match self {
+            Self::Udp(_) => udp::lease_record(underlay),
+        }
+    }
+
+    /// Returns the objects that ought to exist on the node.
+    pub(crate) fn desired(&self, placement: &Placement<'_>) -> Vec<KernelObject> {
+        match self {
+            Self::Udp(udp) => udp.desired(placement),
+        }
+    }
+
+    /// Returns what the forwarding table needs besides the peers, if packets pass through the daemon.
+    pub(crate) fn tunnel(&self, placement: &Placement<'_>) -> Option<TunnelParams> {
+        match self {
+            Self::Udp(udp) => udp.tunnel(placement),
+        }
+    }
+}
+
+/// Returns the IPv4 overlay and the node's part of it.
+fn v4_of(placement: &Placement<'_>) -> Option<(Range4, Ipv4Net)> {
+    Some((placement.network.v4?, placement.subnet.v4()?))
+}

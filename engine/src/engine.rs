@@ -1,59 +1,378 @@
 //! The control half: leases, peers and desired state.
 
+mod config_reader;
+mod follower;
+mod keeper;
+pub(crate) mod outbox;
+
+use alloc::collections::BTreeMap;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::net::Ipv4Addr;
 
-use crate::action::{Action, Command, KernelEvent, StoreEvent};
+use self::config_reader::{ActiveConfig, ConfigReader};
+use self::follower::{Follower, News};
+use self::keeper::{Claim, Keeper};
+use self::outbox::Outbox;
+use crate::action::{Action, Command, ExitReason, KernelEvent, StoreEvent};
+use crate::backend::Placement;
+use crate::desired::{Failure, Reconciler};
+use crate::event::Event;
+use crate::forwarding_table::ForwardingTable;
+use crate::kernel::{KernelErrorKind, KernelObject, KernelOp};
+use crate::lease::LeaseRecord;
+use crate::peers::{Peers, Standpoint};
+use crate::reject_reason::RejectReason;
+use crate::rng::Rng;
 use crate::setup::Setup;
-use crate::status::{Explanation, Status};
+use crate::status::{Explanation, Phase, Status};
+use crate::store::{StoreError, StoreResponse};
 use crate::time::Instant;
 
 /// Decides about leases, peers and the kernel's state; see the crate's documentation for the contract.
+///
+/// # Panics
+///
+/// In debug builds, if the driver breaks the contract: an input before the actions of the one before were
+/// drained, or a time that runs backwards.
 #[derive(Debug)]
-pub struct Engine {}
+pub struct Engine {
+    setup: Setup,
+    outbox: Outbox,
+    config: ConfigReader,
+    active: Option<Active>,
+    follower: Follower,
+    keeper: Keeper,
+    reconciler: Reconciler,
+    peers: Peers,
+    rejected: BTreeMap<RejectReason, u64>,
+    table: Option<Arc<ForwardingTable>>,
+    names_taken: u32,
+    life: Life,
+    reachability: Reachability,
+}
+
+/// What the node serves, once the network config is known.
+#[derive(Debug)]
+struct Active {
+    config: ActiveConfig,
+    record: LeaseRecord,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Life {
+    Starting,
+    Ready,
+    Stopped,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Reachability {
+    Reached,
+    Lost,
+}
 
 impl Engine {
     /// Makes an engine; its first actions are waiting to be polled.
-    pub fn new(_setup: Setup, _seed: u64, _now: Instant) -> Self {
-        todo!()
+    pub fn new(setup: Setup, seed: u64, now: Instant) -> Self {
+        let mut outbox = Outbox::new(Rng::new(seed), now);
+        let config = ConfigReader::new(setup.prefix.clone(), &mut outbox);
+        Self {
+            config,
+            active: None,
+            follower: Follower::new(setup.prefix.clone()),
+            keeper: Keeper::new(setup.prefix.clone(), setup.renew_margin, setup.previous),
+            reconciler: Reconciler::default(),
+            peers: Peers::default(),
+            rejected: BTreeMap::new(),
+            table: None,
+            names_taken: 0,
+            life: Life::Starting,
+            reachability: Reachability::Reached,
+            outbox,
+            setup,
+        }
     }
 
     /// Takes what the store says.
-    pub fn handle_store(&mut self, _event: StoreEvent, _now: Instant) {
-        todo!()
+    pub fn handle_store(&mut self, event: StoreEvent, now: Instant) {
+        self.begin(now);
+        let news = match event {
+            StoreEvent::Response { id, result } => self.handle_response(id, result),
+            StoreEvent::WatchCreated { id, header } => {
+                self.note_reached();
+                self.follower.handle_watch_created(id, &header, &mut self.outbox);
+                News::None
+            }
+            StoreEvent::WatchBatch { id, header, events } => {
+                self.follower.handle_watch_batch(id, &header, events)
+            }
+            StoreEvent::WatchEnded { id, end } => {
+                self.follower.handle_watch_ended(id, end, &mut self.outbox);
+                News::None
+            }
+        };
+        self.spread(news);
+        self.settle();
     }
 
     /// Takes what the node says.
-    pub fn handle_kernel(&mut self, _event: KernelEvent, _now: Instant) {
-        todo!()
+    pub fn handle_kernel(&mut self, event: KernelEvent, now: Instant) {
+        self.begin(now);
+        match event {
+            KernelEvent::OpDone { id, result } => {
+                if let Some(failure) = self.reconciler.handle_done(id, result, &mut self.outbox) {
+                    self.handle_failure(failure);
+                }
+            }
+            KernelEvent::Vanished(object) => self.reconciler.handle_vanished(&object, &mut self.outbox),
+            KernelEvent::LinkVanished(name) => {
+                self.reconciler.handle_link_vanished(&name, &mut self.outbox);
+            }
+            KernelEvent::LinkDown(name) => self.reconciler.handle_link_down(&name, &mut self.outbox),
+        }
+        self.settle();
     }
 
     /// Takes what the operator says.
-    pub fn handle_command(&mut self, _command: Command, _now: Instant) {
-        todo!()
+    pub fn handle_command(&mut self, command: Command, now: Instant) {
+        self.begin(now);
+        match command {
+            Command::Shutdown if self.life != Life::Stopped => {
+                self.keeper.release_spare(&mut self.outbox);
+                self.exit(ExitReason::Shutdown);
+            }
+            Command::Shutdown => {}
+        }
     }
 
     /// Does what has become due.
-    pub fn handle_timeout(&mut self, _now: Instant) {
-        todo!()
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.begin(now);
+        self.settle();
     }
 
     /// Returns the next thing to do, `None` when all is said.
     pub fn poll_action(&mut self) -> Option<Action> {
-        todo!()
+        let action = self.outbox.pop();
+        debug_assert!(
+            action.is_some() || self.poll_timeout().is_none_or(|(at, _)| at > self.outbox.now),
+            "after a full drain the next timeout lies in the future"
+        );
+        action
     }
 
     /// Returns when to call [`Engine::handle_timeout`] at the latest, and why.
     pub fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
-        todo!()
+        if self.life == Life::Stopped {
+            return None;
+        }
+        let config = self.config.poll_timeout().map(|at| (at, "read the network config again"));
+        let kernel = self.reconciler.poll_timeout().map(|at| (at, "set up the kernel again"));
+        [config, self.follower.poll_timeout(), self.keeper.poll_timeout(), kernel]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Returns a view of the engine for people.
     pub fn status(&self) -> Status {
-        todo!()
+        Status {
+            phase: self.phase(),
+            subnet: self.keeper.carried(),
+            public_ip: self.setup.underlay.public_ip,
+            backend: self.active.as_ref().map(|active| active.config.backend.kind()),
+            revision: self.follower.leases().revision(),
+            peers: self.peers.accepted.clone(),
+            rejected: self.rejected.clone(),
+        }
     }
 
     /// Says what becomes of a packet for `destination`, and why.
-    pub fn explain(&self, _destination: Ipv4Addr) -> Explanation {
-        todo!()
+    pub fn explain(&self, destination: Ipv4Addr) -> Explanation {
+        let Some(table) = &self.table else {
+            return Explanation::NotReady;
+        };
+        let params = table.params();
+        if !params.network.contains(&destination) {
+            return Explanation::OutsideNetwork;
+        }
+        if params.subnet.contains(&destination) {
+            return Explanation::Local;
+        }
+        let covers = |subnet: &crate::Subnet| subnet.v4().is_some_and(|v4| v4.contains(&destination));
+        match self.peers.accepted.iter().find(|(subnet, _)| covers(subnet)) {
+            Some((&subnet, &public_ip)) => Explanation::Peer { subnet, public_ip },
+            None => Explanation::NoRoute,
+        }
+    }
+
+    /// Returns the difference between the kernel's state as known and as desired.
+    pub fn plan(&self) -> Vec<KernelOp> {
+        self.reconciler.plan()
+    }
+
+    fn begin(&mut self, now: Instant) {
+        debug_assert!(self.outbox.is_empty(), "the driver drains all actions before the next input");
+        debug_assert!(now >= self.outbox.now, "time does not run backwards");
+        self.outbox.now = self.outbox.now.max(now);
+    }
+
+    fn handle_response(&mut self, id: crate::RequestId, result: Result<StoreResponse, StoreError>) -> News {
+        if result.is_ok() {
+            self.note_reached();
+        }
+        if self.config.awaits(id) {
+            if let Some(config) = self.config.handle_response(result, &mut self.outbox) {
+                let record = config.backend.lease_record(&self.setup.underlay);
+                self.active = Some(Active { config, record });
+                self.follower.list(&mut self.outbox);
+            }
+            return News::None;
+        }
+        if self.follower.awaits(id) {
+            return self.follower.handle_response(result, &mut self.outbox);
+        }
+        let Some(active) = self.active.as_ref().filter(|_| self.keeper.awaits(id)) else {
+            return News::None;
+        };
+        self.keeper.handle_response(result, &active.claim(), &mut self.follower, &mut self.outbox)
+    }
+
+    fn handle_failure(&mut self, failure: Failure) {
+        let Failure { object, error, retry_in } = failure;
+        match (&object, error.kind) {
+            (KernelObject::Link(_), KernelErrorKind::Taken) => self.names_taken += 1,
+            (
+                KernelObject::Link(_) | KernelObject::Socket(_) | KernelObject::Address(_),
+                KernelErrorKind::Permission | KernelErrorKind::Unsupported,
+            ) => return self.exit(ExitReason::Kernel { object, error }),
+            (
+                KernelObject::Link(_)
+                | KernelObject::Socket(_)
+                | KernelObject::Sysctl(_)
+                | KernelObject::Address(_)
+                | KernelObject::Route(_)
+                | KernelObject::SubnetFile(_),
+                _,
+            ) => {}
+        }
+        self.outbox.tell(Event::KernelFailed { object, error, retry_in });
+    }
+
+    /// Tells the keeper what the follower saw, until both are at rest.
+    fn spread(&mut self, news: News) {
+        let Some(active) = &self.active else { return };
+        if news != News::None {
+            self.keeper.handle_news(news, &active.claim(), &self.follower, &mut self.outbox);
+            self.judge_peers();
+        }
+    }
+
+    /// Brings everything up to date with the time and with each other.
+    fn settle(&mut self) {
+        if self.life == Life::Stopped {
+            return;
+        }
+        self.config.handle_timeout(&mut self.outbox);
+        self.follower.handle_timeout(&mut self.outbox);
+        let Some(active) = &self.active else { return };
+        self.keeper.handle_timeout(&active.claim(), &self.follower, &mut self.outbox);
+        self.place();
+        self.reconciler.reconcile(&mut self.outbox);
+        if self.life == Life::Starting && self.keeper.held().is_some() && self.reconciler.is_settled() {
+            self.life = Life::Ready;
+            self.outbox.tell(Event::Ready);
+            self.outbox.push(Action::Ready);
+        }
+    }
+
+    /// Sets the desired state and the forwarding table from the subnet that the node carries.
+    fn place(&mut self) {
+        let Some(active) = &self.active else { return };
+        let Some(subnet) = self.keeper.carried() else {
+            self.reconciler.desire(Vec::new());
+            return;
+        };
+        let placement = Placement {
+            setup: &self.setup,
+            network: &active.config.network,
+            subnet,
+            names_taken: self.names_taken,
+        };
+        self.reconciler.desire(active.config.backend.desired(&placement));
+        let Some(params) = active.config.backend.tunnel(&placement) else { return };
+        let is_current = self.table.as_ref().is_some_and(|table| {
+            *table.params() == params && table.peers().eq(self.peers.v4())
+        });
+        if !is_current {
+            let table = Arc::new(ForwardingTable::new(params, self.peers.v4()));
+            self.outbox.push(Action::Forwarding(table.clone()));
+            self.table = Some(table);
+        }
+    }
+
+    fn judge_peers(&mut self) {
+        let Some(active) = &self.active else { return };
+        let (Some(range), Some(subnet)) = (active.config.network.v4, self.keeper.carried()) else { return };
+        let Some(own_subnet) = subnet.v4() else { return };
+        let own_key = self.follower.leases().key_of(&subnet);
+        let standpoint = Standpoint {
+            network: range.network,
+            public_ip: self.setup.underlay.public_ip,
+            own_key: &own_key,
+            own_subnet,
+        };
+        let peers = Peers::select(self.follower.leases(), &standpoint);
+        let before = core::mem::replace(&mut self.peers, peers);
+        self.tell_peers(&before);
+    }
+
+    fn tell_peers(&mut self, before: &Peers) {
+        for (&subnet, &public_ip) in &self.peers.accepted {
+            if before.accepted.get(&subnet) != Some(&public_ip) {
+                self.outbox.tell(Event::PeerAdded { subnet, public_ip });
+            }
+        }
+        for &subnet in before.accepted.keys() {
+            if !self.peers.accepted.contains_key(&subnet) {
+                self.outbox.tell(Event::PeerRemoved { subnet });
+            }
+        }
+        for (key, judged) in &self.peers.rejected {
+            if before.rejected.get(key) != Some(judged) {
+                let (_, reason) = *judged;
+                *self.rejected.entry(reason).or_default() += 1;
+                self.outbox.tell(Event::RecordRejected { key: key.clone(), reason });
+            }
+        }
+    }
+
+    fn note_reached(&mut self) {
+        if self.reachability == Reachability::Lost {
+            self.reachability = Reachability::Reached;
+            self.outbox.tell(Event::StoreReached);
+        }
+    }
+
+    fn exit(&mut self, reason: ExitReason) {
+        self.life = Life::Stopped;
+        self.outbox.push(Action::Exit(reason));
+    }
+
+    fn phase(&self) -> Phase {
+        match self.life {
+            Life::Stopped => Phase::Stopped,
+            Life::Starting | Life::Ready if self.active.is_none() => Phase::Configuring,
+            Life::Starting | Life::Ready if self.keeper.held().is_none() => Phase::Acquiring,
+            Life::Starting | Life::Ready if !self.reconciler.is_settled() => Phase::Preparing,
+            Life::Starting | Life::Ready => Phase::Running,
+        }
+    }
+}
+
+impl Active {
+    fn claim(&self) -> Claim<'_> {
+        Claim { network: &self.config.network, record: &self.record }
     }
 }

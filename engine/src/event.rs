@@ -5,8 +5,8 @@ use core::fmt;
 use core::net::Ipv4Addr;
 use core::time::Duration;
 
+use crate::backend::ConfigError;
 use crate::kernel::{KernelError, KernelObject};
-use crate::network_config::NetworkConfigError;
 use crate::reject_reason::RejectReason;
 use crate::store::{Revision, StoreError};
 use crate::subnet::Subnet;
@@ -37,7 +37,7 @@ pub enum Event {
         /// Its key.
         key: String,
         /// Why.
-        error: NetworkConfigError,
+        error: ConfigError,
         /// When it is read again.
         retry_in: Duration,
     },
@@ -100,6 +100,13 @@ pub enum Event {
         /// How many leases it has.
         leases: usize,
     },
+    /// The store's history is another than the one followed so far: restored, wiped or replaced.
+    StoreRestarted {
+        /// The newest revision seen before.
+        known: Revision,
+        /// The revision found now.
+        found: Revision,
+    },
     /// A kernel object could not be made; it is tried again.
     KernelFailed {
         /// The object.
@@ -157,6 +164,7 @@ impl Event {
             | Self::ConfigInvalid { .. }
             | Self::SubnetsExhausted { .. }
             | Self::LeaseLost { .. }
+            | Self::StoreRestarted { .. }
             | Self::RecordRejected { .. }
             | Self::KernelFailed { .. }
             | Self::KernelRepairing { .. } => EventLevel::Warn,

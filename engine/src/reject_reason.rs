@@ -17,13 +17,15 @@ pub enum RejectReason {
     OverlapsPeer,
     /// The public IP is unspecified, loopback, multicast or broadcast.
     BadPublicIp,
+    /// The public IP is this node's own, but the lease is not the one it holds.
+    OwnPublicIp,
     /// The lease has no subnet of the backend's address family.
     WrongFamily,
 }
 
 impl RejectReason {
     /// Every reason, in the order of their counters.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::BadKey,
         Self::BadValue,
         Self::TooLarge,
@@ -31,6 +33,7 @@ impl RejectReason {
         Self::OverlapsOwn,
         Self::OverlapsPeer,
         Self::BadPublicIp,
+        Self::OwnPublicIp,
         Self::WrongFamily,
     ];
 
@@ -44,6 +47,7 @@ impl RejectReason {
             Self::OverlapsOwn => "overlaps_own",
             Self::OverlapsPeer => "overlaps_peer",
             Self::BadPublicIp => "bad_public_ip",
+            Self::OwnPublicIp => "own_public_ip",
             Self::WrongFamily => "wrong_family",
         }
     }

@@ -1,0 +1,94 @@
+//! The `udp` backend: one inner IPv4 packet per UDP datagram, nothing added (backends.md, 3).
+
+use alloc::string::{String, ToString};
+use alloc::vec;
+use alloc::vec::Vec;
+use core::net::SocketAddrV4;
+
+use ipnet::Ipv4Net;
+
+use super::{ConfigError, Placement, v4_of};
+use crate::forwarding_table::TunnelParams;
+use crate::json::Object;
+use crate::kernel::{Address, KernelObject, Link, LinkKind, LinkName, Route, Sysctl};
+use crate::lease::LeaseRecord;
+use crate::network_config::NetworkConfig;
+use crate::subnet_file::SubnetFile;
+use crate::underlay::Underlay;
+
+pub(super) const KIND: &str = "udp";
+
+const DEFAULT_PORT: u16 = 8285;
+/// 20 bytes of outer IPv4 and 8 of UDP.
+const OVERHEAD: u32 = 28;
+/// The kernel names TUN devices `flannel0`, `flannel1` and so on: the first free one is taken.
+const NAME: &str = "flannel";
+const NAMES: u32 = 10;
+
+/// The options of the backend.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Udp {
+    port: u16,
+}
+
+impl Udp {
+    pub(super) fn new(network: &NetworkConfig) -> Result<Self, ConfigError> {
+        if network.v4.is_none() {
+            return Err(ConfigError::NeedsIpv4 { kind: KIND });
+        }
+        Ok(Self { port: port(&network.backend.options)? })
+    }
+
+    /// The address has no room for others (/32), so that no broadcast routes appear; errors made here carry it
+    /// as their source, which the kernel takes for a forgery unless `accept_local` says otherwise.
+    pub(super) fn desired(&self, placement: &Placement<'_>) -> Vec<KernelObject> {
+        let Some((range, subnet)) = v4_of(placement) else {
+            return Vec::new();
+        };
+        let underlay = &placement.setup.underlay;
+        let link = link_name(placement.names_taken);
+        let mtu = underlay.mtu.saturating_sub(OVERHEAD);
+        let file = SubnetFile {
+            v4: Some((range.network, subnet)),
+            v6: placement.network.v6.map(|v6| v6.network).zip(placement.subnet.v6()),
+            mtu,
+            masquerade: placement.setup.masquerade,
+        };
+        vec![
+            KernelObject::Socket(SocketAddrV4::new(underlay.address, self.port)),
+            KernelObject::Link(Link { name: link.clone(), kind: LinkKind::Tun, mtu }),
+            KernelObject::Sysctl(Sysctl { link: link.clone(), key: "accept_local", value: "1" }),
+            KernelObject::Address(Address { link: link.clone(), net: Ipv4Net::from(subnet.network()) }),
+            KernelObject::Route(Route { destination: range.network, link }),
+            KernelObject::SubnetFile(file),
+        ]
+    }
+
+    pub(super) fn tunnel(&self, placement: &Placement<'_>) -> Option<TunnelParams> {
+        let (range, subnet) = v4_of(placement)?;
+        Some(TunnelParams {
+            network: range.network,
+            subnet,
+            address: subnet.network(),
+            mtu: placement.setup.underlay.mtu.saturating_sub(OVERHEAD),
+            port: self.port,
+            membership: placement.setup.membership,
+        })
+    }
+}
+
+/// The record has no `BackendType`: flannel's `udp` writes none.
+pub(super) fn lease_record(underlay: &Underlay) -> LeaseRecord {
+    LeaseRecord {
+        public_ip: underlay.public_ip,
+        public_ipv6: underlay.public_ipv6,
+        backend_type: String::new(),
+        backend_data: None,
+        backend_v6_data: None,
+    }
+}
+
+fn link_name(taken: u32) -> LinkName {
+    let number = taken % NAMES;
+    LinkName(alloc::format!("{NAME}{number}"))
+}

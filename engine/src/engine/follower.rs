@@ -1,0 +1,245 @@
+//! Following all leases: one list, then a watch, and a list again whenever the watch cannot be trusted.
+
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use super::outbox::Outbox;
+use crate::action::{Action, RequestId, WatchId};
+use crate::backoff::Backoff;
+use crate::event::Event;
+use crate::leases::{Change, Leases};
+use crate::setup::StorePrefix;
+use crate::store::{
+    Header, KeyRange, KeyValue, Revision, StoreError, StoreRequest, StoreResponse, WatchEnd, WatchEvent,
+};
+use crate::time::Instant;
+
+/// How often all leases are listed although the watch stands: events in unhealthy clusters may never arrive.
+const RELIST_INTERVAL: Duration = Duration::from_secs(300);
+
+/// Keeps a [`Leases`] view equal to the store.
+#[derive(Debug)]
+pub(crate) struct Follower {
+    range: KeyRange,
+    leases: Leases,
+    list: List,
+    watch: Watch,
+    backoff: Backoff,
+    cluster_id: Option<u64>,
+    /// The newest revision that any answer has shown.
+    seen: Revision,
+    relist_at: Option<Instant>,
+}
+
+#[derive(Debug)]
+enum List {
+    Idle,
+    Asked {
+        id: RequestId,
+        /// The newest revision known when the list was asked for: an answer below it means that the store went
+        /// back in time.
+        seen: Revision,
+    },
+    Waiting(Instant),
+}
+
+#[derive(Debug)]
+enum Watch {
+    Closed,
+    Open(WatchId),
+    Waiting(Instant),
+}
+
+/// What the follower has to say after an input.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum News {
+    /// The view is as it was.
+    None,
+    /// Leases changed.
+    Changed,
+    /// The view was listed anew; whatever waited for a fresh one may go on.
+    Listed,
+    /// The view was listed anew from a store whose history is another: no older revision means anything.
+    Restarted,
+}
+
+impl Follower {
+    pub(crate) fn new(prefix: StorePrefix) -> Self {
+        Self {
+            range: prefix.leases(),
+            leases: Leases::new(prefix),
+            list: List::Idle,
+            watch: Watch::Closed,
+            backoff: Backoff::new(Duration::from_millis(500), Duration::from_secs(30)),
+            cluster_id: None,
+            seen: Revision(0),
+            relist_at: None,
+        }
+    }
+
+    pub(crate) const fn leases(&self) -> &Leases {
+        &self.leases
+    }
+
+    /// Asks for a fresh list, unless one is under way.
+    pub(crate) fn list(&mut self, outbox: &mut Outbox) {
+        match self.list {
+            List::Asked { .. } => {}
+            List::Idle | List::Waiting(_) => {
+                let id =
+                    outbox.request(StoreRequest::Range { range: self.range.clone(), revision: None });
+                self.list = List::Asked { id, seen: self.seen };
+            }
+        }
+    }
+
+    pub(crate) fn awaits(&self, id: RequestId) -> bool {
+        matches!(self.list, List::Asked { id: own, .. } if own == id)
+    }
+
+    /// Takes the answer to the list.
+    pub(crate) fn handle_response(
+        &mut self,
+        result: Result<StoreResponse, StoreError>,
+        outbox: &mut Outbox,
+    ) -> News {
+        let List::Asked { seen, .. } = self.list else { return News::None };
+        self.list = List::Idle;
+        let (header, kvs) = match result {
+            Ok(StoreResponse::Range { header, kvs }) => (header, kvs),
+            Ok(_) => return News::None,
+            Err(error) => {
+                let retry_in = self.backoff.wait(&mut outbox.rng);
+                self.list = List::Waiting(outbox.now + retry_in);
+                outbox.tell(Event::StoreUnreachable { wanted: "list the leases", error, retry_in });
+                return News::None;
+            }
+        };
+        let other_cluster = self.cluster_id.is_some_and(|known| known != header.cluster_id);
+        if other_cluster || header.revision < seen {
+            return self.start_over(&header, kvs, outbox);
+        }
+        self.backoff.reset();
+        self.adopt(&header, kvs, outbox)
+    }
+
+    /// Takes a list that came with another answer; its revision is that of the answer.
+    pub(crate) fn adopt(&mut self, header: &Header, kvs: Vec<KeyValue>, outbox: &mut Outbox) -> News {
+        self.relist_at = Some(outbox.now + outbox.rng.between(RELIST_INTERVAL, RELIST_INTERVAL * 3 / 2));
+        let is_behind = header.revision < self.leases.revision();
+        if !is_behind && header.revision < self.seen {
+            self.list(outbox);
+            return News::None;
+        }
+        self.note(header);
+        if !is_behind && self.leases.apply_list(header, kvs) == Change::Some {
+            outbox.tell(Event::Relisted { revision: header.revision, leases: self.leases.len() });
+        }
+        if matches!(self.watch, Watch::Closed) {
+            self.open(outbox);
+        }
+        News::Listed
+    }
+
+    /// Takes a key that this node has just written.
+    pub(crate) fn adopt_own(&mut self, header: &Header, kv: KeyValue) {
+        self.note(header);
+        self.leases.apply_own(kv);
+    }
+
+    pub(crate) fn handle_watch_created(&mut self, id: WatchId, header: &Header, outbox: &mut Outbox) {
+        if !self.is_open(id) {
+            return;
+        }
+        self.backoff.reset();
+        let other_cluster = self.cluster_id.is_some_and(|known| known != header.cluster_id);
+        if other_cluster || header.revision < self.leases.revision() {
+            self.list(outbox);
+        }
+    }
+
+    pub(crate) fn handle_watch_batch(
+        &mut self,
+        id: WatchId,
+        header: &Header,
+        events: Vec<WatchEvent>,
+    ) -> News {
+        if !self.is_open(id) {
+            return News::None;
+        }
+        self.note(header);
+        match self.leases.apply_events(header, events) {
+            Change::Some => News::Changed,
+            Change::None => News::None,
+        }
+    }
+
+    pub(crate) fn handle_watch_ended(&mut self, id: WatchId, end: WatchEnd, outbox: &mut Outbox) {
+        if !self.is_open(id) {
+            return;
+        }
+        match end {
+            WatchEnd::Compacted(_) => {
+                self.watch = Watch::Closed;
+                self.list(outbox);
+            }
+            WatchEnd::Failed(error) => {
+                let retry_in = self.backoff.wait(&mut outbox.rng);
+                self.watch = Watch::Waiting(outbox.now + retry_in);
+                outbox.tell(Event::StoreUnreachable { wanted: "watch the leases", error, retry_in });
+            }
+        }
+    }
+
+    pub(crate) fn handle_timeout(&mut self, outbox: &mut Outbox) {
+        if matches!(self.watch, Watch::Waiting(until) if until <= outbox.now) {
+            self.open(outbox);
+        }
+        let relist = self.relist_at.is_some_and(|at| at <= outbox.now);
+        if relist || matches!(self.list, List::Waiting(until) if until <= outbox.now) {
+            self.relist_at = None;
+            self.list(outbox);
+        }
+    }
+
+    pub(crate) fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
+        let watch = match self.watch {
+            Watch::Waiting(until) => Some((until, "watch the leases again")),
+            Watch::Closed | Watch::Open(_) => None,
+        };
+        let list = match self.list {
+            List::Waiting(until) => Some((until, "list the leases again")),
+            List::Idle | List::Asked { .. } => None,
+        };
+        let relist = self.relist_at.map(|at| (at, "compare with a fresh list"));
+        [watch, list, relist].into_iter().flatten().min()
+    }
+
+    /// The store was wiped, restored from a backup, or replaced: its list is the truth, and every watch is on
+    /// a history that is gone.
+    fn start_over(&mut self, header: &Header, kvs: Vec<KeyValue>, outbox: &mut Outbox) -> News {
+        outbox.tell(Event::StoreRestarted { known: self.seen, found: header.revision });
+        if let Watch::Open(id) = self.watch {
+            outbox.push(Action::CancelWatch(id));
+        }
+        self.leases.apply_list(header, kvs);
+        self.cluster_id = Some(header.cluster_id);
+        self.seen = header.revision;
+        self.open(outbox);
+        News::Restarted
+    }
+
+    fn open(&mut self, outbox: &mut Outbox) {
+        let id = outbox.watch(self.range.clone(), self.leases.revision().next());
+        self.watch = Watch::Open(id);
+    }
+
+    fn is_open(&self, id: WatchId) -> bool {
+        matches!(self.watch, Watch::Open(own) if own == id)
+    }
+
+    fn note(&mut self, header: &Header) {
+        self.cluster_id = self.cluster_id.or(Some(header.cluster_id));
+        self.seen = self.seen.max(header.revision);
+    }
+}

@@ -1,0 +1,147 @@
+//! The transactions that the keeper makes.
+
+use alloc::vec;
+use alloc::vec::Vec;
+
+use super::{Held, Term};
+use crate::event::LeaseOrigin;
+use crate::lease::LeaseRecord;
+use crate::leases::Entry;
+use crate::setup::StorePrefix;
+use crate::store::{
+    Compare, CompareOp, CompareTarget, EtcdLeaseId, Header, KeyRange, KeyValue, Revision, StoreRequest, Txn,
+    TxnOp,
+};
+use crate::subnet::Subnet;
+
+/// A write of the node's own key, with what must hold for it.
+#[derive(Clone, Debug)]
+pub(super) struct Write {
+    pub(super) key: Vec<u8>,
+    pub(super) subnet: Subnet,
+    pub(super) origin: LeaseOrigin,
+    value: Vec<u8>,
+    guard: Guard,
+}
+
+#[derive(Clone, Debug)]
+enum Guard {
+    /// No key was created after the view that the choice was made from.
+    NothingCreatedSince(Revision),
+    /// The key is as it was seen.
+    Unchanged { create_revision: Revision, mod_revision: Revision, is_in_place: bool },
+}
+
+impl Write {
+    /// Creates a key for a subnet that was free at revision `seen`.
+    pub(super) fn creation(
+        key: Vec<u8>,
+        subnet: Subnet,
+        origin: LeaseOrigin,
+        record: &LeaseRecord,
+        seen: Revision,
+    ) -> Self {
+        Self { key, subnet, origin, value: record.encode(), guard: Guard::NothingCreatedSince(seen) }
+    }
+
+    /// Takes over the node's own key as it was found.
+    pub(super) fn adoption(entry: &Entry, subnet: Subnet, origin: LeaseOrigin, record: &LeaseRecord) -> Self {
+        let guard = Guard::Unchanged {
+            create_revision: entry.create_revision,
+            mod_revision: entry.mod_revision,
+            is_in_place: entry.record.as_ref() == Ok(record),
+        };
+        Self { key: entry.key.clone(), subnet, origin, value: record.encode(), guard }
+    }
+
+    /// Attaches the key that is held to a new etcd lease.
+    pub(super) fn renewal(held: &Held, record: &LeaseRecord) -> Self {
+        let guard = Guard::Unchanged {
+            create_revision: held.create_revision,
+            mod_revision: held.mod_revision,
+            is_in_place: false,
+        };
+        Self {
+            key: held.key.clone(),
+            subnet: held.subnet,
+            origin: LeaseOrigin::Reused,
+            value: record.encode(),
+            guard,
+        }
+    }
+
+    /// Tells whether the key has no etcd lease and shall have none.
+    pub(super) const fn is_reservation(&self) -> bool {
+        matches!(self.origin, LeaseOrigin::Reserved)
+    }
+
+    /// Tells whether the store holds this very value already.
+    pub(super) const fn is_in_place(&self) -> bool {
+        matches!(self.guard, Guard::Unchanged { is_in_place: true, .. })
+    }
+
+    pub(super) fn request(&self, lease: Option<EtcdLeaseId>, prefix: &StorePrefix) -> StoreRequest {
+        let compares = match &self.guard {
+            Guard::NothingCreatedSince(seen) => vec![
+                compare(prefix.leases(), CompareTarget::CreateRevision(seen.next()), CompareOp::Less),
+                compare(KeyRange::Key(self.key.clone()), CompareTarget::Version(0), CompareOp::Equal),
+            ],
+            Guard::Unchanged { mod_revision, .. } => vec![unchanged(&self.key, *mod_revision)],
+        };
+        let put = TxnOp::Put { key: self.key.clone(), value: self.value.clone(), lease };
+        StoreRequest::Txn(Txn { compares, success: vec![put], failure: vec![TxnOp::Range(prefix.leases())] })
+    }
+
+    /// Returns the key as the store holds it after the write at `header`'s revision.
+    pub(super) fn key_value(&self, header: &Header, lease: Option<EtcdLeaseId>) -> KeyValue {
+        let create_revision = match self.guard {
+            Guard::NothingCreatedSince(_) => header.revision,
+            Guard::Unchanged { create_revision, .. } => create_revision,
+        };
+        KeyValue {
+            key: self.key.clone(),
+            value: self.value.clone(),
+            create_revision,
+            mod_revision: header.revision,
+            version: 1,
+            lease,
+        }
+    }
+
+    /// Returns the lease that the node holds after the write, or without one if nothing had to be written.
+    pub(super) fn into_held(self, written: Option<Revision>, term: Option<Term>) -> Held {
+        let (create_revision, mod_revision) = match (written, self.guard) {
+            (Some(revision), Guard::NothingCreatedSince(_)) => (revision, revision),
+            (Some(revision), Guard::Unchanged { create_revision, .. }) => (create_revision, revision),
+            (None, Guard::Unchanged { create_revision, mod_revision, .. }) => (create_revision, mod_revision),
+            (None, Guard::NothingCreatedSince(seen)) => (seen, seen),
+        };
+        Held { key: self.key, subnet: self.subnet, create_revision, mod_revision, term }
+    }
+}
+
+/// Deletes a key of the node's own that does not suit, if it is unchanged.
+pub(super) fn delete(key: &[u8], mod_revision: Revision, prefix: &StorePrefix) -> StoreRequest {
+    StoreRequest::Txn(Txn {
+        compares: vec![unchanged(key, mod_revision)],
+        success: vec![TxnOp::Delete(KeyRange::Key(key.to_vec()))],
+        failure: vec![TxnOp::Range(prefix.leases())],
+    })
+}
+
+/// Asks whether a key is unchanged, and for all leases if it is not.
+pub(super) fn verify(key: &[u8], mod_revision: Revision, prefix: &StorePrefix) -> StoreRequest {
+    StoreRequest::Txn(Txn {
+        compares: vec![unchanged(key, mod_revision)],
+        success: Vec::new(),
+        failure: vec![TxnOp::Range(prefix.leases())],
+    })
+}
+
+fn unchanged(key: &[u8], mod_revision: Revision) -> Compare {
+    compare(KeyRange::Key(key.to_vec()), CompareTarget::ModRevision(mod_revision), CompareOp::Equal)
+}
+
+fn compare(range: KeyRange, target: CompareTarget, op: CompareOp) -> Compare {
+    Compare { range, target, op }
+}

@@ -1,0 +1,69 @@
+//! What every part of the engine needs to act: the time, the numbers, the randomness, the action queue.
+
+use alloc::collections::VecDeque;
+use core::time::Duration;
+
+use crate::action::{Action, OpId, RequestId, WatchId};
+use crate::event::Event;
+use crate::kernel::KernelOp;
+use crate::rng::Rng;
+use crate::store::{KeyRange, Revision, StoreRequest};
+use crate::time::Instant;
+
+/// How long a store request may take.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The engine's way out, shared by its parts.
+#[derive(Debug)]
+pub(crate) struct Outbox {
+    pub(crate) now: Instant,
+    pub(crate) rng: Rng,
+    actions: VecDeque<Action>,
+    last_id: u64,
+}
+
+impl Outbox {
+    pub(crate) fn new(rng: Rng, now: Instant) -> Self {
+        Self { now, rng, actions: VecDeque::new(), last_id: 0 }
+    }
+
+    pub(crate) fn request(&mut self, request: StoreRequest) -> RequestId {
+        let id = RequestId(self.number());
+        let deadline = self.now + REQUEST_TIMEOUT;
+        self.actions.push_back(Action::Request { id, deadline, request });
+        id
+    }
+
+    pub(crate) fn watch(&mut self, range: KeyRange, start: Revision) -> WatchId {
+        let id = WatchId(self.number());
+        self.actions.push_back(Action::Watch { id, range, start });
+        id
+    }
+
+    pub(crate) fn kernel(&mut self, op: KernelOp) -> OpId {
+        let id = OpId(self.number());
+        self.actions.push_back(Action::Kernel { id, op });
+        id
+    }
+
+    pub(crate) fn tell(&mut self, event: Event) {
+        self.actions.push_back(Action::Event(event));
+    }
+
+    pub(crate) fn push(&mut self, action: Action) {
+        self.actions.push_back(action);
+    }
+
+    pub(crate) fn pop(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.actions.is_empty()
+    }
+
+    fn number(&mut self) -> u64 {
+        self.last_id += 1;
+        self.last_id
+    }
+}

@@ -1,0 +1,164 @@
+//! The node's view of all leases in the store.
+
+use alloc::collections::BTreeMap;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::net::Ipv4Addr;
+
+use crate::lease::LeaseRecord;
+use crate::reject_reason::RejectReason;
+use crate::setup::StorePrefix;
+use crate::store::{EtcdLeaseId, Header, KeyValue, Revision, WatchEvent};
+use crate::subnet::Subnet;
+
+/// All keys under the lease prefix, as of a revision.
+///
+/// A key that is no subnet, or whose value is no record, is remembered with its reason and harms nothing else.
+#[derive(Clone, Debug)]
+pub(crate) struct Leases {
+    prefix: StorePrefix,
+    revision: Revision,
+    entries: BTreeMap<Vec<u8>, Entry>,
+}
+
+/// One key under the lease prefix.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Entry {
+    pub(crate) key: Vec<u8>,
+    /// The subnet that the key names.
+    pub(crate) subnet: Result<Subnet, RejectReason>,
+    /// What the value says.
+    pub(crate) record: Result<LeaseRecord, RejectReason>,
+    pub(crate) create_revision: Revision,
+    pub(crate) mod_revision: Revision,
+    pub(crate) etcd_lease: Option<EtcdLeaseId>,
+}
+
+/// Whether the view changed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Change {
+    Some,
+    None,
+}
+
+impl Leases {
+    pub(crate) fn new(prefix: StorePrefix) -> Self {
+        Self { prefix, revision: Revision(0), entries: BTreeMap::new() }
+    }
+
+    /// Returns the revision up to which every change is in the view.
+    pub(crate) const fn revision(&self) -> Revision {
+        self.revision
+    }
+
+    pub(crate) fn get(&self, key: &[u8]) -> Option<&Entry> {
+        self.entries.get(key)
+    }
+
+    pub(crate) fn key_of(&self, subnet: &Subnet) -> Vec<u8> {
+        self.prefix.lease_key(subnet)
+    }
+
+    pub(crate) fn entries(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.values()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Returns every subnet that a key names, also those whose value is unusable: they are taken all the same.
+    pub(crate) fn subnets(&self) -> impl Iterator<Item = (&Entry, Subnet)> {
+        self.entries.values().filter_map(|entry| Some((entry, entry.subnet.ok()?)))
+    }
+
+    /// Returns the leases that announce a public IP, in key order.
+    pub(crate) fn of_public_ip(&self, public_ip: Ipv4Addr) -> impl Iterator<Item = (&Entry, Subnet)> {
+        self.subnets()
+            .filter(move |(entry, _)| entry.record.as_ref().is_ok_and(|record| record.public_ip == public_ip))
+    }
+
+    /// Tells whether an older lease of another node covers part of `subnet`, which `entry` names.
+    pub(crate) fn is_shadowed(&self, entry: &Entry, subnet: &Subnet, own_ip: Ipv4Addr) -> bool {
+        self.subnets().any(|(other, range)| {
+            other.create_revision < entry.create_revision
+                && range.overlaps(subnet)
+                && other.record.as_ref().is_ok_and(|record| record.public_ip != own_ip)
+        })
+    }
+
+    /// Replaces the view by a list of all keys.
+    pub(crate) fn apply_list(&mut self, header: &Header, kvs: Vec<KeyValue>) -> Change {
+        let entries = kvs.into_iter().map(|kv| (kv.key.clone(), self.entry(kv))).collect();
+        let change = if entries == self.entries { Change::None } else { Change::Some };
+        self.entries = entries;
+        self.revision = header.revision;
+        change
+    }
+
+    /// Applies the changes that are newer than the view.
+    pub(crate) fn apply_events(&mut self, header: &Header, events: Vec<WatchEvent>) -> Change {
+        let known = self.revision;
+        let mut change = Change::None;
+        if events.is_empty() {
+            self.revision = self.revision.max(header.revision);
+        }
+        for event in events {
+            let revision = match &event {
+                WatchEvent::Put(kv) => kv.mod_revision,
+                WatchEvent::Delete { mod_revision, .. } => *mod_revision,
+            };
+            if revision > known && self.apply_event(event) == Change::Some {
+                change = Change::Some;
+            }
+            self.revision = self.revision.max(revision);
+        }
+        change
+    }
+
+    /// Records a key that this node wrote, before the watch reports it.
+    pub(crate) fn apply_own(&mut self, kv: KeyValue) {
+        if kv.mod_revision > self.revision {
+            self.apply_event(WatchEvent::Put(kv));
+        }
+    }
+
+    fn apply_event(&mut self, event: WatchEvent) -> Change {
+        match event {
+            WatchEvent::Put(kv) => {
+                if self.entries.get(&kv.key).is_some_and(|entry| entry.mod_revision >= kv.mod_revision) {
+                    return Change::None;
+                }
+                let entry = self.entry(kv);
+                self.entries.insert(entry.key.clone(), entry);
+                Change::Some
+            }
+            WatchEvent::Delete { key, mod_revision } => {
+                if self.entries.get(&key).is_none_or(|entry| entry.mod_revision >= mod_revision) {
+                    return Change::None;
+                }
+                self.entries.remove(&key);
+                Change::Some
+            }
+        }
+    }
+
+    fn entry(&self, kv: KeyValue) -> Entry {
+        let subnet = self.prefix.subnet_text(&kv.key).ok_or(RejectReason::BadKey).and_then(Subnet::parse);
+        Entry {
+            subnet,
+            record: LeaseRecord::decode(&kv.value),
+            create_revision: kv.create_revision,
+            mod_revision: kv.mod_revision,
+            etcd_lease: kv.lease,
+            key: kv.key,
+        }
+    }
+}
+
+impl Entry {
+    /// Returns the key for people.
+    pub(crate) fn key_text(&self) -> String {
+        String::from_utf8_lossy(&self.key).into_owned()
+    }
+}
