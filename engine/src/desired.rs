@@ -54,7 +54,10 @@ pub(crate) struct Failure {
 impl Reconciler {
     /// Replaces the desired set.
     pub(crate) fn desire(&mut self, objects: Vec<KernelObject>) {
-        self.desired = objects.into_iter().map(|object| (ObjectId::of(&object), object)).collect();
+        self.desired = objects
+            .into_iter()
+            .map(|object| (ObjectId::of(&object), object))
+            .collect();
         self.failing.retain(|id, _| self.desired.contains_key(id));
     }
 
@@ -97,7 +100,11 @@ impl Reconciler {
             return None;
         };
         let retry_in = self.postpone(id, outbox);
-        Some(Failure { object, error, retry_in })
+        Some(Failure {
+            object,
+            error,
+            retry_in,
+        })
     }
 
     /// Takes note that an object is gone.
@@ -140,7 +147,9 @@ impl Reconciler {
 
     /// Tells whether everything desired that traffic depends on is present.
     pub(crate) fn is_settled(&self) -> bool {
-        self.desired.iter().all(|(id, object)| id.is_optional() || self.present.get(id) == Some(object))
+        self.desired
+            .iter()
+            .all(|(id, object)| id.is_optional() || self.present.get(id) == Some(object))
     }
 
     /// Returns what would have to be done.
@@ -160,7 +169,12 @@ impl Reconciler {
                 .map(|object| KernelOp::Remove(object.clone()))
                 .collect();
         }
-        let Some(rank) = self.missing().map(|(id, _)| id).find(|id| !id.is_optional()).map(ObjectId::rank) else {
+        let Some(rank) = self
+            .missing()
+            .map(|(id, _)| id)
+            .find(|id| !id.is_optional())
+            .map(ObjectId::rank)
+        else {
             return self.ensure_up_to(u8::MAX, now);
         };
         self.ensure_up_to(rank, now)
@@ -175,11 +189,17 @@ impl Reconciler {
 
     fn stale(&self) -> impl Iterator<Item = &KernelObject> {
         let kept = |id: &ObjectId| self.desired.contains_key(id) || *id == ObjectId::SubnetFile;
-        self.present.iter().rev().filter(move |(id, _)| !kept(id)).map(|(_, object)| object)
+        self.present
+            .iter()
+            .rev()
+            .filter(move |(id, _)| !kept(id))
+            .map(|(_, object)| object)
     }
 
     fn missing(&self) -> impl Iterator<Item = (&ObjectId, &KernelObject)> {
-        self.desired.iter().filter(|(id, object)| self.present.get(id) != Some(object))
+        self.desired
+            .iter()
+            .filter(|(id, object)| self.present.get(id) != Some(object))
     }
 
     fn is_due(&self, id: &ObjectId, now: Instant) -> bool {
@@ -200,14 +220,20 @@ impl Reconciler {
     }
 
     fn forget(&mut self, id: &ObjectId, outbox: &mut Outbox) {
-        let Some(object) = self.present.remove(id) else { return };
+        let Some(object) = self.present.remove(id) else {
+            return;
+        };
         if self.desired.contains_key(id) {
             outbox.tell(Event::KernelRepairing { object });
         }
     }
 
     fn ids_where(&self, wanted: impl Fn(&KernelObject) -> bool) -> Vec<ObjectId> {
-        self.present.iter().filter(|(_, object)| wanted(object)).map(|(id, _)| id.clone()).collect()
+        self.present
+            .iter()
+            .filter(|(_, object)| wanted(object))
+            .map(|(id, _)| id.clone())
+            .collect()
     }
 }
 

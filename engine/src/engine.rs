@@ -14,7 +14,7 @@ use self::config_reader::{ActiveConfig, ConfigReader};
 use self::follower::{Follower, News};
 use self::keeper::{Claim, Keeper};
 use self::outbox::Outbox;
-use crate::action::{Action, Command, ExitReason, KernelEvent, StoreEvent};
+use crate::action::{Action, Command, ExitReason, KernelEvent, RequestId, StoreEvent};
 use crate::backend::Placement;
 use crate::desired::{Failure, Reconciler};
 use crate::event::Event;
@@ -27,6 +27,7 @@ use crate::rng::Rng;
 use crate::setup::Setup;
 use crate::status::{Explanation, Phase, Status};
 use crate::store::{StoreError, StoreResponse};
+use crate::subnet::Subnet;
 use crate::time::Instant;
 
 /// Decides about leases, peers and the kernel's state; see the crate's documentation for the contract.
@@ -45,6 +46,8 @@ pub struct Engine {
     keeper: Keeper,
     reconciler: Reconciler,
     peers: Peers,
+    /// The own subnet that the leases, as they are now, were last judged for.
+    judged: Option<Subnet>,
     rejected: BTreeMap<RejectReason, u64>,
     table: Option<Arc<ForwardingTable>>,
     names_taken: u32,
@@ -84,6 +87,7 @@ impl Engine {
             keeper: Keeper::new(setup.prefix.clone(), setup.renew_margin, setup.previous),
             reconciler: Reconciler::default(),
             peers: Peers::default(),
+            judged: None,
             rejected: BTreeMap::new(),
             table: None,
             names_taken: 0,
@@ -167,12 +171,23 @@ impl Engine {
         if self.life == Life::Stopped {
             return None;
         }
-        let config = self.config.poll_timeout().map(|at| (at, "read the network config again"));
-        let kernel = self.reconciler.poll_timeout().map(|at| (at, "set up the kernel again"));
-        [config, self.follower.poll_timeout(), self.keeper.poll_timeout(), kernel]
-            .into_iter()
-            .flatten()
-            .min()
+        let config = self
+            .config
+            .poll_timeout()
+            .map(|at| (at, "read the network config again"));
+        let kernel = self
+            .reconciler
+            .poll_timeout()
+            .map(|at| (at, "set up the kernel again"));
+        [
+            config,
+            self.follower.poll_timeout(),
+            self.keeper.poll_timeout(),
+            kernel,
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
     /// Returns a view of the engine for people.
@@ -200,7 +215,7 @@ impl Engine {
         if params.subnet.contains(&destination) {
             return Explanation::Local;
         }
-        let covers = |subnet: &crate::Subnet| subnet.v4().is_some_and(|v4| v4.contains(&destination));
+        let covers = |subnet: &Subnet| subnet.v4().is_some_and(|v4| v4.contains(&destination));
         match self.peers.accepted.iter().find(|(subnet, _)| covers(subnet)) {
             Some((&subnet, &public_ip)) => Explanation::Peer { subnet, public_ip },
             None => Explanation::NoRoute,
@@ -213,12 +228,15 @@ impl Engine {
     }
 
     fn begin(&mut self, now: Instant) {
-        debug_assert!(self.outbox.is_empty(), "the driver drains all actions before the next input");
+        debug_assert!(
+            self.outbox.is_empty(),
+            "the driver drains all actions before the next input"
+        );
         debug_assert!(now >= self.outbox.now, "time does not run backwards");
         self.outbox.now = self.outbox.now.max(now);
     }
 
-    fn handle_response(&mut self, id: crate::RequestId, result: Result<StoreResponse, StoreError>) -> News {
+    fn handle_response(&mut self, id: RequestId, result: Result<StoreResponse, StoreError>) -> News {
         if result.is_ok() {
             self.note_reached();
         }
@@ -236,11 +254,16 @@ impl Engine {
         let Some(active) = self.active.as_ref().filter(|_| self.keeper.awaits(id)) else {
             return News::None;
         };
-        self.keeper.handle_response(result, &active.claim(), &mut self.follower, &mut self.outbox)
+        self.keeper
+            .handle_response(result, &active.claim(), &mut self.follower, &mut self.outbox)
     }
 
     fn handle_failure(&mut self, failure: Failure) {
-        let Failure { object, error, retry_in } = failure;
+        let Failure {
+            object,
+            error,
+            retry_in,
+        } = failure;
         match (&object, error.kind) {
             (KernelObject::Link(_), KernelErrorKind::Taken) => self.names_taken += 1,
             (
@@ -257,15 +280,20 @@ impl Engine {
                 _,
             ) => {}
         }
-        self.outbox.tell(Event::KernelFailed { object, error, retry_in });
+        self.outbox.tell(Event::KernelFailed {
+            object,
+            error,
+            retry_in,
+        });
     }
 
     /// Tells the keeper what the follower saw, until both are at rest.
     fn spread(&mut self, news: News) {
         let Some(active) = &self.active else { return };
         if news != News::None {
-            self.keeper.handle_news(news, &active.claim(), &self.follower, &mut self.outbox);
-            self.judge_peers();
+            self.keeper
+                .handle_news(news, &active.claim(), &self.follower, &mut self.outbox);
+            self.judged = None;
         }
     }
 
@@ -277,7 +305,8 @@ impl Engine {
         self.config.handle_timeout(&mut self.outbox);
         self.follower.handle_timeout(&mut self.outbox);
         let Some(active) = &self.active else { return };
-        self.keeper.handle_timeout(&active.claim(), &self.follower, &mut self.outbox);
+        self.keeper
+            .handle_timeout(&active.claim(), &self.follower, &mut self.outbox);
         self.place();
         self.reconciler.reconcile(&mut self.outbox);
         if self.life == Life::Starting && self.keeper.held().is_some() && self.reconciler.is_settled() {
@@ -289,11 +318,15 @@ impl Engine {
 
     /// Sets the desired state and the forwarding table from the subnet that the node carries.
     fn place(&mut self) {
-        let Some(active) = &self.active else { return };
         let Some(subnet) = self.keeper.carried() else {
             self.reconciler.desire(Vec::new());
             return;
         };
+        if self.judged != Some(subnet) {
+            self.judge_peers(subnet);
+            self.judged = Some(subnet);
+        }
+        let Some(active) = &self.active else { return };
         let placement = Placement {
             setup: &self.setup,
             network: &active.config.network,
@@ -301,10 +334,13 @@ impl Engine {
             names_taken: self.names_taken,
         };
         self.reconciler.desire(active.config.backend.desired(&placement));
-        let Some(params) = active.config.backend.tunnel(&placement) else { return };
-        let is_current = self.table.as_ref().is_some_and(|table| {
-            *table.params() == params && table.peers().eq(self.peers.v4())
-        });
+        let Some(params) = active.config.backend.tunnel(&placement) else {
+            return;
+        };
+        let is_current = self
+            .table
+            .as_ref()
+            .is_some_and(|table| *table.params() == params && table.peers().eq(self.peers.v4()));
         if !is_current {
             let table = Arc::new(ForwardingTable::new(params, self.peers.v4()));
             self.outbox.push(Action::Forwarding(table.clone()));
@@ -312,9 +348,10 @@ impl Engine {
         }
     }
 
-    fn judge_peers(&mut self) {
-        let Some(active) = &self.active else { return };
-        let (Some(range), Some(subnet)) = (active.config.network.v4, self.keeper.carried()) else { return };
+    fn judge_peers(&mut self, subnet: Subnet) {
+        let Some(range) = self.active.as_ref().and_then(|active| active.config.network.v4) else {
+            return;
+        };
         let Some(own_subnet) = subnet.v4() else { return };
         let own_key = self.follower.leases().key_of(&subnet);
         let standpoint = Standpoint {
@@ -343,7 +380,10 @@ impl Engine {
             if before.rejected.get(key) != Some(judged) {
                 let (_, reason) = *judged;
                 *self.rejected.entry(reason).or_default() += 1;
-                self.outbox.tell(Event::RecordRejected { key: key.clone(), reason });
+                self.outbox.tell(Event::RecordRejected {
+                    key: key.clone(),
+                    reason,
+                });
             }
         }
     }
@@ -373,6 +413,9 @@ impl Engine {
 
 impl Active {
     fn claim(&self) -> Claim<'_> {
-        Claim { network: &self.config.network, record: &self.record }
+        Claim {
+            network: &self.config.network,
+            record: &self.record,
+        }
     }
 }

@@ -228,6 +228,12 @@ impl fmt::Display for Event {
                     "cannot set up {object}: {error}; trying again in {retry_in:.1?}"
                 )
             }
+            Self::StoreRestarted { known, found } => {
+                write!(
+                    f,
+                    "etcd's history went from {known} to {found}: restored or replaced; starting over"
+                )
+            }
             Self::KernelRepairing { object } => write!(f, "{object} was gone; making it again"),
             Self::Ready => f.write_str("ready"),
         }

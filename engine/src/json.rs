@@ -15,7 +15,7 @@ use serde_json::value::RawValue;
 const MAX_DEPTH: usize = 128;
 
 /// The top level of a JSON object; what lies below it stays raw text.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Object<'a> {
     entries: Vec<(String, &'a str)>,
 }

@@ -43,7 +43,11 @@ pub(crate) enum Change {
 
 impl Leases {
     pub(crate) fn new(prefix: StorePrefix) -> Self {
-        Self { prefix, revision: Revision(0), entries: BTreeMap::new() }
+        Self {
+            prefix,
+            revision: Revision(0),
+            entries: BTreeMap::new(),
+        }
     }
 
     /// Returns the revision up to which every change is in the view.
@@ -69,13 +73,19 @@ impl Leases {
 
     /// Returns every subnet that a key names, also those whose value is unusable: they are taken all the same.
     pub(crate) fn subnets(&self) -> impl Iterator<Item = (&Entry, Subnet)> {
-        self.entries.values().filter_map(|entry| Some((entry, entry.subnet.ok()?)))
+        self.entries
+            .values()
+            .filter_map(|entry| Some((entry, entry.subnet.ok()?)))
     }
 
     /// Returns the leases that announce a public IP, in key order.
     pub(crate) fn of_public_ip(&self, public_ip: Ipv4Addr) -> impl Iterator<Item = (&Entry, Subnet)> {
-        self.subnets()
-            .filter(move |(entry, _)| entry.record.as_ref().is_ok_and(|record| record.public_ip == public_ip))
+        self.subnets().filter(move |(entry, _)| {
+            entry
+                .record
+                .as_ref()
+                .is_ok_and(|record| record.public_ip == public_ip)
+        })
     }
 
     /// Tells whether an older lease of another node covers part of `subnet`, which `entry` names.
@@ -83,14 +93,24 @@ impl Leases {
         self.subnets().any(|(other, range)| {
             other.create_revision < entry.create_revision
                 && range.overlaps(subnet)
-                && other.record.as_ref().is_ok_and(|record| record.public_ip != own_ip)
+                && other
+                    .record
+                    .as_ref()
+                    .is_ok_and(|record| record.public_ip != own_ip)
         })
     }
 
     /// Replaces the view by a list of all keys.
     pub(crate) fn apply_list(&mut self, header: &Header, kvs: Vec<KeyValue>) -> Change {
-        let entries = kvs.into_iter().map(|kv| (kv.key.clone(), self.entry(kv))).collect();
-        let change = if entries == self.entries { Change::None } else { Change::Some };
+        let entries = kvs
+            .into_iter()
+            .map(|kv| (kv.key.clone(), self.entry(kv)))
+            .collect();
+        let change = if entries == self.entries {
+            Change::None
+        } else {
+            Change::Some
+        };
         self.entries = entries;
         self.revision = header.revision;
         change
@@ -126,7 +146,11 @@ impl Leases {
     fn apply_event(&mut self, event: WatchEvent) -> Change {
         match event {
             WatchEvent::Put(kv) => {
-                if self.entries.get(&kv.key).is_some_and(|entry| entry.mod_revision >= kv.mod_revision) {
+                if self
+                    .entries
+                    .get(&kv.key)
+                    .is_some_and(|entry| entry.mod_revision >= kv.mod_revision)
+                {
                     return Change::None;
                 }
                 let entry = self.entry(kv);
@@ -134,7 +158,11 @@ impl Leases {
                 Change::Some
             }
             WatchEvent::Delete { key, mod_revision } => {
-                if self.entries.get(&key).is_none_or(|entry| entry.mod_revision >= mod_revision) {
+                if self
+                    .entries
+                    .get(&key)
+                    .is_none_or(|entry| entry.mod_revision >= mod_revision)
+                {
                     return Change::None;
                 }
                 self.entries.remove(&key);
@@ -144,7 +172,11 @@ impl Leases {
     }
 
     fn entry(&self, kv: KeyValue) -> Entry {
-        let subnet = self.prefix.subnet_text(&kv.key).ok_or(RejectReason::BadKey).and_then(Subnet::parse);
+        let subnet = self
+            .prefix
+            .subnet_text(&kv.key)
+            .ok_or(RejectReason::BadKey)
+            .and_then(Subnet::parse);
         Entry {
             subnet,
             record: LeaseRecord::decode(&kv.value),

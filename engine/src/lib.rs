@@ -51,8 +51,8 @@ mod underlay;
 
 pub use action::{Action, ExitReason, OpId, RequestId, WatchId};
 pub use action::{Command, KernelEvent, StoreEvent};
-pub use backend::ConfigError;
 pub use allocator::{pick_v4, pick_v6};
+pub use backend::ConfigError;
 pub use counter::PacketCounters;
 pub use drop_reason::DropReason;
 pub use engine::Engine;

@@ -31,8 +31,10 @@ pub(crate) struct Standpoint<'a> {
 impl Peers {
     /// Judges every lease but the node's own; of overlapping ones the oldest wins. O(n log n) for n leases.
     pub(crate) fn select(leases: &Leases, standpoint: &Standpoint<'_>) -> Self {
-        let mut oldest_first: Vec<&Entry> =
-            leases.entries().filter(|entry| entry.key != standpoint.own_key).collect();
+        let mut oldest_first: Vec<&Entry> = leases
+            .entries()
+            .filter(|entry| entry.key != standpoint.own_key)
+            .collect();
         oldest_first.sort_by_key(|entry| entry.create_revision);
         let mut peers = Self::default();
         let mut held = BTreeMap::new();
@@ -43,7 +45,9 @@ impl Peers {
                     peers.accepted.insert(subnet, public_ip);
                 }
                 Err(reason) => {
-                    peers.rejected.insert(entry.key_text(), (entry.mod_revision, reason));
+                    peers
+                        .rejected
+                        .insert(entry.key_text(), (entry.mod_revision, reason));
                 }
             }
         }
@@ -52,7 +56,9 @@ impl Peers {
 
     /// Returns the IPv4 subnets with the nodes that hold them, in order.
     pub(crate) fn v4(&self) -> impl Iterator<Item = (Ipv4Net, Ipv4Addr)> {
-        self.accepted.iter().filter_map(|(subnet, public_ip)| Some((subnet.v4()?.trunc(), *public_ip)))
+        self.accepted
+            .iter()
+            .filter_map(|(subnet, public_ip)| Some((subnet.v4()?.trunc(), *public_ip)))
     }
 }
 

@@ -36,7 +36,9 @@ impl Udp {
         if network.v4.is_none() {
             return Err(ConfigError::NeedsIpv4 { kind: KIND });
         }
-        Ok(Self { port: port(&network.backend.options)? })
+        Ok(Self {
+            port: port(&network.backend.options)?,
+        })
     }
 
     /// The address has no room for others (/32), so that no broadcast routes appear; errors made here carry it
@@ -50,16 +52,34 @@ impl Udp {
         let mtu = underlay.mtu.saturating_sub(OVERHEAD);
         let file = SubnetFile {
             v4: Some((range.network, subnet)),
-            v6: placement.network.v6.map(|v6| v6.network).zip(placement.subnet.v6()),
+            v6: placement
+                .network
+                .v6
+                .map(|v6| v6.network)
+                .zip(placement.subnet.v6()),
             mtu,
             masquerade: placement.setup.masquerade,
         };
         vec![
             KernelObject::Socket(SocketAddrV4::new(underlay.address, self.port)),
-            KernelObject::Link(Link { name: link.clone(), kind: LinkKind::Tun, mtu }),
-            KernelObject::Sysctl(Sysctl { link: link.clone(), key: "accept_local", value: "1" }),
-            KernelObject::Address(Address { link: link.clone(), net: Ipv4Net::from(subnet.network()) }),
-            KernelObject::Route(Route { destination: range.network, link }),
+            KernelObject::Link(Link {
+                name: link.clone(),
+                kind: LinkKind::Tun,
+                mtu,
+            }),
+            KernelObject::Sysctl(Sysctl {
+                link: link.clone(),
+                key: "accept_local",
+                value: "1",
+            }),
+            KernelObject::Address(Address {
+                link: link.clone(),
+                net: Ipv4Net::from(subnet.network()),
+            }),
+            KernelObject::Route(Route {
+                destination: range.network,
+                link,
+            }),
             KernelObject::SubnetFile(file),
         ]
     }
@@ -85,6 +105,22 @@ pub(super) fn lease_record(underlay: &Underlay) -> LeaseRecord {
         backend_type: String::new(),
         backend_data: None,
         backend_v6_data: None,
+    }
+}
+
+/// Port 0 would let the kernel choose one that no peer knows.
+fn port(options: &str) -> Result<u16, ConfigError> {
+    let object = Object::parse(options.as_bytes(), options.len()).unwrap_or_default();
+    let bad = |value: String| ConfigError::BadOption {
+        key: "Port",
+        value,
+        rule: "a UDP port, a number from 1 to 65535",
+    };
+    match object.get::<u16>("Port") {
+        Ok(None) => Ok(DEFAULT_PORT),
+        Ok(Some(0)) => Err(bad("0".to_string())),
+        Ok(Some(port)) => Ok(port),
+        Err(wrong) => Err(bad(wrong.value.to_string())),
     }
 }
 

@@ -39,7 +39,11 @@ impl ConfigReader {
     pub(crate) fn new(prefix: StorePrefix, outbox: &mut Outbox) -> Self {
         let state = State::Reading(read(&prefix, outbox));
         let backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(30));
-        Self { prefix, state, backoff }
+        Self {
+            prefix,
+            state,
+            backoff,
+        }
     }
 
     pub(crate) fn awaits(&self, id: RequestId) -> bool {
@@ -89,7 +93,11 @@ impl ConfigReader {
             Ok(StoreResponse::Range { kvs, .. }) => kvs,
             Ok(_) => return Err(Event::ConfigMissing { key, retry_in }),
             Err(error) => {
-                return Err(Event::StoreUnreachable { wanted: "read the network config", error, retry_in });
+                return Err(Event::StoreUnreachable {
+                    wanted: "read the network config",
+                    error,
+                    retry_in,
+                });
             }
         };
         let Some(kv) = kvs.first() else {
@@ -100,7 +108,10 @@ impl ConfigReader {
 }
 
 fn read(prefix: &StorePrefix, outbox: &mut Outbox) -> RequestId {
-    outbox.request(StoreRequest::Range { range: KeyRange::Key(prefix.config_key()), revision: None })
+    outbox.request(StoreRequest::Range {
+        range: KeyRange::Key(prefix.config_key()),
+        revision: None,
+    })
 }
 
 fn activate(text: &[u8]) -> Result<ActiveConfig, ConfigError> {

@@ -86,8 +86,10 @@ impl Follower {
         match self.list {
             List::Asked { .. } => {}
             List::Idle | List::Waiting(_) => {
-                let id =
-                    outbox.request(StoreRequest::Range { range: self.range.clone(), revision: None });
+                let id = outbox.request(StoreRequest::Range {
+                    range: self.range.clone(),
+                    revision: None,
+                });
                 self.list = List::Asked { id, seen: self.seen };
             }
         }
@@ -103,7 +105,9 @@ impl Follower {
         result: Result<StoreResponse, StoreError>,
         outbox: &mut Outbox,
     ) -> News {
-        let List::Asked { seen, .. } = self.list else { return News::None };
+        let List::Asked { seen, .. } = self.list else {
+            return News::None;
+        };
         self.list = List::Idle;
         let (header, kvs) = match result {
             Ok(StoreResponse::Range { header, kvs }) => (header, kvs),
@@ -111,7 +115,11 @@ impl Follower {
             Err(error) => {
                 let retry_in = self.backoff.wait(&mut outbox.rng);
                 self.list = List::Waiting(outbox.now + retry_in);
-                outbox.tell(Event::StoreUnreachable { wanted: "list the leases", error, retry_in });
+                outbox.tell(Event::StoreUnreachable {
+                    wanted: "list the leases",
+                    error,
+                    retry_in,
+                });
                 return News::None;
             }
         };
@@ -133,7 +141,10 @@ impl Follower {
         }
         self.note(header);
         if !is_behind && self.leases.apply_list(header, kvs) == Change::Some {
-            outbox.tell(Event::Relisted { revision: header.revision, leases: self.leases.len() });
+            outbox.tell(Event::Relisted {
+                revision: header.revision,
+                leases: self.leases.len(),
+            });
         }
         if matches!(self.watch, Watch::Closed) {
             self.open(outbox);
@@ -186,7 +197,11 @@ impl Follower {
             WatchEnd::Failed(error) => {
                 let retry_in = self.backoff.wait(&mut outbox.rng);
                 self.watch = Watch::Waiting(outbox.now + retry_in);
-                outbox.tell(Event::StoreUnreachable { wanted: "watch the leases", error, retry_in });
+                outbox.tell(Event::StoreUnreachable {
+                    wanted: "watch the leases",
+                    error,
+                    retry_in,
+                });
             }
         }
     }
@@ -218,7 +233,10 @@ impl Follower {
     /// The store was wiped, restored from a backup, or replaced: its list is the truth, and every watch is on
     /// a history that is gone.
     fn start_over(&mut self, header: &Header, kvs: Vec<KeyValue>, outbox: &mut Outbox) -> News {
-        outbox.tell(Event::StoreRestarted { known: self.seen, found: header.revision });
+        outbox.tell(Event::StoreRestarted {
+            known: self.seen,
+            found: header.revision,
+        });
         if let Watch::Open(id) = self.watch {
             outbox.push(Action::CancelWatch(id));
         }

@@ -58,12 +58,29 @@ enum State {
     /// Until the leases were listed.
     Listing,
     Waiting(Instant),
-    Granting { request: RequestId, write: Write },
+    Granting {
+        request: RequestId,
+        write: Write,
+    },
     /// Asking whether the etcd lease of an own key that was found lives.
-    Adopting { request: RequestId, asked_at: Instant, write: Write, lease: EtcdLeaseId },
-    Writing { request: RequestId, write: Write, lease: Option<Term> },
-    Clearing { request: RequestId },
-    Held { held: Held, renewal: Renewal },
+    Adopting {
+        request: RequestId,
+        asked_at: Instant,
+        write: Write,
+        lease: EtcdLeaseId,
+    },
+    Writing {
+        request: RequestId,
+        write: Write,
+        lease: Option<Term>,
+    },
+    Clearing {
+        request: RequestId,
+    },
+    Held {
+        held: Held,
+        renewal: Renewal,
+    },
 }
 
 /// An etcd lease that was asked for; `until` is unknown while no answer came.
@@ -138,12 +155,16 @@ impl Keeper {
             | State::Adopting { request, .. }
             | State::Writing { request, .. }
             | State::Clearing { request }
-            | State::Held { renewal: Renewal::Verifying(request) | Renewal::Extending { request, .. }, .. } => {
-                *request == id
-            }
+            | State::Held {
+                renewal: Renewal::Verifying(request) | Renewal::Extending { request, .. },
+                ..
+            } => *request == id,
             State::Listing
             | State::Waiting(_)
-            | State::Held { renewal: Renewal::Never | Renewal::Due(_), .. } => false,
+            | State::Held {
+                renewal: Renewal::Never | Renewal::Due(_),
+                ..
+            } => false,
         }
     }
 
@@ -178,12 +199,17 @@ impl Keeper {
         let again = State::Waiting(outbox.now + Duration::from_secs(1));
         match core::mem::replace(&mut self.state, again) {
             State::Granting { write, .. } => self.handle_granted(result, write, outbox),
-            State::Adopting { asked_at, write, lease, .. } => {
+            State::Adopting {
+                asked_at,
+                write,
+                lease,
+                ..
+            } => {
                 self.handle_adopted(result, asked_at, write, lease, outbox);
                 return News::Changed;
             }
             State::Writing { write, lease, .. } => {
-                return self.handle_written(result, write, lease, claim, follower, outbox);
+                return self.handle_written(result, write, lease, follower, outbox);
             }
             State::Clearing { .. } => return self.handle_cleared(result, follower, outbox),
             State::Held { held, renewal } => {
@@ -197,7 +223,10 @@ impl Keeper {
     pub(crate) fn handle_timeout(&mut self, claim: &Claim<'_>, follower: &Follower, outbox: &mut Outbox) {
         match &mut self.state {
             State::Waiting(until) if *until <= outbox.now => self.decide(claim, follower, outbox),
-            State::Held { held, renewal: renewal @ Renewal::Due(_) } => {
+            State::Held {
+                held,
+                renewal: renewal @ Renewal::Due(_),
+            } => {
                 let Renewal::Due(at) = *renewal else { return };
                 if at <= outbox.now {
                     let request = outbox.request(verify(&held.key, held.mod_revision, &self.prefix));
@@ -217,7 +246,10 @@ impl Keeper {
     pub(crate) const fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
         match &self.state {
             State::Waiting(until) => Some((*until, "take a subnet")),
-            State::Held { renewal: Renewal::Due(at), .. } => Some((*at, "renew the lease")),
+            State::Held {
+                renewal: Renewal::Due(at),
+                ..
+            } => Some((*at, "renew the lease")),
             State::Listing
             | State::Granting { .. }
             | State::Adopting { .. }
@@ -241,40 +273,67 @@ impl Keeper {
             Choice::Keep { held, origin } => self.hold(held, origin, outbox),
             Choice::Adopt { write, lease } => {
                 let request = outbox.request(StoreRequest::LeaseKeepAlive { id: lease });
-                self.state = State::Adopting { request, asked_at: outbox.now, write, lease };
+                self.state = State::Adopting {
+                    request,
+                    asked_at: outbox.now,
+                    write,
+                    lease,
+                };
             }
             Choice::Write(write) if write.is_reservation() => self.write(write, None, outbox),
             Choice::Write(write) => self.grant(write, outbox),
-            Choice::Clear { key, mod_revision, preferred } => {
+            Choice::Clear {
+                key,
+                mod_revision,
+                preferred,
+            } => {
                 self.preferred = preferred;
                 let request = outbox.request(delete(&key, mod_revision, &self.prefix));
                 self.state = State::Clearing { request };
             }
             Choice::Exhausted => {
                 let retry_in = self.wait(outbox);
-                outbox.tell(Event::SubnetsExhausted { leases: leases.len(), retry_in });
+                outbox.tell(Event::SubnetsExhausted {
+                    leases: leases.len(),
+                    retry_in,
+                });
             }
         }
     }
 
     /// The id is the node's own choice: a grant that is repeated because its answer was lost leaks nothing.
     fn grant(&mut self, write: Write, outbox: &mut Outbox) {
-        if let Some(Spare { id, until: Some(until), .. }) = self.spare
+        if let Some(Spare {
+            id,
+            until: Some(until),
+            ..
+        }) = self.spare
             && until > outbox.now
         {
             return self.write(write, Some(Term { id, until }), outbox);
         }
         let now = outbox.now;
         let drawn = EtcdLeaseId(i64::try_from(outbox.rng.next_u64() >> 1).unwrap_or(1).max(1));
-        let spare = *self.spare.get_or_insert(Spare { id: drawn, asked_at: now, until: None });
+        let spare = *self.spare.get_or_insert(Spare {
+            id: drawn,
+            asked_at: now,
+            until: None,
+        });
         let ttl_seconds = i64::try_from(TTL.as_secs()).unwrap_or(i64::MAX);
-        let request = outbox.request(StoreRequest::LeaseGrant { id: spare.id, ttl_seconds });
+        let request = outbox.request(StoreRequest::LeaseGrant {
+            id: spare.id,
+            ttl_seconds,
+        });
         self.state = State::Granting { request, write };
     }
 
     fn write(&mut self, write: Write, lease: Option<Term>, outbox: &mut Outbox) {
         let request = outbox.request(write.request(lease.map(|term| term.id), &self.prefix));
-        self.state = State::Writing { request, write, lease };
+        self.state = State::Writing {
+            request,
+            write,
+            lease,
+        };
     }
 
     fn handle_granted(
@@ -313,7 +372,10 @@ impl Keeper {
         if ttl.is_zero() {
             return self.grant(write, outbox);
         }
-        let term = Term { id: lease, until: asked_at + ttl };
+        let term = Term {
+            id: lease,
+            until: asked_at + ttl,
+        };
         if write.is_in_place() {
             let origin = write.origin;
             return self.hold(write.into_held(None, Some(term)), origin, outbox);
@@ -326,13 +388,19 @@ impl Keeper {
         result: Result<StoreResponse, StoreError>,
         write: Write,
         lease: Option<Term>,
-        claim: &Claim<'_>,
         follower: &mut Follower,
         outbox: &mut Outbox,
     ) -> News {
         match result {
-            Ok(StoreResponse::Txn { header, outcome: TxnOutcome::Succeeded, .. }) => {
-                if self.spare.is_some_and(|spare| lease.is_some_and(|term| term.id == spare.id)) {
+            Ok(StoreResponse::Txn {
+                header,
+                outcome: TxnOutcome::Succeeded,
+                ..
+            }) => {
+                if self
+                    .spare
+                    .is_some_and(|spare| lease.is_some_and(|term| term.id == spare.id))
+                {
                     self.spare = None;
                 }
                 let kv = write.key_value(&header, lease.map(|term| term.id));
@@ -341,7 +409,11 @@ impl Keeper {
                 self.hold(write.into_held(Some(header.revision), lease), origin, outbox);
                 News::Changed
             }
-            Ok(StoreResponse::Txn { header, outcome: TxnOutcome::Failed, responses }) => {
+            Ok(StoreResponse::Txn {
+                header,
+                outcome: TxnOutcome::Failed,
+                responses,
+            }) => {
                 outbox.tell(Event::CreateRaceLost { subnet: write.subnet });
                 self.wait(outbox);
                 adopt_listed(&header, responses, follower, outbox)
@@ -396,17 +468,27 @@ impl Keeper {
         match (renewal, result, held.term) {
             (
                 Renewal::Verifying(_),
-                Ok(StoreResponse::Txn { outcome: TxnOutcome::Succeeded, .. }),
+                Ok(StoreResponse::Txn {
+                    outcome: TxnOutcome::Succeeded,
+                    ..
+                }),
                 Some(term),
             ) => {
                 let request = outbox.request(StoreRequest::LeaseKeepAlive { id: term.id });
-                let renewal = Renewal::Extending { request, asked_at: outbox.now };
+                let renewal = Renewal::Extending {
+                    request,
+                    asked_at: outbox.now,
+                };
                 self.state = State::Held { held, renewal };
                 News::None
             }
             (
                 Renewal::Verifying(_),
-                Ok(StoreResponse::Txn { header, outcome: TxnOutcome::Failed, responses }),
+                Ok(StoreResponse::Txn {
+                    header,
+                    outcome: TxnOutcome::Failed,
+                    responses,
+                }),
                 _,
             ) => {
                 self.hold_until(held, outbox.now + Duration::from_secs(1));
@@ -423,8 +505,14 @@ impl Keeper {
                     return News::None;
                 }
                 self.backoff.reset();
-                outbox.tell(Event::LeaseRenewed { subnet: held.subnet, ttl });
-                let term = Some(Term { id: term.id, until: asked_at + ttl });
+                outbox.tell(Event::LeaseRenewed {
+                    subnet: held.subnet,
+                    ttl,
+                });
+                let term = Some(Term {
+                    id: term.id,
+                    until: asked_at + ttl,
+                });
                 self.schedule(Held { term, ..held }, outbox);
                 News::None
             }
@@ -434,7 +522,11 @@ impl Keeper {
             }
             (_, Err(error), _) => {
                 let retry_in = self.backoff.wait(&mut outbox.rng);
-                outbox.tell(Event::StoreUnreachable { wanted: "renew the lease", error, retry_in });
+                outbox.tell(Event::StoreUnreachable {
+                    wanted: "renew the lease",
+                    error,
+                    retry_in,
+                });
                 self.hold_until(held, outbox.now + retry_in);
                 News::None
             }
@@ -447,9 +539,15 @@ impl Keeper {
 
     fn hold(&mut self, held: Held, origin: LeaseOrigin, outbox: &mut Outbox) {
         self.backoff.reset();
-        self.preferred = PreviousSubnet { v4: held.subnet.v4(), v6: held.subnet.v6() };
+        self.preferred = PreviousSubnet {
+            v4: held.subnet.v4(),
+            v6: held.subnet.v6(),
+        };
         self.carried = Some(held.subnet);
-        outbox.tell(Event::LeaseAcquired { subnet: held.subnet, origin });
+        outbox.tell(Event::LeaseAcquired {
+            subnet: held.subnet,
+            origin,
+        });
         self.release_spare(outbox);
         self.schedule(held, outbox);
     }
@@ -458,7 +556,10 @@ impl Keeper {
     /// began together do not all renew together; halfway if the lease is shorter than the margin.
     fn schedule(&mut self, held: Held, outbox: &mut Outbox) {
         let Some(term) = held.term else {
-            self.state = State::Held { held, renewal: Renewal::Never };
+            self.state = State::Held {
+                held,
+                renewal: Renewal::Never,
+            };
             return;
         };
         let left = term.until.saturating_since(outbox.now);
@@ -471,12 +572,19 @@ impl Keeper {
     }
 
     fn hold_until(&mut self, held: Held, due: Instant) {
-        self.state = State::Held { held, renewal: Renewal::Due(due) };
+        self.state = State::Held {
+            held,
+            renewal: Renewal::Due(due),
+        };
     }
 
     fn retry(&mut self, wanted: &'static str, error: StoreError, outbox: &mut Outbox) {
         let retry_in = self.wait(outbox);
-        outbox.tell(Event::StoreUnreachable { wanted, error, retry_in });
+        outbox.tell(Event::StoreUnreachable {
+            wanted,
+            error,
+            retry_in,
+        });
     }
 
     fn wait(&mut self, outbox: &mut Outbox) -> Duration {
@@ -493,18 +601,34 @@ impl Keeper {
 
     /// Compares the lease held with the view: it may be gone, another's, or changed by an operator.
     fn check_held(&mut self, own_ip: Ipv4Addr, follower: &Follower, outbox: &mut Outbox) {
-        let State::Held { held, .. } = &self.state else { return };
+        let State::Held { held, .. } = &self.state else {
+            return;
+        };
         let leases = follower.leases();
         match leases.get(&held.key) {
-            Some(entry) if leases.is_shadowed(entry, &held.subnet, own_ip) => self.lose(leases.revision(), outbox),
+            Some(entry) if leases.is_shadowed(entry, &held.subnet, own_ip) => {
+                self.lose(leases.revision(), outbox)
+            }
             None if leases.revision() < held.mod_revision => {}
             Some(entry) if entry.mod_revision <= held.mod_revision => {}
-            Some(entry) if entry.record.as_ref().is_ok_and(|record| record.public_ip == own_ip) => {
+            Some(entry)
+                if entry
+                    .record
+                    .as_ref()
+                    .is_ok_and(|record| record.public_ip == own_ip) =>
+            {
                 let term = entry.etcd_lease.map(|id| match held.term {
                     Some(term) if term.id == id => term,
-                    Some(_) | None => Term { id, until: outbox.now },
+                    Some(_) | None => Term {
+                        id,
+                        until: outbox.now,
+                    },
                 });
-                let held = Held { mod_revision: entry.mod_revision, term, ..held.clone() };
+                let held = Held {
+                    mod_revision: entry.mod_revision,
+                    term,
+                    ..held.clone()
+                };
                 self.schedule(held, outbox);
             }
             None | Some(_) => self.lose(leases.revision(), outbox),
@@ -512,8 +636,13 @@ impl Keeper {
     }
 
     fn lose(&mut self, revision: Revision, outbox: &mut Outbox) {
-        let State::Held { held, .. } = &self.state else { return };
-        outbox.tell(Event::LeaseLost { subnet: held.subnet, revision });
+        let State::Held { held, .. } = &self.state else {
+            return;
+        };
+        outbox.tell(Event::LeaseLost {
+            subnet: held.subnet,
+            revision,
+        });
         self.wait(outbox);
     }
 
@@ -523,9 +652,8 @@ impl Keeper {
         if self.held().is_some() {
             return;
         }
-        let is_others = |record: &Result<LeaseRecord, _>| {
-            record.as_ref().is_ok_and(|record| record.public_ip != own_ip)
-        };
+        let is_others =
+            |record: &Result<LeaseRecord, _>| record.as_ref().is_ok_and(|record| record.public_ip != own_ip);
         let claimed = follower
             .leases()
             .subnets()

@@ -24,13 +24,22 @@ pub(crate) struct Outbox {
 
 impl Outbox {
     pub(crate) fn new(rng: Rng, now: Instant) -> Self {
-        Self { now, rng, actions: VecDeque::new(), last_id: 0 }
+        Self {
+            now,
+            rng,
+            actions: VecDeque::new(),
+            last_id: 0,
+        }
     }
 
     pub(crate) fn request(&mut self, request: StoreRequest) -> RequestId {
         let id = RequestId(self.number());
         let deadline = self.now + REQUEST_TIMEOUT;
-        self.actions.push_back(Action::Request { id, deadline, request });
+        self.actions.push_back(Action::Request {
+            id,
+            deadline,
+            request,
+        });
         id
     }
 

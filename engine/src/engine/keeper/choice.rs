@@ -25,7 +25,11 @@ pub(super) enum Choice {
     /// A key has to be written.
     Write(Write),
     /// The node's lease does not fit the network; the parts of it that do shall be kept.
-    Clear { key: Vec<u8>, mod_revision: Revision, preferred: PreviousSubnet },
+    Clear {
+        key: Vec<u8>,
+        mod_revision: Revision,
+        preferred: PreviousSubnet,
+    },
     /// Nothing is free.
     Exhausted,
 }
@@ -43,7 +47,8 @@ pub(super) fn choose(
         fits(claim.network, subnet) && !leases.is_shadowed(entry, subnet, claim.record.public_ip)
     };
     let fitting = || own.iter().filter(|(entry, subnet)| is_mine(entry, subnet));
-    let held_before = fitting().find(|(_, subnet)| subnet.v4() == preferred.v4 && subnet.v6() == preferred.v6);
+    let held_before =
+        fitting().find(|(_, subnet)| subnet.v4() == preferred.v4 && subnet.v6() == preferred.v6);
     if let Some((entry, subnet)) = held_before.or_else(|| fitting().next()) {
         return take_over(entry, *subnet, claim);
     }
@@ -70,7 +75,10 @@ fn take_over(entry: &Entry, subnet: Subnet, claim: &Claim<'_>) -> Choice {
         None => {
             let write = Write::adoption(entry, subnet, LeaseOrigin::Reserved, claim.record);
             if write.is_in_place() {
-                Choice::Keep { held: write.into_held(None, None), origin: LeaseOrigin::Reserved }
+                Choice::Keep {
+                    held: write.into_held(None, None),
+                    origin: LeaseOrigin::Reserved,
+                }
             } else {
                 Choice::Write(write)
             }
@@ -79,8 +87,14 @@ fn take_over(entry: &Entry, subnet: Subnet, claim: &Claim<'_>) -> Choice {
 }
 
 fn create(claim: &Claim<'_>, preferred: &PreviousSubnet, leases: &Leases, rng: &mut Rng) -> Choice {
-    let v4 = claim.network.v4.map(|range| free_v4(&range, preferred.v4, leases, rng));
-    let v6 = claim.network.v6.map(|range| free_v6(&range, preferred.v6, leases, rng));
+    let v4 = claim
+        .network
+        .v4
+        .map(|range| free_v4(&range, preferred.v4, leases, rng));
+    let v6 = claim
+        .network
+        .v6
+        .map(|range| free_v6(&range, preferred.v6, leases, rng));
     let subnet = match (v4, v6) {
         (Some(Some(v4)), Some(Some(v6))) => Subnet::Dual(v4, v6),
         (Some(Some(v4)), None) => Subnet::V4(v4),
@@ -88,31 +102,43 @@ fn create(claim: &Claim<'_>, preferred: &PreviousSubnet, leases: &Leases, rng: &
         (Some(None), _) | (_, Some(None)) | (None, None) => return Choice::Exhausted,
     };
     let is_previous = subnet.v4() == preferred.v4 && subnet.v6() == preferred.v6;
-    let origin = if is_previous { LeaseOrigin::Previous } else { LeaseOrigin::Fresh };
+    let origin = if is_previous {
+        LeaseOrigin::Previous
+    } else {
+        LeaseOrigin::Fresh
+    };
     let key = leases.key_of(&subnet);
-    Choice::Write(Write::creation(key, subnet, origin, claim.record, leases.revision()))
+    Choice::Write(Write::creation(
+        key,
+        subnet,
+        origin,
+        claim.record,
+        leases.revision(),
+    ))
 }
 
-fn free_v4(
-    range: &Range4,
-    preferred: Option<Ipv4Net>,
-    leases: &Leases,
-    rng: &mut Rng,
-) -> Option<Ipv4Net> {
+fn free_v4(range: &Range4, preferred: Option<Ipv4Net>, leases: &Leases, rng: &mut Rng) -> Option<Ipv4Net> {
     let taken: Vec<_> = leases.subnets().filter_map(|(_, subnet)| subnet.v4()).collect();
-    let is_free = |net: &Ipv4Net| !taken.iter().any(|other| other.contains(net) || net.contains(other));
-    preferred.filter(|net| fits_v4(range, net) && is_free(net)).or_else(|| pick_v4(range, &taken, rng))
+    let is_free = |net: &Ipv4Net| {
+        !taken
+            .iter()
+            .any(|other| other.contains(net) || net.contains(other))
+    };
+    preferred
+        .filter(|net| fits_v4(range, net) && is_free(net))
+        .or_else(|| pick_v4(range, &taken, rng))
 }
 
-fn free_v6(
-    range: &Range6,
-    preferred: Option<Ipv6Net>,
-    leases: &Leases,
-    rng: &mut Rng,
-) -> Option<Ipv6Net> {
+fn free_v6(range: &Range6, preferred: Option<Ipv6Net>, leases: &Leases, rng: &mut Rng) -> Option<Ipv6Net> {
     let taken: Vec<_> = leases.subnets().filter_map(|(_, subnet)| subnet.v6()).collect();
-    let is_free = |net: &Ipv6Net| !taken.iter().any(|other| other.contains(net) || net.contains(other));
-    preferred.filter(|net| fits_v6(range, net) && is_free(net)).or_else(|| pick_v6(range, &taken, rng))
+    let is_free = |net: &Ipv6Net| {
+        !taken
+            .iter()
+            .any(|other| other.contains(net) || net.contains(other))
+    };
+    preferred
+        .filter(|net| fits_v6(range, net) && is_free(net))
+        .or_else(|| pick_v6(range, &taken, rng))
 }
 
 /// Tells whether a lease is one that the network config would give out.

@@ -29,7 +29,11 @@ enum Guard {
     /// No key was created after the view that the choice was made from.
     NothingCreatedSince(Revision),
     /// The key is as it was seen.
-    Unchanged { create_revision: Revision, mod_revision: Revision, is_in_place: bool },
+    Unchanged {
+        create_revision: Revision,
+        mod_revision: Revision,
+        is_in_place: bool,
+    },
 }
 
 impl Write {
@@ -41,7 +45,13 @@ impl Write {
         record: &LeaseRecord,
         seen: Revision,
     ) -> Self {
-        Self { key, subnet, origin, value: record.encode(), guard: Guard::NothingCreatedSince(seen) }
+        Self {
+            key,
+            subnet,
+            origin,
+            value: record.encode(),
+            guard: Guard::NothingCreatedSince(seen),
+        }
     }
 
     /// Takes over the node's own key as it was found.
@@ -51,7 +61,13 @@ impl Write {
             mod_revision: entry.mod_revision,
             is_in_place: entry.record.as_ref() == Ok(record),
         };
-        Self { key: entry.key.clone(), subnet, origin, value: record.encode(), guard }
+        Self {
+            key: entry.key.clone(),
+            subnet,
+            origin,
+            value: record.encode(),
+            guard,
+        }
     }
 
     /// Attaches the key that is held to a new etcd lease.
@@ -77,19 +93,41 @@ impl Write {
 
     /// Tells whether the store holds this very value already.
     pub(super) const fn is_in_place(&self) -> bool {
-        matches!(self.guard, Guard::Unchanged { is_in_place: true, .. })
+        matches!(
+            self.guard,
+            Guard::Unchanged {
+                is_in_place: true,
+                ..
+            }
+        )
     }
 
     pub(super) fn request(&self, lease: Option<EtcdLeaseId>, prefix: &StorePrefix) -> StoreRequest {
         let compares = match &self.guard {
             Guard::NothingCreatedSince(seen) => vec![
-                compare(prefix.leases(), CompareTarget::CreateRevision(seen.next()), CompareOp::Less),
-                compare(KeyRange::Key(self.key.clone()), CompareTarget::Version(0), CompareOp::Equal),
+                compare(
+                    prefix.leases(),
+                    CompareTarget::CreateRevision(seen.next()),
+                    CompareOp::Less,
+                ),
+                compare(
+                    KeyRange::Key(self.key.clone()),
+                    CompareTarget::Version(0),
+                    CompareOp::Equal,
+                ),
             ],
             Guard::Unchanged { mod_revision, .. } => vec![unchanged(&self.key, *mod_revision)],
         };
-        let put = TxnOp::Put { key: self.key.clone(), value: self.value.clone(), lease };
-        StoreRequest::Txn(Txn { compares, success: vec![put], failure: vec![TxnOp::Range(prefix.leases())] })
+        let put = TxnOp::Put {
+            key: self.key.clone(),
+            value: self.value.clone(),
+            lease,
+        };
+        StoreRequest::Txn(Txn {
+            compares,
+            success: vec![put],
+            failure: vec![TxnOp::Range(prefix.leases())],
+        })
     }
 
     /// Returns the key as the store holds it after the write at `header`'s revision.
@@ -113,10 +151,23 @@ impl Write {
         let (create_revision, mod_revision) = match (written, self.guard) {
             (Some(revision), Guard::NothingCreatedSince(_)) => (revision, revision),
             (Some(revision), Guard::Unchanged { create_revision, .. }) => (create_revision, revision),
-            (None, Guard::Unchanged { create_revision, mod_revision, .. }) => (create_revision, mod_revision),
+            (
+                None,
+                Guard::Unchanged {
+                    create_revision,
+                    mod_revision,
+                    ..
+                },
+            ) => (create_revision, mod_revision),
             (None, Guard::NothingCreatedSince(seen)) => (seen, seen),
         };
-        Held { key: self.key, subnet: self.subnet, create_revision, mod_revision, term }
+        Held {
+            key: self.key,
+            subnet: self.subnet,
+            create_revision,
+            mod_revision,
+            term,
+        }
     }
 }
 
@@ -139,7 +190,11 @@ pub(super) fn verify(key: &[u8], mod_revision: Revision, prefix: &StorePrefix) -
 }
 
 fn unchanged(key: &[u8], mod_revision: Revision) -> Compare {
-    compare(KeyRange::Key(key.to_vec()), CompareTarget::ModRevision(mod_revision), CompareOp::Equal)
+    compare(
+        KeyRange::Key(key.to_vec()),
+        CompareTarget::ModRevision(mod_revision),
+        CompareOp::Equal,
+    )
 }
 
 fn compare(range: KeyRange, target: CompareTarget, op: CompareOp) -> Compare {
