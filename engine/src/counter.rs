@@ -17,12 +17,45 @@ pub struct PacketCounters {
 }
 
 impl PacketCounters {
+    /// Makes counters at zero.
+    pub const fn new() -> Self {
+        Self {
+            sent: 0,
+            delivered: 0,
+            icmp_errors: 0,
+            passed_unproven: 0,
+            dropped: [0; DropReason::ALL.len()],
+        }
+    }
+
     /// Returns how many packets were dropped for a reason.
     pub fn dropped(&self, reason: DropReason) -> u64 {
-        DropReason::ALL
-            .iter()
-            .zip(self.dropped)
-            .find(|(candidate, _)| **candidate == reason)
-            .map_or(0, |(_, count)| count)
+        self.dropped.get(reason as usize).copied().unwrap_or_default()
+    }
+
+    /// Counts a packet dropped for a reason.
+    pub(crate) fn count_drop(&mut self, reason: DropReason) {
+        if let Some(count) = self.dropped.get_mut(reason as usize) {
+            *count = count.wrapping_add(1);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_has_a_counter_of_its_own() {
+        let mut counters = PacketCounters::default();
+
+        for (times, reason) in DropReason::ALL.into_iter().enumerate() {
+            for _ in 0..=times {
+                counters.count_drop(reason);
+            }
+        }
+
+        let counts = DropReason::ALL.map(|reason| counters.dropped(reason));
+        assert_eq!(counts, core::array::from_fn(|times| times as u64 + 1));
     }
 }

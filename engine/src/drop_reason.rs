@@ -72,3 +72,28 @@ impl DropReason {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn all_lists_each_reason_once_in_the_order_of_the_counters() {
+        let positions = DropReason::ALL.map(|reason| reason as usize);
+
+        assert_eq!(positions, core::array::from_fn(|position| position));
+    }
+
+    #[test]
+    fn names_are_distinct_and_fit_for_metric_labels() {
+        let names: BTreeSet<_> = DropReason::ALL.map(DropReason::name).into();
+
+        assert_eq!(names.len(), DropReason::ALL.len());
+        assert!(names.iter().all(|name| {
+            name.bytes()
+                .all(|byte| byte.is_ascii_lowercase() || matches!(byte, b'_' | b'4'))
+        }));
+    }
+}

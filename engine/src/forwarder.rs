@@ -2,15 +2,23 @@
 
 use core::net::{Ipv4Addr, SocketAddrV4};
 
+use ipnet::Ipv4Net;
+
 use crate::counter::PacketCounters;
 use crate::drop_reason::DropReason;
 use crate::forwarding_table::ForwardingTable;
+use crate::icmp::{IcmpErrors, Problem};
+use crate::ipv4::{self, Ipv4Header};
+use crate::setup::Membership;
 use crate::time::Instant;
 
 /// Decides about packets, one at a time, in place and without allocation; each worker has its own.
-#[derive(Clone, Debug, Default)]
+///
+/// Of every packet exactly one of `sent`, `delivered` and the drop reasons is counted.
+#[derive(Clone, Debug)]
 pub struct Forwarder {
     counters: PacketCounters,
+    errors: IcmpErrors,
 }
 
 /// What becomes of a packet that the kernel routed into the tunnel.
@@ -49,28 +57,210 @@ pub enum Inbound<'a> {
 
 impl Forwarder {
     /// Makes a forwarder with all counters at zero.
-    pub fn new() -> Self {
-        Self::default()
+    pub const fn new() -> Self {
+        Self {
+            counters: PacketCounters::new(),
+            errors: IcmpErrors::new(),
+        }
     }
 
     /// Decides about a packet read from the tunnel device.
-    pub fn outbound(&mut self, _table: &ForwardingTable, _packet: &mut [u8], _now: Instant) -> Outbound<'_> {
-        todo!()
+    ///
+    /// The packet is the whole of what was read. It is changed only if it is to be sent: its TTL is lowered by
+    /// one. An ICMP error in the answer goes to the packet's source, from the tunnel's address.
+    pub fn outbound(&mut self, table: &ForwardingTable, packet: &mut [u8], now: Instant) -> Outbound<'_> {
+        let refusal = match route(table, packet) {
+            Ok(next_hop) => {
+                ipv4::decrement_ttl(packet);
+                self.counters.sent = self.counters.sent.wrapping_add(1);
+                return Outbound::Send(next_hop);
+            }
+            Err(refusal) => refusal,
+        };
+        let reason = refusal.reason;
+        match self.refuse(table, &refusal, packet, now) {
+            Some(error) => Outbound::Reply { reason, error },
+            None => Outbound::Drop(reason),
+        }
     }
 
     /// Decides about a datagram's payload that came from the host `from`.
+    ///
+    /// The packet is the whole of the payload. It is changed only if it is to be delivered: its TTL is lowered
+    /// by one. An ICMP error is only sent to a node whose lease covers the packet's source.
     pub fn inbound(
         &mut self,
-        _table: &ForwardingTable,
-        _from: Ipv4Addr,
-        _packet: &mut [u8],
-        _now: Instant,
+        table: &ForwardingTable,
+        from: Ipv4Addr,
+        packet: &mut [u8],
+        now: Instant,
     ) -> Inbound<'_> {
-        todo!()
+        let refusal = match admit(table, from, packet) {
+            Ok(proof) => {
+                ipv4::decrement_ttl(packet);
+                self.count_delivered(proof);
+                return Inbound::Deliver;
+            }
+            Err(refusal) => refusal,
+        };
+        let reason = refusal.reason;
+        let to = SocketAddrV4::new(from, table.params().port);
+        match self.refuse(table, &refusal, packet, now) {
+            Some(error) => Inbound::Reply { reason, to, error },
+            None => Inbound::Drop(reason),
+        }
     }
 
     /// Returns the counters.
     pub const fn counters(&self) -> &PacketCounters {
         &self.counters
     }
+
+    fn count_delivered(&mut self, proof: Proof) {
+        self.counters.delivered = self.counters.delivered.wrapping_add(1);
+        match proof {
+            Proof::Given => {}
+            Proof::Missing => {
+                self.counters.passed_unproven = self.counters.passed_unproven.wrapping_add(1);
+            }
+        }
+    }
+
+    /// Counts a refused packet and makes the ICMP error about it, if there is to be one.
+    fn refuse(
+        &mut self,
+        table: &ForwardingTable,
+        refusal: &Refusal,
+        packet: &[u8],
+        now: Instant,
+    ) -> Option<&[u8]> {
+        self.counters.count_drop(refusal.reason);
+        let (problem, header) = refusal.answer.as_ref()?;
+        let error = self
+            .errors
+            .make(*problem, table.params().address, header, packet, now)?;
+        self.counters.icmp_errors = self.counters.icmp_errors.wrapping_add(1);
+        Some(error)
+    }
 }
+
+impl Default for Forwarder {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Why a packet is not forwarded, and what its source is told.
+struct Refusal {
+    reason: DropReason,
+    answer: Option<(Problem, Ipv4Header)>,
+}
+
+impl Refusal {
+    const fn silent(reason: DropReason) -> Self {
+        Self { reason, answer: None }
+    }
+
+    const fn answered(reason: DropReason, problem: Problem, header: Ipv4Header) -> Self {
+        Self {
+            reason,
+            answer: Some((problem, header)),
+        }
+    }
+}
+
+/// Whether a lease covers a packet's sender and source, as far as it was asked for.
+#[derive(Clone, Copy)]
+enum Proof {
+    Given,
+    Missing,
+}
+
+/// Finds the node that a packet goes to, or the first rule that it breaks.
+fn route(table: &ForwardingTable, packet: &[u8]) -> Result<SocketAddrV4, Refusal> {
+    let header = validate(table.params().subnet, packet).map_err(Refusal::silent)?;
+    let Some(next_hop) = table.next_hop(header.destination) else {
+        return Err(Refusal::answered(
+            DropReason::NoRoute,
+            Problem::NetUnreachable,
+            header,
+        ));
+    };
+    if header.ttl <= 1 {
+        return Err(Refusal::answered(
+            DropReason::TtlExceeded,
+            Problem::TtlExceeded,
+            header,
+        ));
+    }
+    let next_hop_mtu = table.params().mtu;
+    let fits = u32::try_from(packet.len()).is_ok_and(|len| len <= next_hop_mtu);
+    // Without DF the kernel fragments the outer packet.
+    if !fits && header.fragmentation.is_forbidden() {
+        let problem = Problem::FragmentationNeeded { next_hop_mtu };
+        return Err(Refusal::answered(DropReason::TooBig, problem, header));
+    }
+    Ok(next_hop)
+}
+
+/// Tells whether a packet from another node may be handed to the kernel, or the first rule that it breaks.
+fn admit(table: &ForwardingTable, from: Ipv4Addr, packet: &[u8]) -> Result<Proof, Refusal> {
+    let subnet = table.params().subnet;
+    let header = validate(subnet, packet).map_err(Refusal::silent)?;
+    if !subnet.contains(&header.destination) {
+        return Err(Refusal::silent(DropReason::NotOurs));
+    }
+    if subnet.contains(&header.source) {
+        return Err(Refusal::silent(DropReason::OwnSource));
+    }
+    let proof = prove(table, from, header.source).map_err(Refusal::silent)?;
+    if header.ttl > 1 {
+        return Ok(proof);
+    }
+    // An error to anybody else would be traffic at a stranger's bidding.
+    if table.is_held_by(from, header.source) {
+        Err(Refusal::answered(
+            DropReason::TtlExceeded,
+            Problem::TtlExceeded,
+            header,
+        ))
+    } else {
+        Err(Refusal::silent(DropReason::TtlExceeded))
+    }
+}
+
+/// Reads a packet's header and refuses addresses that are never forwarded.
+fn validate(own: Ipv4Net, packet: &[u8]) -> Result<Ipv4Header, DropReason> {
+    let header = Ipv4Header::parse(packet)?;
+    if ipv4::is_no_host(header.source) || is_broadcast_of(own, header.source) {
+        return Err(DropReason::BadSource);
+    }
+    if ipv4::is_no_host(header.destination) || is_broadcast_of(own, header.destination) {
+        return Err(DropReason::BadDestination);
+    }
+    Ok(header)
+}
+
+/// Tells whether the address means every host of the subnet; it is not forwarded (RFC 2644).
+fn is_broadcast_of(subnet: Ipv4Net, address: Ipv4Addr) -> bool {
+    subnet.prefix_len() < 31 && subnet.broadcast() == address
+}
+
+/// Compares a packet's sender and source with the leases.
+fn prove(table: &ForwardingTable, from: Ipv4Addr, source: Ipv4Addr) -> Result<Proof, DropReason> {
+    let membership = table.params().membership;
+    if membership == Membership::Off || table.is_held_by(from, source) {
+        return Ok(Proof::Given);
+    }
+    if membership == Membership::Log {
+        return Ok(Proof::Missing);
+    }
+    if table.is_member(from) {
+        Err(DropReason::ForeignSource)
+    } else {
+        Err(DropReason::UnknownSender)
+    }
+}
+
+#[cfg(test)]
+mod tests;

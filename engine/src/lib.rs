@@ -24,6 +24,7 @@ mod action;
 mod allocator;
 mod backend;
 mod backoff;
+mod checksum;
 mod counter;
 mod desired;
 mod drop_reason;
@@ -47,6 +48,7 @@ mod store;
 mod subnet;
 mod subnet_file;
 mod time;
+mod token_bucket;
 mod underlay;
 
 pub use action::{Action, ExitReason, OpId, RequestId, WatchId};

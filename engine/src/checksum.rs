@@ -1,0 +1,102 @@
+//! The Internet checksum (RFC 1071) and its incremental update (RFC 1624).
+
+/// Returns the one's complement sum of the bytes as big-endian 16-bit words; an odd last byte is padded with zero.
+///
+/// Over data that holds its own checksum it is `0xffff`; its complement is the checksum of data whose checksum
+/// field is zero.
+pub(crate) fn sum(bytes: &[u8]) -> u16 {
+    // The sum may be taken in any byte order and any width (RFC 1071, 2): like this the compiler vectorises it.
+    let (words, rest) = bytes.as_chunks::<4>();
+    let sum = words.iter().fold(0_u64, |sum, word| {
+        sum.wrapping_add(u64::from(u32::from_ne_bytes(*word)))
+    });
+    let mut last = [0; 4];
+    for (padded, byte) in last.iter_mut().zip(rest) {
+        *padded = *byte;
+    }
+    let folded = fold(sum.wrapping_add(u64::from(u32::from_ne_bytes(last))));
+    u16::from_be_bytes(folded.to_ne_bytes())
+}
+
+/// Returns the checksum after one of the words that it covers has changed (RFC 1624, equation 3).
+pub(crate) fn update(checksum: u16, old: u16, new: u16) -> u16 {
+    !fold(u64::from(!checksum) + u64::from(!old) + u64::from(new))
+}
+
+/// Adds the carries back in until 16 bits are left.
+fn fold(sum: u64) -> u16 {
+    let mut sum = sum;
+    loop {
+        let [high @ .., low1, low0] = sum.to_be_bytes();
+        let low = u16::from_be_bytes([low1, low0]);
+        if high == [0; 6] {
+            return low;
+        }
+        sum = (sum >> 16) + u64::from(low);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::vec::Vec;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn the_example_of_rfc_1071_sums_to_what_it_says() {
+        let bytes = [0x00, 0x01, 0xf2, 0x03, 0xf4, 0xf5, 0xf6, 0xf7];
+
+        let sum = sum(&bytes);
+
+        assert_eq!(sum, 0xddf2);
+    }
+
+    #[test]
+    fn the_example_of_rfc_1624_does_not_become_negative_zero() {
+        let updated = update(0xdd2f, 0x5555, 0x3285);
+
+        assert_eq!(updated, 0x0000);
+    }
+
+    #[test]
+    fn no_bytes_sum_to_zero() {
+        let sum = sum(&[]);
+
+        assert_eq!(sum, 0);
+    }
+
+    proptest! {
+        #[test]
+        fn the_sum_agrees_with_one_taken_word_by_word(
+            bytes in prop_oneof![
+                proptest::collection::vec(any::<u8>(), 0..80),
+                proptest::collection::vec(0xff_u8.., 65_000..65_536),
+            ],
+        ) {
+            let mut words = 0_u32;
+            for word in bytes.chunks(2) {
+                words += u32::from(word[0]) * 256 + u32::from(word.get(1).copied().unwrap_or(0));
+                words = (words & 0xffff) + (words >> 16);
+            }
+
+            prop_assert_eq!(u32::from(sum(&bytes)), words);
+        }
+
+        #[test]
+        fn an_update_agrees_with_a_sum_taken_anew(
+            bytes in proptest::collection::vec(any::<u8>(), 20),
+            new in any::<[u8; 2]>(),
+        ) {
+            let old = [bytes[8], bytes[9]];
+            let mut changed: Vec<u8> = bytes.clone();
+            changed[8..10].copy_from_slice(&new);
+            prop_assume!(sum(&changed) != 0);
+
+            let updated = update(!sum(&bytes), u16::from_be_bytes(old), u16::from_be_bytes(new));
+
+            prop_assert_eq!(updated, !sum(&changed));
+        }
+    }
+}
