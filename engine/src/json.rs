@@ -37,7 +37,10 @@ pub(crate) enum JsonError {
     /// Not UTF-8.
     #[error("it is not UTF-8 text after byte {0}")]
     NotUtf8(usize),
-    /// Not JSON, not an object, or followed by something else; in the parser's words, with line and column.
+    /// Something else than an object.
+    #[error("it does not begin with an opening brace")]
+    NotAnObject,
+    /// Not JSON, or followed by something else; in the parser's words, with line and column.
     #[error("{0}")]
     Syntax(String),
 }
@@ -63,6 +66,9 @@ impl<'a> Object<'a> {
         let text = core::str::from_utf8(text).map_err(|error| JsonError::NotUtf8(error.valid_up_to()))?;
         if !is_shallow(text) {
             return Err(JsonError::TooDeep);
+        }
+        if !text.trim_start_matches([' ', '\t', '\n', '\r']).starts_with('{') {
+            return Err(JsonError::NotAnObject);
         }
         let mut deserializer = serde_json::Deserializer::from_str(text);
         let object = deserializer
@@ -279,19 +285,14 @@ mod tests {
 
     #[test]
     fn what_is_not_one_object_is_an_error() {
-        for text in [
-            "",
-            "null",
-            "[]",
-            "1",
-            "{",
-            "{\"a\":}",
-            "{} x",
-            "{}{}",
-            "{\"a\":1,}",
-            "{a:1}",
-            "\u{feff}{}",
-        ] {
+        for text in ["", "null", "[]", "1", "\"{}\"", "\u{feff}{}"] {
+            assert_eq!(
+                Object::parse(text.as_bytes(), LIMIT).err(),
+                Some(JsonError::NotAnObject),
+                "{text}"
+            );
+        }
+        for text in ["{", "{\"a\":}", "{} x", "{}{}", "{\"a\":1,}", "{a:1}"] {
             assert!(
                 matches!(Object::parse(text.as_bytes(), LIMIT), Err(JsonError::Syntax(_))),
                 "{text}"

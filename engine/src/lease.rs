@@ -36,7 +36,9 @@ impl LeaseRecord {
     pub fn decode(value: &[u8]) -> Result<Self, RejectReason> {
         let object = Object::parse(value, MAX_VALUE).map_err(|error| match error {
             JsonError::TooLarge { .. } => RejectReason::TooLarge,
-            JsonError::TooDeep | JsonError::NotUtf8(_) | JsonError::Syntax(_) => RejectReason::BadValue,
+            JsonError::TooDeep | JsonError::NotUtf8(_) | JsonError::NotAnObject | JsonError::Syntax(_) => {
+                RejectReason::BadValue
+            }
         })?;
         Ok(Self {
             public_ip: public_ip(&object)?,
