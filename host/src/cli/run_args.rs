@@ -1,0 +1,195 @@
+//! The flags of `selvedge run`, named as flannel names them.
+
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+
+use clap::ValueEnum;
+use selvedge_engine::Membership;
+
+use super::go_flags::{parse_bool, parse_u32};
+use crate::secret::Secret;
+
+/// Runs the daemon on this node.
+#[derive(Clone, Debug, clap::Args)]
+#[command(args_override_self = true, disable_version_flag = true)]
+pub struct RunArgs {
+    /// etcd's client URLs, separated by commas; one that fails is left for the next
+    #[arg(
+        long,
+        value_name = "URLS",
+        default_value = "http://127.0.0.1:4001,http://127.0.0.1:2379",
+        help_heading = "etcd"
+    )]
+    pub etcd_endpoints: String,
+
+    /// Where the network's keys live in etcd
+    #[arg(
+        long,
+        value_name = "PREFIX",
+        default_value = "/coreos.com/network",
+        help_heading = "etcd"
+    )]
+    pub etcd_prefix: String,
+
+    /// User for etcd's authentication
+    #[arg(long, value_name = "NAME", help_heading = "etcd")]
+    pub etcd_username: Option<String>,
+
+    /// Its password; better given in a file, since other users can read command lines
+    #[arg(long, value_name = "PASSWORD", value_parser = parse_secret, help_heading = "etcd")]
+    pub etcd_password: Option<Secret>,
+
+    /// File with the password, in its first line
+    #[arg(long, value_name = "FILE", help_heading = "etcd")]
+    pub etcd_password_file: Option<PathBuf>,
+
+    /// Interface that carries the tunnel, by name or address; repeatable, the first that exists is taken
+    /// [default: that of the default route]
+    #[arg(long, value_name = "NAME|ADDRESS", help_heading = "Node")]
+    pub iface: Vec<String>,
+
+    /// IPv4 address announced to other nodes, for example the one in front of a NAT [default: the
+    /// interface's]
+    #[arg(long, value_name = "ADDRESS", value_parser = parse_public_ip, help_heading = "Node")]
+    pub public_ip: Option<Ipv4Addr>,
+
+    /// File written for CNI plugins and Docker, and read at start to ask for the same subnet again
+    #[arg(
+        long,
+        value_name = "FILE",
+        default_value = "/run/flannel/subnet.env",
+        help_heading = "Node"
+    )]
+    pub subnet_file: PathBuf,
+
+    /// How many minutes before its end the lease is renewed, 1 to 1439
+    #[arg(long, value_name = "MINUTES", default_value = "60", value_parser = parse_renew_margin, help_heading = "Node")]
+    pub subnet_lease_renew_margin: u32,
+
+    /// Written to the subnet file as FLANNEL_IPMASQ, for those who read it; no rules are installed yet
+    #[arg(
+        long,
+        value_name = "BOOL",
+        num_args = 0..=1,
+        require_equals = true,
+        default_value = "false",
+        default_missing_value = "true",
+        action = clap::ArgAction::Set,
+        value_parser = parse_bool,
+        help_heading = "Node"
+    )]
+    pub ip_masq: bool,
+
+    /// What happens to tunnel packets from hosts without a lease, or with a source outside the sender's subnet
+    #[arg(
+        long,
+        value_enum,
+        value_name = "MODE",
+        default_value = "enforce",
+        help_heading = "Node"
+    )]
+    pub membership: MembershipArg,
+
+    /// How much to log on stderr: error, warn, info, debug or trace [default: info]
+    #[arg(
+        long,
+        value_enum,
+        value_name = "LEVEL",
+        hide_possible_values = true,
+        help_heading = "Logs"
+    )]
+    pub log_level: Option<LogLevel>,
+
+    /// flannel's verbosity: 0 is info, 1 to 3 debug, from 4 on trace; --log-level wins
+    #[arg(long, value_name = "NUMBER", default_value = "0", value_parser = parse_u32, help_heading = "Logs")]
+    pub v: u32,
+
+    /// Print the version
+    #[arg(
+        long,
+        num_args = 0..=1,
+        require_equals = true,
+        value_name = "BOOL",
+        hide_possible_values = true,
+        default_value = "false",
+        hide_default_value = true,
+        default_missing_value = "true",
+        action = clap::ArgAction::Set,
+        value_parser = parse_bool
+    )]
+    pub version: bool,
+}
+
+/// The values of `--membership`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub enum MembershipArg {
+    /// They pass, uncounted
+    Off,
+    /// They pass and are counted
+    Log,
+    /// They are dropped and counted
+    Enforce,
+}
+
+/// The values of `--log-level`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub enum LogLevel {
+    /// Only what ends the daemon
+    Error,
+    /// And what people should look at
+    Warn,
+    /// And changes of state
+    Info,
+    /// And what explains them
+    Debug,
+    /// And single packets
+    Trace,
+}
+
+impl From<MembershipArg> for Membership {
+    fn from(arg: MembershipArg) -> Self {
+        match arg {
+            MembershipArg::Off => Self::Off,
+            MembershipArg::Log => Self::Log,
+            MembershipArg::Enforce => Self::Enforce,
+        }
+    }
+}
+
+impl LogLevel {
+    /// Returns the level that flannel's `-v` asks for.
+    pub const fn from_verbosity(v: u32) -> Self {
+        match v {
+            0 => Self::Info,
+            1..=3 => Self::Debug,
+            4.. => Self::Trace,
+        }
+    }
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "clap's value parsers return a result")]
+fn parse_secret(text: &str) -> Result<Secret, String> {
+    Ok(Secret::new(text))
+}
+
+fn parse_public_ip(text: &str) -> Result<Ipv4Addr, String> {
+    let address: Ipv4Addr = text.parse().map_err(|_| "not an IPv4 address".to_owned())?;
+    let usable = !address.is_unspecified()
+        && !address.is_loopback()
+        && !address.is_multicast()
+        && !address.is_broadcast();
+    if usable {
+        Ok(address)
+    } else {
+        Err("not an address that other nodes could reach".to_owned())
+    }
+}
+
+fn parse_renew_margin(text: &str) -> Result<u32, String> {
+    let minutes = parse_u32(text)?;
+    if (1..=1439).contains(&minutes) {
+        Ok(minutes)
+    } else {
+        Err("must be from 1 to 1439 minutes, since a lease lasts 24 hours".to_owned())
+    }
+}

@@ -1,0 +1,119 @@
+//! What `selvedge run` was asked to do, checked.
+
+use std::fs;
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use selvedge_engine::{Masquerade, Membership, StorePrefix};
+
+use super::run_args::{LogLevel, RunArgs};
+use super::usage_error::UsageError;
+use crate::secret::Secret;
+use crate::store::endpoint::{Endpoint, EndpointError};
+
+/// The checked options of the daemon.
+#[derive(Clone, Debug)]
+pub struct RunOptions {
+    /// Where etcd listens, at least one.
+    pub endpoints: Vec<Endpoint>,
+    /// Whom etcd shall take us for.
+    pub credentials: Option<Credentials>,
+    /// Where the network's keys live.
+    pub prefix: StorePrefix,
+    /// The interface, by name or address, in order of preference.
+    pub interfaces: Vec<String>,
+    /// The address announced to other nodes.
+    pub public_ip: Option<Ipv4Addr>,
+    /// The file for CNI plugins and Docker.
+    pub subnet_file: PathBuf,
+    /// How long before its end the lease is renewed.
+    pub renew_margin: Duration,
+    /// What the subnet file says about masquerading.
+    pub masquerade: Masquerade,
+    /// What happens to tunnel packets from outside the leases.
+    pub membership: Membership,
+    /// How much to log.
+    pub log_level: LogLevel,
+}
+
+/// A user of etcd.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Credentials {
+    /// The user's name.
+    pub name: String,
+    /// The user's password.
+    pub password: Secret,
+}
+
+impl RunOptions {
+    /// Checks the flags; reads the password file if there is one.
+    ///
+    /// # Errors
+    ///
+    /// If an endpoint is no URL, credentials are incomplete or a named file cannot be read.
+    pub fn from_args(args: RunArgs) -> Result<Self, UsageError> {
+        Ok(Self {
+            endpoints: endpoints(&args.etcd_endpoints)?,
+            credentials: credentials(&args)?,
+            prefix: StorePrefix::new(&args.etcd_prefix),
+            interfaces: args.iface,
+            public_ip: args.public_ip,
+            subnet_file: args.subnet_file,
+            renew_margin: Duration::from_secs(u64::from(args.subnet_lease_renew_margin) * 60),
+            masquerade: if args.ip_masq {
+                Masquerade::On
+            } else {
+                Masquerade::Off
+            },
+            membership: args.membership.into(),
+            log_level: args.log_level.unwrap_or_else(|| LogLevel::from_verbosity(args.v)),
+        })
+    }
+}
+
+fn endpoints(text: &str) -> Result<Vec<Endpoint>, UsageError> {
+    let endpoints: Result<Vec<Endpoint>, EndpointError> = text
+        .split(',')
+        .map(str::trim)
+        .filter(|url| !url.is_empty())
+        .map(Endpoint::parse)
+        .collect();
+    let endpoints = endpoints.map_err(|error| UsageError::new(format!("--etcd-endpoints {error}")))?;
+    if endpoints.is_empty() {
+        return Err(UsageError::new(
+            "--etcd-endpoints names no URL; for example http://10.0.0.1:2379",
+        ));
+    }
+    Ok(endpoints)
+}
+
+fn credentials(args: &RunArgs) -> Result<Option<Credentials>, UsageError> {
+    let password = match (&args.etcd_password, &args.etcd_password_file) {
+        (Some(_), Some(_)) => {
+            return Err(UsageError::new(
+                "--etcd-password and --etcd-password-file exclude each other",
+            ));
+        }
+        (Some(password), None) => Some(password.clone()),
+        (None, Some(file)) => Some(read_password(file)?),
+        (None, None) => None,
+    };
+    match (&args.etcd_username, password) {
+        (Some(name), Some(password)) => Ok(Some(Credentials {
+            name: name.clone(),
+            password,
+        })),
+        (Some(_), None) => Err(UsageError::new(
+            "--etcd-username needs --etcd-password-file or --etcd-password",
+        )),
+        (None, Some(_)) => Err(UsageError::new("an etcd password needs --etcd-username")),
+        (None, None) => Ok(None),
+    }
+}
+
+fn read_password(file: &Path) -> Result<Secret, UsageError> {
+    let text = fs::read_to_string(file)
+        .map_err(|error| UsageError::new(format!("--etcd-password-file {}: {error}", file.display())))?;
+    Ok(Secret::new(text.lines().next().unwrap_or_default()))
+}

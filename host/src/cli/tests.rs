@@ -1,0 +1,173 @@
+use selvedge_engine::{Masquerade, Membership, StorePrefix};
+
+use super::*;
+
+#[test]
+fn the_help_reads_well() {
+    insta::assert_snapshot!("help", printed(&["--help"]));
+    insta::assert_snapshot!("run_help", printed(&["run", "--help"]));
+}
+
+#[test]
+fn the_version_is_printed() {
+    assert_eq!(printed(&["--version"]), "selvedge 0.1.0\n");
+    assert_eq!(printed(&["run", "-version"]), "selvedge 0.1.0\n");
+}
+
+#[test]
+fn flannels_way_of_writing_flags_is_understood() {
+    let options = run(&[
+        "run",
+        "-etcd-endpoints=http://10.0.0.1:2379,10.0.0.2:2379",
+        "--etcd-prefix",
+        "//atomic.io/network/",
+        "-iface",
+        "eth1",
+        "-iface=eth0",
+        "--ip-masq",
+        "-v",
+        "2",
+        "-subnet-lease-renew-margin=0x1e",
+    ]);
+
+    let endpoints: Vec<String> = options.endpoints.iter().map(ToString::to_string).collect();
+    assert_eq!(endpoints, ["http://10.0.0.1:2379", "http://10.0.0.2:2379"]);
+    assert_eq!(options.prefix, StorePrefix::new("/atomic.io/network"));
+    assert_eq!(options.interfaces, ["eth1", "eth0"]);
+    assert_eq!(options.masquerade, Masquerade::On);
+    assert_eq!(options.log_level, LogLevel::Debug);
+    assert_eq!(options.renew_margin.as_secs(), 1800);
+}
+
+#[test]
+fn the_defaults_are_flannels() {
+    let options = run(&["run"]);
+
+    let endpoints: Vec<String> = options.endpoints.iter().map(ToString::to_string).collect();
+    assert_eq!(endpoints, ["http://127.0.0.1:4001", "http://127.0.0.1:2379"]);
+    assert_eq!(options.prefix, StorePrefix::default());
+    assert_eq!(options.subnet_file.to_str(), Some("/run/flannel/subnet.env"));
+    assert_eq!(options.renew_margin.as_secs(), 3600);
+    assert_eq!(options.masquerade, Masquerade::Off);
+    assert_eq!(options.membership, Membership::Enforce);
+    assert_eq!(options.log_level, LogLevel::Info);
+}
+
+#[test]
+fn the_last_of_repeated_flags_wins() {
+    let options = run(&["run", "--etcd-prefix=/a", "--etcd-prefix=/b"]);
+
+    assert_eq!(options.prefix, StorePrefix::new("/b"));
+}
+
+#[test]
+fn variables_stand_in_for_flags() {
+    let options = parse_with(
+        &["run", "--iface=eth0"],
+        &[
+            ("FLANNELD_IFACE", "eth1,eth2"),
+            ("FLANNELD_ETCD_PREFIX", "/x"),
+            ("FLANNELD_IP_MASQ", "true"),
+            ("FLANNELD_PUBLIC_IP", ""),
+            ("FLANNELD_VERSION", "true"),
+        ],
+    );
+
+    let Ok(Invocation::Run(options)) = options else {
+        panic!("not a run: {options:?}");
+    };
+    assert_eq!(options.interfaces, ["eth0"]);
+    assert_eq!(options.prefix, StorePrefix::new("/x"));
+    assert_eq!(options.masquerade, Masquerade::On);
+    assert_eq!(options.public_ip, None);
+}
+
+#[test]
+fn the_program_called_flanneld_runs() {
+    let parsed = parse(["/usr/bin/flanneld", "-iface=eth7"].map(str::to_owned), |_| None);
+
+    let Ok(Invocation::Run(options)) = parsed else {
+        panic!("not a run: {parsed:?}");
+    };
+    assert_eq!(options.interfaces, ["eth7"]);
+}
+
+#[test]
+fn bad_input_gives_one_clear_line() {
+    let cases: &[(&[&str], &[(&str, &str)])] = &[
+        (&["run", "--ifac", "eth0"], &[]),
+        (&["run", "-frobnicate"], &[]),
+        (&["run", "--kube-subnet-mgr"], &[]),
+        (&["run", "--iface"], &[]),
+        (&["run", "--ip-masq", "false"], &[]),
+        (&["run", "--ip-masq=maybe"], &[]),
+        (&["run", "--public-ip=10.0.0.300"], &[]),
+        (&["run", "--public-ip=127.0.0.1"], &[]),
+        (&["run", "--subnet-lease-renew-margin=1440"], &[]),
+        (&["run", "--membership=strict"], &[]),
+        (&["run", "--etcd-endpoints=ftp://a"], &[]),
+        (&["run", "--etcd-endpoints=https://a:2379"], &[]),
+        (&["run", "--etcd-endpoints=http://a b"], &[]),
+        (&["run", "--etcd-endpoints=http://user:hunter2@a:2379"], &[]),
+        (&["run", "--etcd-endpoints=,"], &[]),
+        (&["run", "--etcd-username=root"], &[]),
+        (&["run", "--etcd-password=hunter2"], &[]),
+        (
+            &["run", "--etcd-username=root", "--etcd-password-file=/nonexistent"],
+            &[],
+        ),
+        (&["run"], &[("FLANNELD_SUBNET_LEASE_RENEW_MARGIN", "soon")]),
+        (&["run"], &[("FLANNELD_LOG_LEVEL", "loud")]),
+        (&["walk"], &[]),
+        (&["--walk"], &[]),
+    ];
+
+    let lines: Vec<String> = cases
+        .iter()
+        .map(|(args, variables)| {
+            let line = parse_with(args, variables).expect_err("bad input").to_string();
+            assert_eq!(line.lines().count(), 1, "{line}");
+            assert!(!line.contains("hunter2"), "{line}");
+            let variables: String = variables
+                .iter()
+                .map(|(name, value)| format!("{name}={value} "))
+                .collect();
+            format!("$ {variables}selvedge {}\n{line}\n", args.join(" "))
+        })
+        .collect();
+
+    insta::assert_snapshot!("bad_input", lines.join("\n"));
+}
+
+#[test]
+fn passwords_never_show_in_debug_output() {
+    let options = run(&["run", "--etcd-username=root", "--etcd-password=hunter2"]);
+
+    assert!(!format!("{options:?}").contains("hunter2"));
+}
+
+fn printed(args: &[&str]) -> String {
+    match parse_with(args, &[]) {
+        Ok(Invocation::Print(text)) => text,
+        other => panic!("nothing to print: {other:?}"),
+    }
+}
+
+fn run(args: &[&str]) -> RunOptions {
+    match parse_with(args, &[]) {
+        Ok(Invocation::Run(options)) => *options,
+        other => panic!("not a run: {other:?}"),
+    }
+}
+
+fn parse_with(args: &[&str], variables: &[(&str, &str)]) -> Result<Invocation, UsageError> {
+    let args = std::iter::once("selvedge")
+        .chain(args.iter().copied())
+        .map(str::to_owned);
+    parse(args, |wanted| {
+        variables
+            .iter()
+            .find(|(name, _)| *name == wanted)
+            .map(|(_, value)| (*value).to_owned())
+    })
+}

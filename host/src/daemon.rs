@@ -1,0 +1,140 @@
+//! The daemon: everything put together on a real node.
+
+mod journal;
+mod signals;
+
+use std::fs::{self, File};
+use std::io::{self, Read as _};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use selvedge_engine::{Engine, PreviousSubnet, Setup, Underlay};
+use tokio::sync::mpsc;
+
+use self::journal::Journal;
+use crate::cli::RunOptions;
+use crate::clock::{BootClock, Clock as _};
+use crate::event_loop::{self, Parts};
+use crate::exit_code::ExitCode;
+use crate::interface;
+use crate::kernel::linux::LinuxKernel;
+use crate::logging;
+use crate::store::{Store, tcp_channel};
+use crate::supervisor::Supervisor;
+use crate::tunnel::{SharedTable, TunnelProbe};
+
+/// How many commands wait for the loop.
+const COMMAND_CAPACITY: usize = 4;
+
+/// The first and the longest pause between two searches for the interface.
+const SEARCH_PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+
+/// Runs the daemon until it ends; what goes wrong is logged.
+pub fn run(options: RunOptions) -> ExitCode {
+    logging::start(options.log_level);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let outcome = match runtime {
+        Ok(runtime) => runtime.block_on(serve(options)),
+        Err(error) => Err(error),
+    };
+    match outcome {
+        Ok(code) => code,
+        Err(error) => {
+            tracing::error!("cannot start: {error}");
+            ExitCode::System
+        }
+    }
+}
+
+async fn serve(options: RunOptions) -> io::Result<ExitCode> {
+    let (sender, mut commands) = mpsc::channel(COMMAND_CAPACITY);
+    let probe = TunnelProbe::default();
+    signals::listen(sender, probe.clone())?;
+    let supervisor = Supervisor::new(std::env::var_os("NOTIFY_SOCKET"))?;
+
+    tracing::info!("selvedge {} starts", env!("CARGO_PKG_VERSION"));
+    tracing::debug!(?options);
+    let underlay = tokio::select! {
+        biased;
+        _ = commands.recv() => return Ok(ExitCode::Clean),
+        underlay = find_underlay(&options, &supervisor) => underlay,
+    };
+    tracing::info!(
+        interface = underlay.interface,
+        address = %underlay.address,
+        public_ip = %underlay.public_ip,
+        mtu = underlay.mtu,
+        "found the interface"
+    );
+
+    let table = SharedTable::default();
+    let clock = BootClock;
+    let engine = Engine::new(setup(&options, underlay), seed()?, clock.now());
+    let parts = Parts {
+        clock,
+        kernel: LinuxKernel::open(options.subnet_file, Arc::clone(&table), probe)?,
+        store: Store::new(&options.endpoints, options.credentials, &tcp_channel),
+        commands,
+        table,
+        observer: Journal::new(supervisor),
+    };
+    let reason = event_loop::run(engine, parts).await;
+
+    let code = ExitCode::of(&reason);
+    match code {
+        ExitCode::Clean => tracing::info!("ending: {reason}"),
+        ExitCode::Usage | ExitCode::Unavailable | ExitCode::System | ExitCode::Permission => {
+            tracing::error!("ending: {reason}");
+        }
+    }
+    Ok(code)
+}
+
+/// Searches for the interface until there is one: the network may still be coming up.
+async fn find_underlay(options: &RunOptions, supervisor: &Supervisor) -> Underlay {
+    let (mut pause, longest) = SEARCH_PAUSE;
+    loop {
+        match interface::find(&options.interfaces, options.public_ip).await {
+            Ok(underlay) => return underlay,
+            Err(error) => {
+                tracing::warn!("{error}; looking again in {pause:?}");
+                supervisor.status(&error.to_string());
+            }
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(longest);
+    }
+}
+
+fn setup(options: &RunOptions, underlay: Underlay) -> Setup {
+    Setup {
+        underlay,
+        prefix: options.prefix.clone(),
+        previous: previous_subnet(&options.subnet_file),
+        renew_margin: options.renew_margin,
+        masquerade: options.masquerade,
+        membership: options.membership,
+    }
+}
+
+/// Reads what an earlier run left; a file that cannot be read stays until a good one replaces it.
+fn previous_subnet(path: &Path) -> PreviousSubnet {
+    match fs::read_to_string(path) {
+        Ok(text) => PreviousSubnet::parse(&text),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => PreviousSubnet::default(),
+        Err(error) => {
+            tracing::warn!(
+                "cannot read {}: {error}; going on without the previous subnet",
+                path.display()
+            );
+            PreviousSubnet::default()
+        }
+    }
+}
+
+fn seed() -> io::Result<u64> {
+    let mut seed = [0; 8];
+    File::open("/dev/urandom")?.read_exact(&mut seed)?;
+    Ok(u64::from_ne_bytes(seed))
+}

@@ -1,0 +1,84 @@
+//! What the log and the service manager are told.
+
+use selvedge_engine::{Engine, Event, Phase, Status};
+
+use crate::event_loop::Observer;
+use crate::logging;
+use crate::supervisor::Supervisor;
+
+/// Tells the log what happens and the service manager how things stand.
+#[derive(Debug)]
+pub(super) struct Journal {
+    supervisor: Supervisor,
+    line: String,
+}
+
+impl Journal {
+    pub(super) const fn new(supervisor: Supervisor) -> Self {
+        Self {
+            supervisor,
+            line: String::new(),
+        }
+    }
+}
+
+impl Observer for Journal {
+    fn event(&mut self, event: &Event) {
+        logging::event(event);
+    }
+
+    fn ready(&mut self) {
+        self.supervisor.ready();
+    }
+
+    fn settled(&mut self, engine: &Engine) {
+        let line = line(&engine.status());
+        if line != self.line {
+            self.supervisor.status(&line);
+            self.line = line;
+        }
+    }
+}
+
+impl Drop for Journal {
+    fn drop(&mut self) {
+        self.supervisor.stopping();
+    }
+}
+
+fn line(status: &Status) -> String {
+    match (status.phase, status.subnet) {
+        (Phase::Configuring, _) => "waiting for the network config".to_owned(),
+        (Phase::Acquiring, None) => "taking a subnet".to_owned(),
+        (Phase::Acquiring, Some(subnet)) => format!("taking a subnet again, carrying {subnet} meanwhile"),
+        (Phase::Preparing, _) => "setting up the tunnel".to_owned(),
+        (Phase::Running, Some(subnet)) => format!("holding {subnet}, {} peers", status.peers.len()),
+        (Phase::Running, None) => "running".to_owned(),
+        (Phase::Stopped, _) => "stopping".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::net::Ipv4Addr;
+
+    use selvedge_engine::Revision;
+
+    use super::*;
+
+    #[test]
+    fn the_service_manager_reads_what_the_node_waits_for() {
+        let status = Status {
+            phase: Phase::Configuring,
+            subnet: None,
+            public_ip: Ipv4Addr::new(192, 0, 2, 1),
+            backend: None,
+            revision: Revision(0),
+            peers: BTreeMap::new(),
+            rejected: BTreeMap::new(),
+        };
+
+        assert_eq!(line(&status), "waiting for the network config");
+    }
+}

@@ -1,0 +1,60 @@
+//! What the operator says by signals.
+
+use std::io;
+
+use selvedge_engine::Command;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
+
+use crate::tunnel::TunnelProbe;
+
+/// What the shell reports for a program that a signal killed: 128 and the signal's number.
+const KILLED: i32 = 128;
+
+/// Turns SIGTERM and SIGINT into a shutdown, and SIGUSR1 into a line with the packet counters.
+///
+/// A second SIGTERM or SIGINT kills the process.
+pub(super) fn listen(commands: mpsc::Sender<Command>, probe: TunnelProbe) -> io::Result<()> {
+    let terminate = signal(SignalKind::terminate())?;
+    let interrupt = signal(SignalKind::interrupt())?;
+    let report = signal(SignalKind::user_defined1())?;
+    tokio::spawn(stop(terminate, interrupt, commands));
+    tokio::spawn(log_counters(report, probe));
+    Ok(())
+}
+
+async fn stop(mut terminate: Signal, mut interrupt: Signal, commands: mpsc::Sender<Command>) {
+    let first = stop_signal(&mut terminate, &mut interrupt).await;
+    tracing::info!("got {}", name(first));
+    if commands.send(Command::Shutdown).await.is_err() {
+        return;
+    }
+    let second = stop_signal(&mut terminate, &mut interrupt).await;
+    tracing::warn!("got {} again; ending at once", name(second));
+    std::process::exit(KILLED + second.as_raw_value());
+}
+
+async fn stop_signal(terminate: &mut Signal, interrupt: &mut Signal) -> SignalKind {
+    tokio::select! {
+        biased;
+        _ = terminate.recv() => SignalKind::terminate(),
+        _ = interrupt.recv() => SignalKind::interrupt(),
+    }
+}
+
+fn name(kind: SignalKind) -> &'static str {
+    if kind == SignalKind::terminate() {
+        "SIGTERM"
+    } else {
+        "SIGINT"
+    }
+}
+
+async fn log_counters(mut requests: Signal, probe: TunnelProbe) {
+    while requests.recv().await.is_some() {
+        match probe.report().await {
+            Some(report) => tracing::info!("packets: {report}"),
+            None => tracing::info!("packets: the tunnel is not running"),
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! What an errno means, and what to do about it.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddrV4;
+use std::path::PathBuf;
+
+use nix::errno::Errno;
+use selvedge_engine::{Address, KernelError, KernelErrorKind, LinkName, Route};
+
+/// What was tried.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Attempt {
+    /// Making a TUN device.
+    CreateTun(LinkName),
+    /// Setting a device's MTU, or setting it up.
+    SetLink(LinkName),
+    /// Adding or deleting an address.
+    Address(Address),
+    /// Adding or deleting a route.
+    Route(Route),
+    /// Opening the tunnel's socket.
+    Bind(SocketAddrV4),
+    /// Writing a kernel setting.
+    Sysctl(PathBuf),
+    /// Writing the subnet file.
+    SubnetFile(PathBuf),
+    /// Starting the thread that carries packets.
+    StartTunnel,
+    /// Asking the kernel over netlink.
+    Netlink,
+}
+
+impl Attempt {
+    /// Puts the failure of this attempt into the engine's terms and people's.
+    pub fn failed(&self, error: &io::Error) -> KernelError {
+        let errno = error.raw_os_error().map(Errno::from_raw);
+        let kind = errno.map_or(KernelErrorKind::Other, |errno| self.kind(errno));
+        let advice = errno.and_then(|errno| self.advice(errno));
+        let cause = errno.map_or_else(|| error.to_string(), |errno| errno.desc().to_lowercase());
+        let message = match advice {
+            Some(advice) => format!("{self}: {cause}; {advice}"),
+            None => format!("{self}: {cause}"),
+        };
+        KernelError { kind, message }
+    }
+
+    fn kind(&self, errno: Errno) -> KernelErrorKind {
+        match (self, errno) {
+            (_, Errno::EPERM | Errno::EACCES) => KernelErrorKind::Permission,
+            // A device of that name that is no TUN device yields EINVAL.
+            (Self::CreateTun(_), Errno::EBUSY | Errno::EINVAL | Errno::EEXIST) => KernelErrorKind::Taken,
+            (Self::CreateTun(_), Errno::ENOENT | Errno::ENODEV | Errno::ENXIO) => {
+                KernelErrorKind::Unsupported
+            }
+            (Self::Sysctl(_), Errno::EROFS) => KernelErrorKind::Permission,
+            (_, Errno::EEXIST | Errno::EADDRINUSE | Errno::EBUSY) => KernelErrorKind::Taken,
+            (
+                _,
+                Errno::ENOENT
+                | Errno::ENODEV
+                | Errno::ENXIO
+                | Errno::EADDRNOTAVAIL
+                | Errno::ENETDOWN
+                | Errno::ESRCH,
+            ) => KernelErrorKind::NotFound,
+            (
+                _,
+                Errno::EOPNOTSUPP
+                | Errno::ENOSYS
+                | Errno::EAFNOSUPPORT
+                | Errno::EPROTONOSUPPORT
+                | Errno::EROFS,
+            ) => KernelErrorKind::Unsupported,
+            _ => KernelErrorKind::Other,
+        }
+    }
+
+    fn advice(&self, errno: Errno) -> Option<String> {
+        match (self, errno) {
+            (Self::SubnetFile(path), Errno::EACCES | Errno::EPERM | Errno::EROFS) => Some(format!(
+                "make {} writable, or name another file with --subnet-file",
+                path.parent().unwrap_or(path).display()
+            )),
+            (Self::Sysctl(_), Errno::EROFS | Errno::EACCES) => Some(
+                "/proc/sys is read-only here; run the container privileged or set it on the host".to_owned(),
+            ),
+            (_, Errno::EPERM | Errno::EACCES) => Some(
+                "run it as root (sudo), or give it CAP_NET_ADMIN (systemd: AmbientCapabilities=CAP_NET_ADMIN; \
+                 containers: --cap-add=NET_ADMIN)"
+                    .to_owned(),
+            ),
+            (Self::CreateTun(_), Errno::ENOENT | Errno::ENODEV | Errno::ENXIO) => Some(
+                "load the driver with `modprobe tun`; in a container pass --device=/dev/net/tun".to_owned(),
+            ),
+            (Self::CreateTun(name), Errno::EBUSY | Errno::EINVAL) => Some(format!(
+                "{name} belongs to another program, perhaps flanneld; see `ip -d link show {name}`"
+            )),
+            (Self::Bind(local), Errno::EADDRINUSE) => Some(format!(
+                "another program holds it, perhaps flanneld or another selvedge; see `ss -ulpn sport = :{}`",
+                local.port()
+            )),
+            (Self::Bind(local), Errno::EADDRNOTAVAIL) => {
+                Some(format!("no interface of this node has the address {}", local.ip()))
+            }
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Attempt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::CreateTun(_) => f.write_str("/dev/net/tun"),
+            Self::SetLink(name) => write!(f, "setting up {name}"),
+            Self::Address(_) | Self::Route(_) | Self::Netlink => f.write_str("netlink"),
+            Self::Bind(local) => write!(f, "binding {local}/udp"),
+            Self::Sysctl(path) | Self::SubnetFile(path) => write!(f, "{}", path.display()),
+            Self::StartTunnel => f.write_str("starting the tunnel's thread"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+
+    #[test]
+    fn errors_are_classified_and_say_what_to_do() {
+        let tun = Attempt::CreateTun(LinkName("flannel0".to_owned()));
+        let socket = Attempt::Bind(SocketAddrV4::new(Ipv4Addr::new(192, 0, 2, 1), 8285));
+        let file = Attempt::SubnetFile(PathBuf::from("/run/flannel/subnet.env"));
+        let sysctl = Attempt::Sysctl(PathBuf::from("/proc/sys/net/ipv4/conf/flannel0/accept_local"));
+        let route = Attempt::Route(Route {
+            destination: "10.5.0.0/16".parse().unwrap(),
+            link: LinkName("flannel0".to_owned()),
+        });
+        let cases = [
+            (&tun, Errno::EPERM),
+            (&tun, Errno::EBUSY),
+            (&tun, Errno::EINVAL),
+            (&tun, Errno::ENOENT),
+            (&socket, Errno::EADDRINUSE),
+            (&socket, Errno::EADDRNOTAVAIL),
+            (&file, Errno::EACCES),
+            (&file, Errno::ENOSPC),
+            (&sysctl, Errno::EROFS),
+            (&sysctl, Errno::ENOENT),
+            (&route, Errno::EPERM),
+            (&route, Errno::ENETDOWN),
+            (&route, Errno::EINVAL),
+        ];
+
+        let lines: Vec<String> = cases
+            .iter()
+            .map(|(attempt, errno)| {
+                let error = attempt.failed(&(*errno).into());
+                assert_eq!(error.message.lines().count(), 1);
+                format!("{errno:?} {:?}: {}", error.kind, error.message)
+            })
+            .collect();
+
+        insta::assert_snapshot!("kernel_errors", lines.join("\n"));
+    }
+}

@@ -1,0 +1,267 @@
+//! A Linux node: the engine's objects made real, and the tunnel's thread between two of them.
+
+use std::io;
+use std::net::{SocketAddrV4, UdpSocket};
+use std::path::PathBuf;
+
+use futures::StreamExt as _;
+use nix::net::if_::if_nametoindex;
+use selvedge_engine::{
+    Address, KernelError, KernelErrorKind, KernelEvent, KernelObject, KernelOp, Link, LinkKind, LinkName,
+    Route,
+};
+
+use super::error::Attempt;
+use super::netlink::{Netlink, Notifications};
+use super::notification::Made;
+use super::{Kernel, subnet_file, sysctl};
+use crate::net;
+use crate::tunnel::thread::WorkerThread;
+use crate::tunnel::tun_device::TunDevice;
+use crate::tunnel::worker::WorkerEnd;
+use crate::tunnel::{SharedTable, TunnelProbe};
+
+/// The kernel of this machine, in the network namespace of the calling thread.
+#[derive(Debug)]
+pub struct LinuxKernel {
+    netlink: Netlink,
+    notifications: Notifications,
+    made: Made,
+    socket: Option<(SocketAddrV4, UdpSocket)>,
+    device: Option<TunDevice>,
+    worker: Option<WorkerThread>,
+    subnet_file: PathBuf,
+    table: SharedTable,
+    probe: TunnelProbe,
+}
+
+impl LinuxKernel {
+    /// Connects to the kernel; must be called inside a tokio runtime.
+    ///
+    /// # Errors
+    ///
+    /// If netlink is not to be had.
+    pub fn open(subnet_file: PathBuf, table: SharedTable, probe: TunnelProbe) -> io::Result<Self> {
+        Ok(Self {
+            netlink: Netlink::open()?,
+            notifications: Netlink::subscribe()?,
+            made: Made::default(),
+            socket: None,
+            device: None,
+            worker: None,
+            subnet_file,
+            table,
+            probe,
+        })
+    }
+
+    async fn ensure(&mut self, object: KernelObject) -> Result<(), KernelError> {
+        match object {
+            KernelObject::Socket(local) => self.ensure_socket(local),
+            KernelObject::Link(link) => self.ensure_link(link).await,
+            KernelObject::Sysctl(setting) => sysctl::ensure(&setting),
+            KernelObject::Address(address) => self.ensure_address(address).await,
+            KernelObject::Route(route) => self.ensure_route(route).await,
+            KernelObject::SubnetFile(file) => subnet_file::replace(&self.subnet_file, &file.render())
+                .map_err(|error| Attempt::SubnetFile(self.subnet_file.clone()).failed(&error)),
+        }
+    }
+
+    async fn remove(&mut self, object: KernelObject) -> Result<(), KernelError> {
+        match object {
+            KernelObject::Socket(local) => {
+                if self.socket.as_ref().is_some_and(|(bound, _)| *bound == local) {
+                    self.close_socket();
+                }
+                Ok(())
+            }
+            KernelObject::Link(link) => {
+                if self.made.index_of(&link.name).is_some() {
+                    self.close_device();
+                }
+                Ok(())
+            }
+            // It goes with its device.
+            KernelObject::Sysctl(_) => Ok(()),
+            KernelObject::Address(address) => self.remove_address(address).await,
+            KernelObject::Route(route) => self.remove_route(route).await,
+            KernelObject::SubnetFile(_) => subnet_file::remove(&self.subnet_file)
+                .map_err(|error| Attempt::SubnetFile(self.subnet_file.clone()).failed(&error)),
+        }
+    }
+
+    fn ensure_socket(&mut self, local: SocketAddrV4) -> Result<(), KernelError> {
+        if self.socket.as_ref().is_some_and(|(bound, _)| *bound == local) {
+            return Ok(());
+        }
+        self.close_socket();
+        let socket = net::bind(local).map_err(|error| Attempt::Bind(local).failed(&error))?;
+        self.socket = Some((local, socket));
+        self.start_worker()
+    }
+
+    async fn ensure_link(&mut self, link: Link) -> Result<(), KernelError> {
+        let LinkKind::Tun = link.kind;
+        let index = match self.made.index_of(&link.name) {
+            Some(index) => index,
+            None => self.create_device(&link.name)?,
+        };
+        let (name, mtu) = (link.name.clone(), link.mtu);
+        // Before it is set up: notifications about it compare with what is wanted.
+        self.made.link = Some((link, index));
+        self.netlink
+            .set_link(index, mtu)
+            .await
+            .map_err(|error| Attempt::SetLink(name).failed(&error))?;
+        self.start_worker()
+    }
+
+    fn create_device(&mut self, name: &LinkName) -> Result<u32, KernelError> {
+        self.close_device();
+        let attempt = Attempt::CreateTun(name.clone());
+        let device = TunDevice::create(name).map_err(|error| attempt.failed(&error))?;
+        let index = if_nametoindex(name.0.as_str()).map_err(|errno| attempt.failed(&errno.into()))?;
+        self.device = Some(device);
+        Ok(index)
+    }
+
+    async fn ensure_address(&mut self, address: Address) -> Result<(), KernelError> {
+        let index = self.index_of(&address.link)?;
+        self.netlink
+            .add_address(index, &address)
+            .await
+            .map_err(|error| Attempt::Address(address.clone()).failed(&error))?;
+        self.made.addresses.insert(address);
+        Ok(())
+    }
+
+    async fn remove_address(&mut self, address: Address) -> Result<(), KernelError> {
+        self.made.addresses.remove(&address);
+        let Some(index) = self.made.index_of(&address.link) else {
+            return Ok(());
+        };
+        self.netlink
+            .delete_address(index, &address)
+            .await
+            .map_err(|error| Attempt::Address(address).failed(&error))
+    }
+
+    async fn ensure_route(&mut self, route: Route) -> Result<(), KernelError> {
+        let index = self.index_of(&route.link)?;
+        self.netlink.add_route(index, &route).await?;
+        self.made.routes.insert(route);
+        Ok(())
+    }
+
+    async fn remove_route(&mut self, route: Route) -> Result<(), KernelError> {
+        self.made.routes.remove(&route);
+        let Some(index) = self.made.index_of(&route.link) else {
+            return Ok(());
+        };
+        self.netlink
+            .delete_route(index, &route)
+            .await
+            .map_err(|error| Attempt::Route(route).failed(&error))
+    }
+
+    fn index_of(&self, name: &LinkName) -> Result<u32, KernelError> {
+        self.made.index_of(name).ok_or_else(|| KernelError {
+            kind: KernelErrorKind::NotFound,
+            message: format!("there is no device {name}"),
+        })
+    }
+
+    /// Starts the worker as soon as both of its ends exist.
+    fn start_worker(&mut self) -> Result<(), KernelError> {
+        let (Some((_, socket)), Some(device), None) = (&self.socket, &self.device, &self.worker) else {
+            return Ok(());
+        };
+        let worker = socket
+            .try_clone()
+            .and_then(|socket| WorkerThread::spawn(device.clone(), socket, self.table.clone(), &self.probe));
+        self.worker = Some(worker.map_err(|error| Attempt::StartTunnel.failed(&error))?);
+        Ok(())
+    }
+
+    fn close_socket(&mut self) {
+        self.worker = None;
+        self.socket = None;
+    }
+
+    fn close_device(&mut self) {
+        self.worker = None;
+        self.device = None;
+        self.made.forget_link();
+    }
+
+    /// Takes the worker's end as what it means for the objects.
+    fn worker_ended(&mut self, end: WorkerEnd) -> Option<KernelEvent> {
+        match end {
+            WorkerEnd::Stopped => {
+                self.worker = None;
+                None
+            }
+            WorkerEnd::Device(error) => {
+                tracing::debug!(%error, "the tunnel device is gone");
+                let name = self.made.link.as_ref().map(|(link, _)| link.name.clone());
+                self.close_device();
+                name.map(KernelEvent::LinkVanished)
+            }
+            WorkerEnd::Socket(error) => {
+                tracing::debug!(%error, "the tunnel's socket is of no use any more");
+                let local = self.socket.as_ref().map(|(local, _)| *local);
+                self.close_socket();
+                local.map(|local| KernelEvent::Vanished(KernelObject::Socket(local)))
+            }
+        }
+    }
+
+    /// Takes an event about our objects as what it means for what we hold.
+    fn noted(&mut self, event: KernelEvent) -> KernelEvent {
+        match &event {
+            KernelEvent::LinkVanished(_) => self.close_device(),
+            KernelEvent::LinkDown(_) => self.made.routes.clear(),
+            KernelEvent::Vanished(KernelObject::Address(address)) => {
+                self.made.addresses.remove(address);
+            }
+            KernelEvent::Vanished(KernelObject::Route(route)) => {
+                self.made.routes.remove(route);
+            }
+            KernelEvent::Vanished(_) | KernelEvent::OpDone { .. } => {}
+        }
+        event
+    }
+}
+
+impl Kernel for LinuxKernel {
+    async fn apply(&mut self, op: KernelOp) -> Result<(), KernelError> {
+        tracing::debug!(?op, "kernel operation");
+        match op {
+            KernelOp::Ensure(object) => self.ensure(object).await,
+            KernelOp::Remove(object) => self.remove(object).await,
+        }
+    }
+
+    async fn next_event(&mut self) -> KernelEvent {
+        loop {
+            let event = tokio::select! {
+                biased;
+                end = ended(&mut self.worker) => self.worker_ended(end),
+                Some((message, _)) = self.notifications.next() => {
+                    self.made.translate(&message).map(|event| self.noted(event))
+                }
+                else => std::future::pending().await,
+            };
+            if let Some(event) = event {
+                return event;
+            }
+        }
+    }
+}
+
+async fn ended(worker: &mut Option<WorkerThread>) -> WorkerEnd {
+    match worker {
+        Some(worker) => worker.ended().await,
+        None => std::future::pending().await,
+    }
+}

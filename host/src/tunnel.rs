@@ -1,0 +1,48 @@
+//! The data path: packets between the TUN device and the UDP socket, apart from control.
+//!
+//! Control and packets meet at two places only: the table, which control replaces as a whole, and the counters,
+//! which the worker reports when asked.
+
+mod counters;
+pub mod thread;
+pub mod tun_device;
+pub mod worker;
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwapOption;
+use selvedge_engine::ForwardingTable;
+use tokio::sync::{mpsc, oneshot};
+
+pub use self::counters::{TransportCounters, TunnelReport};
+
+/// The table that packets are forwarded by, none before the node has a lease.
+pub type SharedTable = Arc<ArcSwapOption<ForwardingTable>>;
+
+/// A question to a worker; a closed channel tells it to end.
+#[derive(Debug)]
+pub enum Query {
+    /// How many packets went where?
+    Report(oneshot::Sender<TunnelReport>),
+}
+
+/// Where the running worker, if any, can be asked; shared between whoever starts workers and whoever asks.
+#[derive(Clone, Debug, Default)]
+pub struct TunnelProbe {
+    queries: Arc<ArcSwapOption<mpsc::WeakSender<Query>>>,
+}
+
+impl TunnelProbe {
+    /// Asks the running worker for its counters; `None` if none runs.
+    pub async fn report(&self) -> Option<TunnelReport> {
+        let queries = self.queries.load_full()?.upgrade()?;
+        let (sender, receiver) = oneshot::channel();
+        queries.send(Query::Report(sender)).await.ok()?;
+        receiver.await.ok()
+    }
+
+    /// Points the probe at a worker; it does not keep the worker running.
+    pub fn attach(&self, queries: mpsc::WeakSender<Query>) {
+        self.queries.store(Some(Arc::new(queries)));
+    }
+}

@@ -1,0 +1,139 @@
+//! What became of packets outside the forwarder.
+
+use std::fmt;
+use std::io;
+
+use nix::errno::Errno;
+use selvedge_engine::{DropReason, PacketCounters};
+
+/// What the system calls of one worker did with its packets.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct TransportCounters {
+    /// Packets that came before the node had a table.
+    pub too_early: u64,
+    /// Datagrams dropped because the socket or the interface was full.
+    pub send_full: u64,
+    /// Datagrams dropped because there is no way to the peer.
+    pub send_unreachable: u64,
+    /// Datagrams dropped because they are larger than the path allows.
+    pub send_too_big: u64,
+    /// Datagrams dropped by a firewall of this node.
+    pub send_forbidden: u64,
+    /// Datagrams dropped for another reason.
+    pub send_other: u64,
+    /// Errors reading from the socket.
+    pub receive_errors: u64,
+    /// Packets that the device did not take because it was full.
+    pub deliver_full: u64,
+    /// Packets that the device refused, for example because it is down.
+    pub deliver_refused: u64,
+}
+
+/// The counters of a worker.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct TunnelReport {
+    /// What the forwarder decided.
+    pub packets: PacketCounters,
+    /// What the system calls did.
+    pub transport: TransportCounters,
+}
+
+impl TransportCounters {
+    /// Counts a datagram that could not be sent.
+    pub(super) fn count_send_error(&mut self, error: &io::Error) {
+        let counter = match error.raw_os_error().map(Errno::from_raw) {
+            Some(Errno::EAGAIN | Errno::ENOBUFS | Errno::ENOMEM) => &mut self.send_full,
+            Some(Errno::ENETUNREACH | Errno::EHOSTUNREACH | Errno::ENETDOWN | Errno::ECONNREFUSED) => {
+                &mut self.send_unreachable
+            }
+            Some(Errno::EMSGSIZE) => &mut self.send_too_big,
+            Some(Errno::EPERM | Errno::EACCES) => &mut self.send_forbidden,
+            None if error.kind() == io::ErrorKind::WouldBlock => &mut self.send_full,
+            Some(_) | None => &mut self.send_other,
+        };
+        *counter = counter.saturating_add(1);
+    }
+
+    /// Counts a packet that the device did not take.
+    pub(super) fn count_deliver_error(&mut self, error: &io::Error) {
+        let counter = if error.kind() == io::ErrorKind::WouldBlock {
+            &mut self.deliver_full
+        } else {
+            &mut self.deliver_refused
+        };
+        *counter = counter.saturating_add(1);
+    }
+
+    fn named(&self) -> [(&'static str, u64); 9] {
+        [
+            ("too_early", self.too_early),
+            ("send_full", self.send_full),
+            ("send_unreachable", self.send_unreachable),
+            ("send_too_big", self.send_too_big),
+            ("send_forbidden", self.send_forbidden),
+            ("send_other", self.send_other),
+            ("receive_errors", self.receive_errors),
+            ("deliver_full", self.deliver_full),
+            ("deliver_refused", self.deliver_refused),
+        ]
+    }
+}
+
+impl fmt::Display for TunnelReport {
+    /// Prints one line: what passed, then every other counter that is not zero.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "sent {} delivered {} icmp_errors {} passed_unproven {}",
+            self.packets.sent, self.packets.delivered, self.packets.icmp_errors, self.packets.passed_unproven
+        )?;
+        let dropped = DropReason::ALL
+            .iter()
+            .map(|reason| (reason.name(), self.packets.dropped(*reason)));
+        for (name, count) in dropped
+            .chain(self.transport.named())
+            .filter(|(_, count)| *count > 0)
+        {
+            write!(f, " {name} {count}")?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn send_errors_are_counted_by_kind() {
+        let mut counters = TransportCounters::default();
+
+        for errno in [
+            Errno::EAGAIN,
+            Errno::ENETUNREACH,
+            Errno::EMSGSIZE,
+            Errno::EPERM,
+            Errno::EINVAL,
+        ] {
+            counters.count_send_error(&errno.into());
+        }
+        counters.count_send_error(&io::ErrorKind::WouldBlock.into());
+
+        assert_eq!(counters.send_full, 2);
+        assert_eq!(counters.send_unreachable, 1);
+        assert_eq!(counters.send_too_big, 1);
+        assert_eq!(counters.send_forbidden, 1);
+        assert_eq!(counters.send_other, 1);
+    }
+
+    #[test]
+    fn a_report_shows_what_passed_and_what_is_not_zero() {
+        let mut report = TunnelReport::default();
+        report.transport.count_deliver_error(&Errno::EIO.into());
+
+        assert_eq!(
+            report.to_string(),
+            "sent 0 delivered 0 icmp_errors 0 passed_unproven 0 deliver_refused 1"
+        );
+    }
+}
