@@ -1,0 +1,76 @@
+//! What operators and other programs write among the leases without being one.
+
+use std::fmt;
+
+/// A record below the leases' prefix that no node may use, and that must not disturb the rest.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum Junk {
+    /// A key that is no subnet.
+    NoSubnet,
+    /// A subnet with something behind it.
+    TrailingText,
+    /// A subnet outside the network, with a good value.
+    OutsideNetwork,
+    /// All addresses, with a good value.
+    Everything,
+    /// A good key with a value that is not JSON.
+    NoJson,
+    /// A good key with a value of the wrong shape.
+    WrongShape,
+    /// A good key whose public IP is the loopback address.
+    LoopbackAddress,
+    /// A key of bytes that are not text.
+    NotText,
+}
+
+impl Junk {
+    /// Every kind.
+    pub const ALL: [Self; 8] = [
+        Self::NoSubnet,
+        Self::TrailingText,
+        Self::OutsideNetwork,
+        Self::Everything,
+        Self::NoJson,
+        Self::WrongShape,
+        Self::LoopbackAddress,
+        Self::NotText,
+    ];
+
+    /// Returns the last part of the key.
+    pub const fn key(self) -> &'static [u8] {
+        match self {
+            Self::NoSubnet => b"hello world",
+            Self::TrailingText => b"10.5.250.0-24/old",
+            Self::OutsideNetwork => b"192.168.7.0-24",
+            Self::Everything => b"0.0.0.0-0",
+            Self::NoJson => b"10.5.251.0-24",
+            Self::WrongShape => b"10.5.252.0-24",
+            Self::LoopbackAddress => b"10.5.253.0-24",
+            Self::NotText => b"\xff\xfe-24",
+        }
+    }
+
+    /// Returns the value.
+    pub const fn value(self) -> &'static [u8] {
+        match self {
+            Self::NoSubnet => b"how do I use this",
+            Self::TrailingText | Self::OutsideNetwork | Self::Everything | Self::NotText => {
+                br#"{"PublicIP":"203.0.113.7","PublicIPv6":null}"#
+            }
+            Self::NoJson => b"\x00\x01{{{",
+            Self::WrongShape => br#"{"PublicIP":[1,2,3]}"#,
+            Self::LoopbackAddress => br#"{"PublicIP":"127.0.0.1","PublicIPv6":null}"#,
+        }
+    }
+}
+
+impl fmt::Display for Junk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} = {}",
+            self.key().escape_ascii(),
+            self.value().escape_ascii()
+        )
+    }
+}

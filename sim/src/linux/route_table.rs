@@ -1,0 +1,54 @@
+//! The main routing table.
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+
+use ipnet::Ipv4Net;
+use selvedge_engine::LinkName;
+
+/// Routes to devices; the longest prefix wins.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub(super) struct RouteTable {
+    routes: BTreeMap<(Reverse<u8>, Ipv4Net), LinkName>,
+}
+
+/// Where the routing decision sends a packet.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) enum Target {
+    /// To the node itself.
+    Local,
+    /// To the pods' bridge.
+    Bridge,
+    /// Out of a device.
+    Link(LinkName),
+    /// Nowhere.
+    Unreachable,
+}
+
+impl RouteTable {
+    pub(super) fn insert(&mut self, destination: Ipv4Net, link: LinkName) {
+        self.routes.insert(key(destination), link);
+    }
+
+    pub(super) fn remove(&mut self, destination: Ipv4Net, link: &LinkName) {
+        if self.routes.get(&key(destination)) == Some(link) {
+            self.routes.remove(&key(destination));
+        }
+    }
+
+    pub(super) fn remove_link(&mut self, link: &LinkName) {
+        self.routes.retain(|_, own| own != link);
+    }
+
+    pub(super) fn lookup(&self, destination: Ipv4Addr) -> Option<(Ipv4Net, &LinkName)> {
+        self.routes
+            .iter()
+            .find(|((_, net), _)| net.contains(&destination))
+            .map(|((_, net), link)| (*net, link))
+    }
+}
+
+fn key(destination: Ipv4Net) -> (Reverse<u8>, Ipv4Net) {
+    (Reverse(destination.prefix_len()), destination.trunc())
+}

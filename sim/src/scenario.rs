@@ -1,0 +1,73 @@
+//! A whole run as plain data: who takes part, how the network behaves, what goes wrong and when.
+
+mod generate;
+
+use std::time::Duration;
+
+use selvedge_engine::{Membership, StorePrefix};
+
+use crate::fault::TimedFault;
+use crate::links::LinkOptions;
+use crate::node_id::NodeId;
+use crate::store_path::StorePathOptions;
+
+/// Everything that a run depends on; equal scenarios make equal runs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Scenario {
+    /// Where all randomness of the run comes from.
+    pub seed: u64,
+    /// The nodes, `n1` first.
+    pub nodes: Vec<NodePlan>,
+    /// The network config that is in the store before the first node starts.
+    pub config: String,
+    /// Where the cluster lives in the store.
+    pub prefix: StorePrefix,
+    /// The underlay.
+    pub links: LinkOptions,
+    /// The way between each node and the store.
+    pub store_path: StorePathOptions,
+    /// How long before the end of its lease a node renews it.
+    pub renew_margin: Duration,
+    /// What nodes do with packets that no lease covers.
+    pub membership: Membership,
+    /// How often a pod of each node sends a packet to a pod of another; zero means never.
+    pub probe_interval: Duration,
+    /// What goes wrong.
+    pub faults: Vec<TimedFault>,
+    /// How long the run lasts.
+    pub duration: Duration,
+}
+
+/// What a node does.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct NodePlan {
+    /// When its daemon starts for the first time.
+    pub starts_at: Duration,
+}
+
+impl Scenario {
+    /// Makes a scenario of `nodes` healthy nodes that start one after the other, and nothing goes wrong.
+    pub fn new(seed: u64, nodes: u32, duration: Duration) -> Self {
+        let starts = (0..nodes).map(|number| NodePlan {
+            starts_at: Duration::from_millis(200) * number,
+        });
+        Self {
+            seed,
+            nodes: starts.collect(),
+            config: r#"{"Network":"10.5.0.0/16"}"#.to_owned(),
+            prefix: StorePrefix::default(),
+            links: LinkOptions::default(),
+            store_path: StorePathOptions::default(),
+            renew_margin: Duration::from_mins(60),
+            membership: Membership::default(),
+            probe_interval: Duration::from_millis(500),
+            faults: Vec::new(),
+            duration,
+        }
+    }
+
+    /// Returns the names of the nodes.
+    pub fn node_ids(&self) -> impl Iterator<Item = NodeId> + use<> {
+        NodeId::first(u32::try_from(self.nodes.len()).unwrap_or(u32::MAX))
+    }
+}

@@ -1,0 +1,312 @@
+//! The way between a node and the store: a connection that keeps order and loses nothing, until it breaks.
+
+use std::time::Duration;
+
+use selvedge_engine::{Instant, Rng};
+
+/// How the way between a node and the store behaves.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct StorePathOptions {
+    /// The least time that a message takes, each way.
+    pub delay: Duration,
+    /// What is added to the delay at most.
+    pub jitter: Duration,
+    /// How long a silent connection is held to be alive.
+    pub keep_alive: Duration,
+}
+
+impl Default for StorePathOptions {
+    fn default() -> Self {
+        Self {
+            delay: Duration::from_millis(1),
+            jitter: Duration::from_millis(1),
+            keep_alive: Duration::from_secs(3),
+        }
+    }
+}
+
+/// Whether messages get through one direction of the way.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Gate {
+    Open,
+    Closed,
+}
+
+/// A message on its way, marked with the connection that carries it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Carried<M> {
+    connection: u64,
+    message: M,
+}
+
+/// A message and when it arrives at the other end.
+pub(crate) type InFlight<M> = (Instant, Carried<M>);
+
+/// The way between one node and the store.
+///
+/// `U` are messages to the store, `D` messages to the node. While a direction is closed, its messages wait in the
+/// connection as TCP keeps them for retransmission. A connection with a closed direction breaks after the
+/// keep-alive time; what it held is lost, and once both directions are open the next message makes a new one.
+/// While only answers are lost, requests get through even then, as through a proxy that half works.
+#[derive(Debug)]
+pub(crate) struct StorePath<U, D> {
+    options: StorePathOptions,
+    extra_delay: Duration,
+    rng: Rng,
+    connection: u64,
+    state: Connection,
+    closed_since: Option<Instant>,
+    up: Lane<U>,
+    down: Lane<D>,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Connection {
+    Established,
+    Broken,
+}
+
+#[derive(Debug)]
+struct Lane<M> {
+    gate: Gate,
+    last_arrival: Instant,
+    held: Vec<M>,
+}
+
+impl<U, D> StorePath<U, D> {
+    pub(crate) const fn new(options: StorePathOptions, rng: Rng) -> Self {
+        Self {
+            options,
+            extra_delay: Duration::ZERO,
+            rng,
+            connection: 1,
+            state: Connection::Established,
+            closed_since: None,
+            up: Lane::new(),
+            down: Lane::new(),
+        }
+    }
+
+    /// Tells whether both directions are open.
+    pub(crate) fn is_open(&self) -> bool {
+        self.closed_since.is_none()
+    }
+
+    /// Tells whether a message to the store has a connection to go by, or can make one.
+    pub(crate) fn can_connect(&self) -> bool {
+        self.is_open() || self.state == Connection::Established
+    }
+
+    /// Sends a message to the store; `None` if it waits or is lost.
+    pub(crate) fn send_up(&mut self, message: U, now: Instant) -> Option<InFlight<U>> {
+        let handshake = self.connect();
+        if self.up.gate == Gate::Closed {
+            self.up.hold(message, self.state);
+            return None;
+        }
+        let delay = self.delay() + handshake;
+        Some(self.up.launch(message, self.connection, now + delay))
+    }
+
+    /// Sends a message to the node; `None` if it waits or is lost.
+    pub(crate) fn send_down(&mut self, message: D, now: Instant) -> Option<InFlight<D>> {
+        if self.down.gate == Gate::Closed {
+            self.down.hold(message, self.state);
+            return None;
+        }
+        let delay = self.delay();
+        Some(self.down.launch(message, self.connection, now + delay))
+    }
+
+    /// Takes a message that reaches the store; `None` if it waits or is lost.
+    pub(crate) fn arrive_up(&mut self, carried: Carried<U>) -> Option<U> {
+        if carried.connection != self.connection {
+            return None;
+        }
+        self.up.receive(carried.message, self.state)
+    }
+
+    /// Takes a message that reaches the node; `None` if it waits or is lost.
+    pub(crate) fn arrive_down(&mut self, carried: Carried<D>) -> Option<D> {
+        if carried.connection != self.connection {
+            return None;
+        }
+        self.down.receive(carried.message, self.state)
+    }
+
+    /// Opens and closes directions; returns what waited and is on its way now.
+    pub(crate) fn set_gates(
+        &mut self,
+        up: Gate,
+        down: Gate,
+        now: Instant,
+    ) -> (Vec<InFlight<U>>, Vec<InFlight<D>>) {
+        self.up.gate = up;
+        self.down.gate = down;
+        let closed = up == Gate::Closed || down == Gate::Closed;
+        self.closed_since = closed.then(|| self.closed_since.unwrap_or(now));
+        let at = now + self.delay() + RETRANSMISSION;
+        (
+            self.up.release(self.connection, at),
+            self.down.release(self.connection, at),
+        )
+    }
+
+    /// Returns when the connection breaks if nothing opens until then.
+    pub(crate) fn breaks_at(&self) -> Option<Instant> {
+        match self.state {
+            Connection::Established => Some(self.closed_since? + self.options.keep_alive),
+            Connection::Broken => None,
+        }
+    }
+
+    /// Breaks the connection: what it carries and holds is lost.
+    pub(crate) fn break_connection(&mut self) {
+        self.state = Connection::Broken;
+        self.connection += 1;
+        self.up.held.clear();
+        self.down.held.clear();
+    }
+
+    /// Makes the way slower than its options say, each way.
+    pub(crate) const fn slow_down(&mut self, by: Duration) {
+        self.extra_delay = by;
+    }
+
+    fn connect(&mut self) -> Duration {
+        if self.state == Connection::Established || !self.is_open() {
+            return Duration::ZERO;
+        }
+        self.state = Connection::Established;
+        self.delay() * 2
+    }
+
+    fn delay(&mut self) -> Duration {
+        self.options.delay + self.extra_delay + self.rng.between(Duration::ZERO, self.options.jitter)
+    }
+}
+
+impl<M> Lane<M> {
+    const fn new() -> Self {
+        Self {
+            gate: Gate::Open,
+            last_arrival: Instant::ZERO,
+            held: Vec::new(),
+        }
+    }
+
+    fn launch(&mut self, message: M, connection: u64, at: Instant) -> InFlight<M> {
+        self.last_arrival = at.max(self.last_arrival + Duration::from_nanos(1));
+        (self.last_arrival, Carried { connection, message })
+    }
+
+    fn receive(&mut self, message: M, state: Connection) -> Option<M> {
+        match self.gate {
+            Gate::Open => Some(message),
+            Gate::Closed => {
+                self.hold(message, state);
+                None
+            }
+        }
+    }
+
+    fn hold(&mut self, message: M, state: Connection) {
+        match state {
+            Connection::Established => self.held.push(message),
+            Connection::Broken => {}
+        }
+    }
+
+    fn release(&mut self, connection: u64, at: Instant) -> Vec<InFlight<M>> {
+        match self.gate {
+            Gate::Open => std::mem::take(&mut self.held)
+                .into_iter()
+                .map(|message| self.launch(message, connection, at))
+                .collect(),
+            Gate::Closed => Vec::new(),
+        }
+    }
+}
+
+/// How long TCP waits at first before it sends again (RFC 6298, Linux's minimum).
+const RETRANSMISSION: Duration = Duration::from_millis(200);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_keep_their_order_whatever_the_jitter() {
+        let mut path = path(StorePathOptions {
+            jitter: Duration::from_secs(1),
+            ..StorePathOptions::default()
+        });
+
+        let arrivals: Vec<_> = (0..100)
+            .filter_map(|number| path.send_up(number, Instant::ZERO))
+            .map(|(at, _)| at)
+            .collect();
+
+        assert_eq!(arrivals.len(), 100);
+        assert!(arrivals.windows(2).all(|pair| pair[0] < pair[1]));
+    }
+
+    #[test]
+    fn a_short_cut_only_delays() {
+        let mut path = path(StorePathOptions::default());
+        path.set_gates(Gate::Closed, Gate::Closed, Instant::ZERO);
+        assert_eq!(path.send_up(1, Instant::ZERO), None);
+        assert_eq!(path.send_up(2, Instant::ZERO), None);
+
+        let (up, down) = path.set_gates(Gate::Open, Gate::Open, after(1));
+
+        let arrived: Vec<_> = up
+            .into_iter()
+            .filter_map(|(_, carried)| path.arrive_up(carried))
+            .collect();
+        assert_eq!(arrived, [1, 2]);
+        assert!(down.is_empty());
+    }
+
+    #[test]
+    fn a_long_cut_breaks_the_connection_and_loses_what_it_carried() {
+        let mut path = path(StorePathOptions::default());
+        let (_, in_flight) = path.send_down("answer", Instant::ZERO).unwrap();
+        path.set_gates(Gate::Closed, Gate::Closed, Instant::ZERO);
+        path.send_up(1, Instant::ZERO);
+
+        assert_eq!(path.breaks_at(), Some(after(3)));
+        path.break_connection();
+
+        assert_eq!(path.breaks_at(), None);
+        assert!(!path.can_connect());
+        assert_eq!(path.send_up(2, after(4)), None);
+        let (up, _) = path.set_gates(Gate::Open, Gate::Open, after(5));
+        assert!(up.is_empty());
+        assert_eq!(path.arrive_down(in_flight), None);
+        let (_, carried) = path.send_up(3, after(6)).unwrap();
+        assert_eq!(path.arrive_up(carried), Some(3));
+    }
+
+    #[test]
+    fn requests_arrive_while_only_answers_are_lost() {
+        let mut path = path(StorePathOptions::default());
+        path.set_gates(Gate::Open, Gate::Closed, Instant::ZERO);
+        path.break_connection();
+
+        let (_, carried) = path.send_up(7, after(1)).unwrap();
+
+        assert_eq!(path.arrive_up(carried), Some(7));
+        assert_eq!(path.send_down("answer", after(1)), None);
+        let (_, down) = path.set_gates(Gate::Open, Gate::Open, after(2));
+        assert!(down.is_empty());
+    }
+
+    fn path(options: StorePathOptions) -> StorePath<u32, &'static str> {
+        StorePath::new(options, Rng::new(1))
+    }
+
+    fn after(seconds: u64) -> Instant {
+        Instant::ZERO + Duration::from_secs(seconds)
+    }
+}
