@@ -78,4 +78,7 @@ pub use store::{
 pub use subnet::Subnet;
 pub use subnet_file::{Masquerade, PreviousSubnet, SubnetFile};
 pub use time::Instant;
-pub use underlay::Underlay;
+pub use underlay::{
+    AddressFlags, Attachments, Families, Interface, InterfaceAddress, InterfaceChoice, Refusal, RouteLookup,
+    SelectError, Selection, Underlay,
+};
