@@ -1,1 +1,4 @@
+//! What the tests that cross packages share.
 
+pub mod etcd;
+pub mod skip;
