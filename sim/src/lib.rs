@@ -5,6 +5,8 @@
 pub mod etcd_store;
 mod event_queue;
 mod fault;
+#[cfg(feature = "grpc")]
+pub mod grpc;
 mod junk;
 mod links;
 mod linux;

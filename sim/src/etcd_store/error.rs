@@ -17,6 +17,15 @@ pub enum EtcdError {
     /// A write keeps a key's value or lease, and there is no such key.
     #[error("etcdserver: key not found")]
     KeyNotFound,
+    /// A write keeps a key's value and brings one.
+    #[error("etcdserver: value is provided")]
+    ValueProvided,
+    /// A write keeps a key's lease and brings one.
+    #[error("etcdserver: lease is provided")]
+    LeaseProvided,
+    /// A comparison's target or relation is none that etcd defines.
+    #[error("etcdserver: unknown comparison in txn request")]
+    UnknownComparison,
     /// The revision asked for is compacted.
     #[error("etcdserver: mvcc: required revision has been compacted")]
     Compacted,
@@ -42,6 +51,9 @@ impl EtcdError {
             | Self::DuplicateKey
             | Self::TooManyOperations
             | Self::KeyNotFound
+            | Self::ValueProvided
+            | Self::LeaseProvided
+            | Self::UnknownComparison
             | Self::LeaseTtlTooLarge => StoreErrorKind::Invalid,
             Self::Compacted => StoreErrorKind::Compacted,
             Self::FutureRevision => StoreErrorKind::FutureRevision,
