@@ -2,8 +2,8 @@
 
 pub mod error;
 pub mod linux;
+pub(crate) mod made;
 pub(crate) mod netlink;
-mod notification;
 mod subnet_file;
 mod sysctl;
 

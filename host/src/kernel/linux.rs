@@ -1,5 +1,6 @@
 //! A Linux node: the engine's objects made real, and the tunnel's thread between two of them.
 
+use std::collections::VecDeque;
 use std::io;
 use std::net::{SocketAddrV4, UdpSocket};
 use std::path::PathBuf;
@@ -12,8 +13,8 @@ use selvedge_engine::{
 };
 
 use super::error::Attempt;
+use super::made::{Made, Present};
 use super::netlink::{Netlink, Notifications};
-use super::notification::Made;
 use super::{Kernel, subnet_file, sysctl};
 use crate::net;
 use crate::tunnel::thread::WorkerThread;
@@ -27,12 +28,22 @@ pub struct LinuxKernel {
     netlink: Netlink,
     notifications: Notifications,
     made: Made,
+    /// Whether notifications cast doubt on what we made.
+    doubt: Doubt,
+    /// What was found out and not told yet.
+    news: VecDeque<KernelEvent>,
     socket: Option<(SocketAddrV4, UdpSocket)>,
     device: Option<TunDevice>,
     worker: Option<WorkerThread>,
     subnet_file: PathBuf,
     table: SharedTable,
     probe: TunnelProbe,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Doubt {
+    None,
+    Raised,
 }
 
 impl LinuxKernel {
@@ -46,6 +57,8 @@ impl LinuxKernel {
             netlink: Netlink::open()?,
             notifications: Netlink::subscribe()?,
             made: Made::default(),
+            doubt: Doubt::None,
+            news: VecDeque::new(),
             socket: None,
             device: None,
             worker: None,
@@ -106,13 +119,11 @@ impl LinuxKernel {
             Some(index) => index,
             None => self.create_device(&link.name)?,
         };
-        let (name, mtu) = (link.name.clone(), link.mtu);
-        // Before it is set up: notifications about it compare with what is wanted.
-        self.made.link = Some((link, index));
+        self.made.link = Some((link.clone(), index));
         self.netlink
-            .set_link(index, mtu)
+            .set_link(index, &link)
             .await
-            .map_err(|error| Attempt::SetLink(name).failed(&error))?;
+            .map_err(|error| Attempt::SetLink(link.name).failed(&error))?;
         self.start_worker()
     }
 
@@ -216,9 +227,34 @@ impl LinuxKernel {
         }
     }
 
-    /// Takes an event about our objects as what it means for what we hold.
-    fn noted(&mut self, event: KernelEvent) -> KernelEvent {
-        match &event {
+    /// Asks the kernel what has become of what we made.
+    ///
+    /// The doubt stays until there is an answer, so that nothing is lost if the future is dropped.
+    async fn settle_doubt(&mut self) {
+        match self.look().await {
+            Ok(present) => {
+                let missing = self.made.missing(&present);
+                for event in &missing {
+                    self.note(event);
+                }
+                self.news.extend(missing);
+            }
+            Err(error) => tracing::warn!("cannot ask the kernel what became of the tunnel: {error}"),
+        }
+        self.doubt = Doubt::None;
+    }
+
+    async fn look(&self) -> io::Result<Present> {
+        Ok(Present {
+            links: self.netlink.links().await?,
+            addresses: self.netlink.addresses().await?,
+            routes: self.netlink.routes().await?,
+        })
+    }
+
+    /// Forgets what an event says is gone.
+    fn note(&mut self, event: &KernelEvent) {
+        match event {
             KernelEvent::LinkVanished(_) => self.close_device(),
             KernelEvent::LinkDown(_) => self.made.routes.clear(),
             KernelEvent::Vanished(KernelObject::Address(address)) => {
@@ -227,9 +263,14 @@ impl LinuxKernel {
             KernelEvent::Vanished(KernelObject::Route(route)) => {
                 self.made.routes.remove(route);
             }
-            KernelEvent::Vanished(_) | KernelEvent::OpDone { .. } => {}
+            KernelEvent::Vanished(
+                KernelObject::Socket(_)
+                | KernelObject::Link(_)
+                | KernelObject::Sysctl(_)
+                | KernelObject::SubnetFile(_),
+            )
+            | KernelEvent::OpDone { .. } => {}
         }
-        event
     }
 }
 
@@ -244,16 +285,22 @@ impl Kernel for LinuxKernel {
 
     async fn next_event(&mut self) -> KernelEvent {
         loop {
-            let event = tokio::select! {
-                biased;
-                end = ended(&mut self.worker) => self.worker_ended(end),
-                Some((message, _)) = self.notifications.next() => {
-                    self.made.translate(&message).map(|event| self.noted(event))
-                }
-                else => std::future::pending().await,
-            };
-            if let Some(event) = event {
+            if self.doubt == Doubt::Raised {
+                self.settle_doubt().await;
+            }
+            if let Some(event) = self.news.pop_front() {
                 return event;
+            }
+            tokio::select! {
+                biased;
+                end = ended(&mut self.worker) => {
+                    let event = self.worker_ended(end);
+                    self.news.extend(event);
+                }
+                Some((message, _)) = self.notifications.next() => if self.made.suspects(&message) {
+                    self.doubt = Doubt::Raised;
+                },
+                else => std::future::pending().await,
             }
         }
     }

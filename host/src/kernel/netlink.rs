@@ -13,7 +13,7 @@ use netlink_packet_route::route::{
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use nix::errno::Errno;
 use rtnetlink::{AddressMessageBuilder, Error, Handle, LinkUnspec, MulticastGroup, RouteMessageBuilder};
-use selvedge_engine::{Address, KernelError, KernelErrorKind, ROUTE_PROTOCOL, Route};
+use selvedge_engine::{Address, KernelError, KernelErrorKind, Link, ROUTE_PROTOCOL, Route};
 
 use super::error::Attempt;
 
@@ -48,9 +48,13 @@ impl Netlink {
         Ok(notifications)
     }
 
-    /// Sets a device's MTU and sets it up.
-    pub(super) async fn set_link(&self, index: u32, mtu: u32) -> io::Result<()> {
-        let message = LinkUnspec::new_with_index(index).mtu(mtu).up().build();
+    /// Sets a device's name and MTU, and sets it up.
+    pub(super) async fn set_link(&self, index: u32, link: &Link) -> io::Result<()> {
+        let message = LinkUnspec::new_with_index(index)
+            .name(link.name.0.as_str())
+            .mtu(link.mtu)
+            .up()
+            .build();
         self.handle.link().set(message).execute().await.map_err(into_io)
     }
 
@@ -177,7 +181,7 @@ pub(super) fn table(route: &RouteMessage) -> u32 {
         .unwrap_or_else(|| u32::from(route.header.table))
 }
 
-fn route_message(index: u32, route: &Route) -> RouteMessage {
+pub(super) fn route_message(index: u32, route: &Route) -> RouteMessage {
     RouteMessageBuilder::<Ipv4Addr>::new()
         .destination_prefix(route.destination.network(), route.destination.prefix_len())
         .output_interface(index)
@@ -186,7 +190,7 @@ fn route_message(index: u32, route: &Route) -> RouteMessage {
 }
 
 /// Tells whether the kernel takes two routes for the same: destination, TOS and priority are equal.
-fn competes(present: &RouteMessage, wanted: &Route) -> bool {
+pub(super) fn competes(present: &RouteMessage, wanted: &Route) -> bool {
     let priority = present.attributes.iter().find_map(|attribute| match attribute {
         RouteAttribute::Priority(priority) => Some(*priority),
         _ => None,
@@ -199,7 +203,7 @@ fn competes(present: &RouteMessage, wanted: &Route) -> bool {
 }
 
 /// Tells whether a route is a unicast route through a device, without a gateway.
-fn is_through(route: &RouteMessage, index: u32) -> bool {
+pub(super) fn is_through(route: &RouteMessage, index: u32) -> bool {
     let gateway = route
         .attributes
         .iter()

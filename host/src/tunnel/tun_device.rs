@@ -92,7 +92,14 @@ impl PacketDevice for RegisteredTun {
     }
 
     fn try_recv(&self, packet: &mut [u8]) -> io::Result<usize> {
-        self.fd.try_io(READABLE_OR_DEAD, |handle| handle.0.recv(packet))
+        let readable = self.fd.try_io(Interest::READABLE, |handle| handle.0.recv(packet));
+        match readable {
+            // Costs a system call only if there is an error: otherwise tokio knows that there is none.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.fd.try_io(Interest::ERROR, |handle| handle.0.recv(packet))
+            }
+            result => result,
+        }
     }
 
     fn try_send(&self, packet: &[u8]) -> io::Result<usize> {
