@@ -216,7 +216,11 @@ fn is_escaped_for_html(letter: char) -> bool {
 }
 
 fn push_escape(out: &mut String, letter: char) {
-    out.push_str(&alloc::format!("\\u{:04x}", u32::from(letter)));
+    out.push_str("\\u");
+    for shift in [12, 8, 4, 0] {
+        let digit = (u32::from(letter) >> shift) & 0xf;
+        out.extend(char::from_digit(digit, 16));
+    }
 }
 
 #[cfg(test)]

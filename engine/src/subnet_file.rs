@@ -1,7 +1,7 @@
 //! The file that tells CNI plugins and Docker what this node got (control-plane.md, 7.3).
 
 use alloc::format;
-use alloc::string::String;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt::Display;
 use core::net::{Ipv4Addr, Ipv6Addr};
@@ -97,7 +97,7 @@ impl PreviousSubnet {
 }
 
 fn push(out: &mut String, key: &str, value: impl Display) {
-    out.push_str(&format!("{key}={value}\n"));
+    out.extend([key, "=", &value.to_string(), "\n"]);
 }
 
 /// Returns the networks listed under a key.

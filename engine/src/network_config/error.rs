@@ -1,7 +1,7 @@
 //! Why a network config is refused, in words for the person who wrote it.
 
 use alloc::format;
-use alloc::string::String;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt::Display;
 
@@ -195,14 +195,8 @@ pub(super) fn excerpt(value: &str) -> String {
 
 /// Returns items with commas between them.
 pub(super) fn list<T: Display>(items: &[T]) -> String {
-    let mut out = String::new();
-    for item in items {
-        if !out.is_empty() {
-            out.push_str(", ");
-        }
-        out.push_str(&format!("{item}"));
-    }
-    out
+    let items: Vec<_> = items.iter().map(ToString::to_string).collect();
+    items.join(", ")
 }
 
 fn no_network(key: &str, value: Option<&str>, example: &str, unknown: &[String]) -> String {

@@ -1,5 +1,6 @@
 use alloc::format;
-use alloc::string::{String, ToString};
+use alloc::string::ToString;
+use alloc::vec::Vec;
 
 use proptest::prelude::*;
 
@@ -165,14 +166,12 @@ fn types_that_are_not_known_are_not_judged_here() {
 
 #[test]
 fn every_rule_has_an_error_that_says_what_to_do() {
-    let mut report = String::new();
+    let report: Vec<_> = BROKEN
+        .iter()
+        .map(|text| format!("{text}\n    {}", parse(text).expect_err(text)))
+        .collect();
 
-    for text in BROKEN {
-        let error = parse(text).expect_err(text);
-        report.push_str(&format!("{text}\n    {error}\n"));
-    }
-
-    insta::assert_snapshot!(report);
+    insta::assert_snapshot!(report.join("\n"));
 }
 
 #[test]

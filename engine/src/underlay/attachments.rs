@@ -1,6 +1,7 @@
 //! What the kernel says about the networks that this node is attached to.
 
-use alloc::string::String;
+use alloc::format;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -84,19 +85,18 @@ impl Attachments {
 
     /// Names the interfaces that could be chosen, each with the address that it would be used with.
     pub(super) fn usable(&self, families: Families) -> String {
-        let mut out = String::new();
+        let mut usable = Vec::new();
         for interface in &self.interfaces {
             let v4 = interface.best_v4().map(IpAddr::V4);
             let v6 = interface.best_v6().filter(|_| families == Families::Dual);
             for address in v4.into_iter().chain(v6.map(IpAddr::V6)) {
-                let comma = if out.is_empty() { "" } else { ", " };
-                out.push_str(&alloc::format!("{comma}{} {address}", interface.name));
+                usable.push(format!("{} {address}", interface.name));
             }
         }
-        if out.is_empty() {
-            out.push_str("none");
+        if usable.is_empty() {
+            return "none".to_string();
         }
-        out
+        usable.join(", ")
     }
 }
 
