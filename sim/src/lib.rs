@@ -20,7 +20,7 @@ pub use etcd_store::{EtcdStore, WatchMessage, WatcherId};
 pub use fault::{Fault, StoreWay, SubnetFileFate, TimedFault};
 pub use junk::Junk;
 pub use links::LinkOptions;
-pub use linux::{Linux, LinuxDrop, Verdict};
+pub use linux::{Foreign, Ingress, Linux, LinuxDrop, Passage, Verdict};
 pub use node_id::NodeId;
 pub use probability::Probability;
 pub use scenario::{NodePlan, Scenario};

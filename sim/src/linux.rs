@@ -1,28 +1,32 @@
 //! What a node's Linux does for the overlay: devices, addresses, routes, forwarding, and the bridge of its pods.
 
+mod device;
+mod foreign;
 mod forwarding;
+mod operation;
 mod route_table;
-mod tun;
+mod verdict;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 use ipnet::Ipv4Net;
-use selvedge_engine::{
-    Address, KernelError, KernelErrorKind, KernelObject, KernelOp, Link, LinkName, Route, SubnetFile, Sysctl,
-};
+use selvedge_engine::{LinkName, Route};
 
-pub use forwarding::{LinuxDrop, Verdict};
-use route_table::{RouteTable, Target};
-use tun::Tun;
+use device::{Device, DeviceState};
+pub use foreign::Foreign;
+pub use forwarding::{Ingress, Passage};
+use route_table::RouteTable;
+pub use verdict::{LinuxDrop, Verdict};
 
 /// The kernel and the file system of one node, as far as the overlay touches them.
 #[derive(Clone, Debug)]
 pub struct Linux {
     address: Ipv4Addr,
     sockets: BTreeSet<SocketAddrV4>,
-    tuns: BTreeMap<LinkName, Tun>,
+    devices: BTreeMap<LinkName, Device>,
     routes: RouteTable,
+    foreign: BTreeSet<Foreign>,
     subnet_file: Option<String>,
     bridge: Option<Ipv4Net>,
 }
@@ -33,33 +37,18 @@ impl Linux {
         Self {
             address,
             sockets: BTreeSet::new(),
-            tuns: BTreeMap::new(),
+            devices: BTreeMap::new(),
             routes: RouteTable::default(),
+            foreign: BTreeSet::new(),
             subnet_file: None,
             bridge: None,
-        }
-    }
-
-    /// Carries out an operation.
-    ///
-    /// # Errors
-    ///
-    /// What Linux would say: a device that an address, a route or a setting hangs on does not exist, or the socket's
-    /// address is not the node's.
-    pub fn apply(&mut self, op: &KernelOp) -> Result<(), KernelError> {
-        match op {
-            KernelOp::Ensure(object) => self.ensure(object),
-            KernelOp::Remove(object) => {
-                self.remove(object);
-                Ok(())
-            }
         }
     }
 
     /// Takes away what lives only as long as the daemon: its sockets and its tunnel devices.
     pub fn end_daemon(&mut self) {
         self.sockets.clear();
-        let names: Vec<LinkName> = self.tuns.keys().cloned().collect();
+        let names: Vec<LinkName> = self.devices.keys().cloned().collect();
         for name in names {
             self.delete_link(&name);
         }
@@ -67,19 +56,46 @@ impl Linux {
 
     /// Deletes a device with its addresses, settings and routes; tells whether it was there.
     pub fn delete_link(&mut self, name: &LinkName) -> bool {
-        let was_there = self.tuns.remove(name).is_some();
+        let was_there = self.devices.remove(name).is_some();
         self.routes.remove_link(name);
         was_there
     }
 
+    /// Sets a device down, which takes its routes but not its addresses; tells whether it was up.
+    pub fn set_link_down(&mut self, name: &LinkName) -> bool {
+        let Some(device) = self.devices.get_mut(name) else {
+            return false;
+        };
+        let was_up = device.state == DeviceState::Up;
+        device.state = DeviceState::Down;
+        self.routes.remove_link(name);
+        was_up
+    }
+
+    /// Deletes the daemon's routes and returns them.
+    pub fn delete_routes(&mut self) -> Vec<Route> {
+        self.routes.take_all()
+    }
+
+    /// Gives something to another program; what the daemon holds already, it keeps.
+    pub fn occupy(&mut self, foreign: Foreign) {
+        self.foreign.insert(foreign);
+    }
+
+    /// Takes something away from another program again.
+    pub fn vacate(&mut self, foreign: &Foreign) {
+        self.foreign.remove(foreign);
+    }
+
     /// Returns the name of the first tunnel device.
     pub fn tunnel(&self) -> Option<&LinkName> {
-        self.tuns.keys().next()
+        self.devices.keys().next()
     }
 
     /// Tells whether datagrams to this socket reach the daemon.
     pub fn listens_on(&self, local: SocketAddrV4) -> bool {
-        self.sockets.contains(&local)
+        let everywhere = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, local.port());
+        *local.ip() == self.address && (self.sockets.contains(&local) || self.sockets.contains(&everywhere))
     }
 
     /// Returns the text of the subnet file.
@@ -96,82 +112,11 @@ impl Linux {
     pub fn pod(&self) -> Option<Ipv4Addr> {
         pod_of(self.bridge?)
     }
+}
 
-    fn ensure(&mut self, object: &KernelObject) -> Result<(), KernelError> {
-        match object {
-            KernelObject::Socket(local) => self.bind(*local),
-            KernelObject::Link(Link { name, kind: _, mtu }) => {
-                self.tuns.entry(name.clone()).or_default().mtu = *mtu;
-                Ok(())
-            }
-            KernelObject::Sysctl(Sysctl { link, key, value }) => {
-                self.tun(link)?.settings.insert(key, value);
-                Ok(())
-            }
-            KernelObject::Address(Address { link, net }) => {
-                self.tun(link)?.addresses.insert(*net);
-                Ok(())
-            }
-            KernelObject::Route(Route { destination, link }) => {
-                self.tun(link)?;
-                self.routes.insert(*destination, link.clone());
-                Ok(())
-            }
-            KernelObject::SubnetFile(file) => {
-                self.write_subnet_file(file);
-                Ok(())
-            }
-        }
-    }
-
-    fn remove(&mut self, object: &KernelObject) {
-        match object {
-            KernelObject::Socket(local) => {
-                self.sockets.remove(local);
-            }
-            KernelObject::Link(Link { name, .. }) => {
-                self.delete_link(name);
-            }
-            KernelObject::Sysctl(Sysctl { link, key, .. }) => {
-                if let Some(tun) = self.tuns.get_mut(link) {
-                    tun.settings.remove(key);
-                }
-            }
-            KernelObject::Address(Address { link, net }) => {
-                if let Some(tun) = self.tuns.get_mut(link) {
-                    tun.addresses.remove(net);
-                }
-            }
-            KernelObject::Route(Route { destination, link }) => self.routes.remove(*destination, link),
-            KernelObject::SubnetFile(_) => self.subnet_file = None,
-        }
-    }
-
-    fn bind(&mut self, local: SocketAddrV4) -> Result<(), KernelError> {
-        if *local.ip() != self.address && !local.ip().is_unspecified() {
-            return Err(KernelError {
-                kind: KernelErrorKind::NotFound,
-                message: format!("cannot bind {local}: no device has this address"),
-            });
-        }
-        self.sockets.insert(local);
-        Ok(())
-    }
-
-    fn tun(&mut self, name: &LinkName) -> Result<&mut Tun, KernelError> {
-        self.tuns.get_mut(name).ok_or_else(|| KernelError {
-            kind: KernelErrorKind::NotFound,
-            message: format!("no device {name}"),
-        })
-    }
-
-    /// Writes the file; the network plugin reads it and moves the pods' bridge to the subnet.
-    fn write_subnet_file(&mut self, file: &SubnetFile) {
-        self.subnet_file = Some(file.render());
-        if let Some((_, subnet)) = file.v4 {
-            self.bridge = Some(subnet.trunc());
-        }
-    }
+/// Returns the address that the network plugin gives the bridge of a subnet.
+fn gateway_of(subnet: Ipv4Net) -> Option<Ipv4Addr> {
+    subnet.hosts().next()
 }
 
 /// Returns the address that the network plugin gives the first pod of a subnet.

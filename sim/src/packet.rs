@@ -1,7 +1,13 @@
 //! IPv4 packets as pods and kernels make them: a small model of its own, so that the engine is not judged by
 //! itself.
 
+mod fragment;
+mod icmp_error;
+
 use std::net::Ipv4Addr;
+
+pub(crate) use fragment::{forbids_fragments, fragments};
+pub(crate) use icmp_error::{Problem, icmp_error};
 
 /// The time to live that pods start with (Linux's default).
 pub(crate) const TTL: u8 = 64;
@@ -100,13 +106,9 @@ pub(crate) fn is_valid(packet: &[u8]) -> bool {
     let Some(header) = packet.get(..header_length) else {
         return false;
     };
-    let total = packet
-        .get(2..4)
-        .and_then(|bytes| <[u8; 2]>::try_from(bytes).ok())
-        .map(u16::from_be_bytes);
     first >> 4 == 4
         && header_length >= HEADER
-        && total.map(usize::from) == Some(packet.len())
+        && u16_at(packet, 2).map(usize::from) == Some(packet.len())
         && fold(checksum_part(header)) == 0
 }
 
@@ -162,6 +164,11 @@ fn fold(mut sum: u64) -> u16 {
 
 fn as_u16(number: usize) -> u16 {
     u16::try_from(number).unwrap_or(u16::MAX)
+}
+
+fn u16_at(packet: &[u8], at: usize) -> Option<u16> {
+    let bytes: [u8; 2] = packet.get(at..at + 2)?.try_into().ok()?;
+    Some(u16::from_be_bytes(bytes))
 }
 
 fn put_u16(packet: &mut [u8], at: usize, value: u16) {

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
-use selvedge_engine::LinkName;
+use selvedge_engine::{LinkName, Route};
 
-/// Routes to devices; the longest prefix wins.
+/// The daemon's routes to devices; the longest prefix wins.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub(super) struct RouteTable {
     routes: BTreeMap<(Reverse<u8>, Ipv4Net), LinkName>,
@@ -19,7 +19,7 @@ pub(super) enum Target {
     /// To the node itself.
     Local,
     /// To the pods' bridge.
-    Bridge,
+    Bridge(Ipv4Net),
     /// Out of a device.
     Link(LinkName),
     /// Nowhere.
@@ -39,6 +39,13 @@ impl RouteTable {
 
     pub(super) fn remove_link(&mut self, link: &LinkName) {
         self.routes.retain(|_, own| own != link);
+    }
+
+    pub(super) fn take_all(&mut self) -> Vec<Route> {
+        std::mem::take(&mut self.routes)
+            .into_iter()
+            .map(|((_, destination), link)| Route { destination, link })
+            .collect()
     }
 
     pub(super) fn lookup(&self, destination: Ipv4Addr) -> Option<(Ipv4Net, &LinkName)> {

@@ -1,11 +1,11 @@
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddrV4};
 
 use selvedge_engine::{
     Address, KernelErrorKind, KernelObject, KernelOp, Link, LinkKind, LinkName, Masquerade, Route,
     SubnetFile, Sysctl,
 };
 
-use super::{Linux, LinuxDrop, Verdict};
+use super::{Foreign, Ingress, Linux, LinuxDrop, Passage, Verdict};
 use crate::packet;
 
 #[test]
@@ -73,15 +73,6 @@ fn a_packet_above_the_mtu_is_dropped() {
 }
 
 #[test]
-fn a_route_needs_its_device() {
-    let mut linux = Linux::new(UNDERLAY);
-
-    let error = linux.apply(&KernelOp::Ensure(route())).unwrap_err();
-
-    assert_eq!(error.kind, KernelErrorKind::NotFound);
-}
-
-#[test]
 fn deleting_the_device_takes_its_routes_along() {
     let mut linux = node();
 
@@ -92,34 +83,359 @@ fn deleting_the_device_takes_its_routes_along() {
     assert_eq!(verdict, Verdict::Dropped(LinuxDrop::NoRoute));
 }
 
+#[test]
+fn an_operation_done_twice_is_done_once() {
+    let mut linux = node();
+    let ops = objects().map(KernelOp::Ensure);
+    ops.iter().for_each(|op| linux.apply(op).unwrap());
+    let once = linux.clone();
+
+    ops.iter().for_each(|op| linux.apply(op).unwrap());
+
+    assert_eq!(format!("{linux:?}"), format!("{once:?}"));
+}
+
+#[test]
+fn everything_that_is_removed_is_gone_and_removing_it_again_is_fine() {
+    let mut linux = node();
+
+    for _ in 0..2 {
+        for op in objects().map(KernelOp::Remove).into_iter().rev() {
+            linux.apply(&op).unwrap();
+        }
+    }
+
+    assert_eq!((linux.tunnel(), linux.subnet_file()), (None, None));
+    assert!(!linux.listens_on(SocketAddrV4::new(UNDERLAY, 8285)));
+    assert_eq!(
+        verdicts(&linux, Ingress::Pod, udp(POD, REMOTE_POD))[0],
+        Verdict::Dropped(LinuxDrop::NoRoute)
+    );
+}
+
+#[test]
+fn what_hangs_on_a_device_needs_it() {
+    let mut linux = Linux::new(UNDERLAY);
+
+    let [_, _, sysctl, address, route, _] = objects();
+    let kinds = [sysctl, address, route]
+        .map(|object| linux.apply(&KernelOp::Ensure(object)).map_err(|error| error.kind));
+
+    assert_eq!(kinds, [Err(KernelErrorKind::NotFound); 3]);
+}
+
+#[test]
+fn a_socket_is_bound_to_an_own_address_alone() {
+    let mut linux = Linux::new(UNDERLAY);
+    let bind = |local| KernelOp::Ensure(KernelObject::Socket(local));
+
+    let foreign = linux.apply(&bind(SocketAddrV4::new(OTHER_NODE, 8285)));
+    let everywhere = linux.apply(&bind(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 8285)));
+
+    assert_eq!(foreign.unwrap_err().kind, KernelErrorKind::NotFound);
+    assert_eq!(everywhere, Ok(()));
+    assert!(linux.listens_on(SocketAddrV4::new(UNDERLAY, 8285)));
+    assert!(!linux.listens_on(SocketAddrV4::new(UNDERLAY, 8286)));
+    assert!(!linux.listens_on(SocketAddrV4::new(OTHER_NODE, 8285)));
+}
+
+#[test]
+fn what_another_program_holds_is_taken_until_it_lets_go() {
+    let foreign = [
+        Foreign::Port(8285),
+        Foreign::Link(tunnel()),
+        Foreign::Route("10.5.0.0/16".parse().unwrap()),
+    ];
+    let mut linux = Linux::new(UNDERLAY);
+    linux.apply(&KernelOp::Ensure(link())).unwrap();
+    foreign.iter().cloned().for_each(|foreign| linux.occupy(foreign));
+
+    let wanted = || [socket(), link(), route()].map(KernelOp::Ensure);
+    let taken = wanted().map(|op| linux.apply(&op).unwrap_err().kind);
+    foreign.iter().for_each(|foreign| linux.vacate(foreign));
+    let vacated = wanted().map(|op| linux.apply(&op));
+
+    assert_eq!(taken, [KernelErrorKind::Taken; 3]);
+    assert_eq!(vacated, [Ok(()), Ok(()), Ok(())]);
+}
+
+#[test]
+fn a_longer_route_of_another_program_wins() {
+    let mut linux = node();
+
+    linux.occupy(Foreign::Route("10.5.2.0/24".parse().unwrap()));
+
+    let hidden = verdicts(&linux, Ingress::Host, udp(TUNNEL_ADDRESS, REMOTE_POD));
+    let beside = verdicts(
+        &linux,
+        Ingress::Host,
+        udp(TUNNEL_ADDRESS, Ipv4Addr::new(10, 5, 3, 2)),
+    );
+    assert_eq!(hidden, [Verdict::Dropped(LinuxDrop::NoRoute)]);
+    assert_eq!(beside, [Verdict::Tunnel(tunnel())]);
+}
+
+#[test]
+fn a_device_that_is_set_down_loses_its_routes_until_they_are_made_again() {
+    let mut linux = node();
+
+    let was_up = linux.set_link_down(&tunnel());
+    let down = (
+        verdicts(&linux, Ingress::Host, udp(TUNNEL_ADDRESS, REMOTE_POD)),
+        verdicts(&linux, Ingress::Tunnel(&tunnel()), udp(REMOTE_POD, POD)),
+        linux.apply(&KernelOp::Ensure(route())).unwrap_err().kind,
+    );
+    linux.apply(&KernelOp::Ensure(link())).unwrap();
+    let up = verdicts(&linux, Ingress::Host, udp(TUNNEL_ADDRESS, REMOTE_POD));
+    linux.apply(&KernelOp::Ensure(route())).unwrap();
+    let repaired = verdicts(&linux, Ingress::Host, udp(TUNNEL_ADDRESS, REMOTE_POD));
+
+    assert!(was_up);
+    let no_route = vec![Verdict::Dropped(LinuxDrop::NoRoute)];
+    let no_device = vec![Verdict::Dropped(LinuxDrop::NoDevice)];
+    assert_eq!(down, (no_route.clone(), no_device, KernelErrorKind::NotFound));
+    assert_eq!(up, no_route);
+    assert_eq!(repaired, [Verdict::Tunnel(tunnel())]);
+}
+
+#[test]
+fn routes_that_are_deleted_are_reported() {
+    let mut linux = node();
+
+    let deleted = linux.delete_routes();
+
+    assert_eq!(
+        deleted.into_iter().map(KernelObject::Route).collect::<Vec<_>>(),
+        [route()]
+    );
+    assert_eq!(linux.delete_routes(), []);
+}
+
+#[test]
+fn a_pod_learns_from_the_kernel_why_its_packet_was_dropped() {
+    let linux = node();
+    let mut unroutable = Linux::new(UNDERLAY);
+    unroutable.apply(&KernelOp::Ensure(subnet_file())).unwrap();
+    let expired = packet::udp(POD, REMOTE_POD, 1, b"probe");
+    let too_big = packet::udp(POD, REMOTE_POD, 64, &[0; 1500]);
+
+    let cases = [
+        (
+            &unroutable,
+            udp(POD, REMOTE_POD),
+            LinuxDrop::NoRoute,
+            [3, 0, 0, 0],
+        ),
+        (&linux, expired, LinuxDrop::TtlExceeded, [11, 0, 0, 0]),
+        (&linux, too_big, LinuxDrop::TooBig, [3, 4, 0x05, 0xc0]),
+    ];
+
+    for (linux, packet, reason, [kind, code, mtu1, mtu0]) in cases {
+        let passages = linux.handle_packet(Ingress::Pod, packet.clone());
+        let [
+            dropped,
+            Passage {
+                verdict,
+                packet: error,
+            },
+        ] = passages.as_slice()
+        else {
+            panic!("{passages:?}");
+        };
+        let dropped_packet = Passage {
+            verdict: Verdict::Dropped(reason),
+            packet: packet.clone(),
+        };
+        assert_eq!(*dropped, dropped_packet);
+        assert_eq!(*verdict, Verdict::Pod(POD));
+        assert_eq!(packet::source(error), Some(GATEWAY));
+        assert_eq!(
+            [error[20], error[21], error[26], error[27]],
+            [kind, code, mtu1, mtu0]
+        );
+        assert_eq!(
+            packet::icmp_error_quote(error),
+            Some(&packet[..packet.len().min(548)])
+        );
+    }
+}
+
+#[test]
+fn an_error_about_a_packet_from_the_tunnel_goes_back_through_it() {
+    let linux = node();
+
+    let passages = linux.handle_packet(
+        Ingress::Tunnel(&tunnel()),
+        udp(REMOTE_POD, Ipv4Addr::new(10, 5, 1, 9)),
+    );
+
+    let [dropped, error] = passages.as_slice() else {
+        panic!("{passages:?}");
+    };
+    assert_eq!(dropped.verdict, Verdict::Dropped(LinuxDrop::NoSuchPod));
+    assert_eq!(error.verdict, Verdict::Tunnel(tunnel()));
+    assert_eq!(packet::source(&error.packet), Some(TUNNEL_ADDRESS));
+    assert_eq!(packet::destination(&error.packet), Some(REMOTE_POD));
+    assert_eq!([error.packet[20], error.packet[21]], [3, 1]);
+}
+
+#[test]
+fn an_error_is_never_answered_by_another() {
+    let linux = node();
+    let expired = packet::udp(POD, REMOTE_POD, 1, b"probe");
+    let mut error = packet::icmp_error(
+        packet::Problem::TtlExceeded,
+        POD,
+        &packet::udp(REMOTE_POD, POD, 1, b""),
+    )
+    .unwrap();
+    while packet::ttl(&error) != Some(1) {
+        packet::decrement_ttl(&mut error);
+    }
+
+    let about_udp = linux.handle_packet(Ingress::Pod, expired);
+    let about_error = linux.handle_packet(Ingress::Pod, error);
+
+    assert_eq!((about_udp.len(), about_error.len()), (2, 1));
+    assert_eq!(about_error[0].verdict, Verdict::Dropped(LinuxDrop::TtlExceeded));
+}
+
+#[test]
+fn a_large_packet_that_may_be_cut_leaves_in_fragments() {
+    let linux = node();
+    let mut packet = packet::udp(POD, REMOTE_POD, 64, &[0; 2000]);
+    packet = packet::fragments(&packet, 4000).swap_remove(0);
+
+    let passages = linux.handle_packet(Ingress::Pod, packet);
+
+    let lengths: Vec<_> = passages.iter().map(|passage| passage.packet.len()).collect();
+    assert_eq!(lengths, [1468, 580]);
+    for Passage { verdict, packet } in passages {
+        assert_eq!(verdict, Verdict::Tunnel(tunnel()));
+        assert_eq!(packet::ttl(&packet), Some(63));
+        assert!(packet::is_valid(&packet));
+    }
+}
+
+#[test]
+fn the_nodes_own_packets_keep_their_ttl() {
+    let linux = node();
+
+    let passages = linux.handle_packet(Ingress::Host, udp(TUNNEL_ADDRESS, REMOTE_POD));
+
+    let expected = Passage {
+        verdict: Verdict::Tunnel(tunnel()),
+        packet: udp(TUNNEL_ADDRESS, REMOTE_POD),
+    };
+    assert_eq!(passages, [expected]);
+}
+
+#[test]
+fn the_nodes_own_addresses_are_the_host() {
+    let linux = node();
+
+    for address in [
+        UNDERLAY,
+        GATEWAY,
+        TUNNEL_ADDRESS,
+        Ipv4Addr::new(10, 5, 1, 255),
+        Ipv4Addr::BROADCAST,
+    ] {
+        assert_eq!(verdicts(&linux, Ingress::Pod, udp(POD, address)), [Verdict::Host]);
+    }
+}
+
+#[test]
+fn addresses_that_never_travel_are_martian_and_are_not_answered() {
+    let linux = node();
+
+    for address in [[0, 0, 0, 0], [127, 0, 0, 1]].map(Ipv4Addr::from) {
+        let from = verdicts(&linux, Ingress::Tunnel(&tunnel()), udp(address, POD));
+        let to = verdicts(&linux, Ingress::Pod, udp(POD, address));
+
+        assert_eq!(from, [Verdict::Dropped(LinuxDrop::MartianSource)]);
+        assert_eq!(to, [Verdict::Dropped(LinuxDrop::MartianDestination)]);
+    }
+    for address in [[224, 0, 0, 1], [255; 4]].map(Ipv4Addr::from) {
+        let from = verdicts(&linux, Ingress::Tunnel(&tunnel()), udp(address, POD));
+
+        assert_eq!(from, [Verdict::Dropped(LinuxDrop::MartianSource)]);
+    }
+}
+
+#[test]
+fn multicast_goes_nowhere_and_is_not_answered() {
+    let linux = node();
+
+    let verdicts = verdicts(&linux, Ingress::Pod, udp(POD, Ipv4Addr::new(224, 0, 0, 251)));
+
+    assert_eq!(verdicts, [Verdict::Dropped(LinuxDrop::NoRoute)]);
+}
+
+#[test]
+fn a_pod_with_the_address_of_its_host_is_martian() {
+    let linux = node();
+
+    let verdicts = verdicts(&linux, Ingress::Pod, udp(UNDERLAY, REMOTE_POD));
+
+    assert_eq!(verdicts, [Verdict::Dropped(LinuxDrop::MartianSource)]);
+}
+
 const UNDERLAY: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 const POD: Ipv4Addr = Ipv4Addr::new(10, 5, 1, 2);
 const REMOTE_POD: Ipv4Addr = Ipv4Addr::new(10, 5, 2, 2);
+const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 5, 1, 1);
+const TUNNEL_ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 5, 1, 0);
+const OTHER_NODE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
 
 fn node() -> Linux {
     let mut linux = Linux::new(UNDERLAY);
-    let objects = [
-        KernelObject::Link(Link {
-            name: tunnel(),
-            kind: LinkKind::Tun,
-            mtu: 1472,
-        }),
-        KernelObject::Address(Address {
-            link: tunnel(),
-            net: "10.5.1.0/32".parse().unwrap(),
-        }),
-        route(),
-        KernelObject::SubnetFile(SubnetFile {
-            v4: Some(("10.5.0.0/16".parse().unwrap(), "10.5.1.0/24".parse().unwrap())),
-            v6: None,
-            mtu: 1472,
-            masquerade: Masquerade::Off,
-        }),
-    ];
-    for object in objects {
-        linux.apply(&KernelOp::Ensure(object)).unwrap();
+    for object in objects() {
+        if !matches!(object, KernelObject::Sysctl(_)) {
+            linux.apply(&KernelOp::Ensure(object)).unwrap();
+        }
     }
     linux
+}
+
+/// What the daemon makes, in its order.
+fn objects() -> [KernelObject; 6] {
+    let sysctl = KernelObject::Sysctl(Sysctl {
+        link: tunnel(),
+        key: "accept_local",
+        value: "1",
+    });
+    let address = KernelObject::Address(Address {
+        link: tunnel(),
+        net: TUNNEL_ADDRESS.into(),
+    });
+    [socket(), link(), sysctl, address, route(), subnet_file()]
+}
+
+fn verdicts(linux: &Linux, ingress: Ingress<'_>, packet: Vec<u8>) -> Vec<Verdict> {
+    let passages = linux.handle_packet(ingress, packet).into_iter();
+    passages.map(|passage| passage.verdict).collect()
+}
+
+fn socket() -> KernelObject {
+    KernelObject::Socket(SocketAddrV4::new(UNDERLAY, 8285))
+}
+
+fn link() -> KernelObject {
+    KernelObject::Link(Link {
+        name: tunnel(),
+        kind: LinkKind::Tun,
+        mtu: 1472,
+    })
+}
+
+fn subnet_file() -> KernelObject {
+    KernelObject::SubnetFile(SubnetFile {
+        v4: Some(("10.5.0.0/16".parse().unwrap(), "10.5.1.0/24".parse().unwrap())),
+        v6: None,
+        mtu: 1472,
+        masquerade: Masquerade::Off,
+    })
 }
 
 fn route() -> KernelObject {

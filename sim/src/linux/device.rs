@@ -5,15 +5,32 @@ use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
 
-/// A tunnel device that is up.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub(super) struct Tun {
+/// A tunnel device as the daemon made it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct Device {
     pub(super) mtu: u32,
+    pub(super) state: DeviceState,
     pub(super) addresses: BTreeSet<Ipv4Net>,
     pub(super) settings: BTreeMap<&'static str, &'static str>,
 }
 
-impl Tun {
+/// Whether a device carries packets.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum DeviceState {
+    Up,
+    Down,
+}
+
+impl Device {
+    pub(super) fn new(mtu: u32) -> Self {
+        Self {
+            mtu,
+            state: DeviceState::Up,
+            addresses: BTreeSet::new(),
+            settings: BTreeMap::new(),
+        }
+    }
+
     pub(super) fn has_address(&self, address: Ipv4Addr) -> bool {
         self.addresses.iter().any(|net| net.addr() == address)
     }
