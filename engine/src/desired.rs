@@ -141,8 +141,15 @@ impl Reconciler {
         }
     }
 
+    /// Returns when the next operation that waits for its time alone falls due: not one under way, and not one
+    /// that others have to precede.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        self.failing.values().map(|failing| failing.retry_at).min()
+        let waiting = self.due(Instant::from_nanos(u64::MAX));
+        waiting
+            .iter()
+            .filter_map(|op| self.failing.get(&ObjectId::of(op.object())))
+            .map(|failing| failing.retry_at)
+            .min()
     }
 
     /// Tells whether everything desired that traffic depends on is present.
@@ -203,9 +210,7 @@ impl Reconciler {
     }
 
     fn is_due(&self, id: &ObjectId, now: Instant) -> bool {
-        let busy = self.in_flight.values().any(|op| match op {
-            KernelOp::Ensure(object) | KernelOp::Remove(object) => ObjectId::of(object) == *id,
-        });
+        let busy = self.in_flight.values().any(|op| ObjectId::of(op.object()) == *id);
         !busy && self.failing.get(id).is_none_or(|failing| failing.retry_at <= now)
     }
 
@@ -266,5 +271,76 @@ impl ObjectId {
             Self::Sysctl(..) => true,
             Self::Socket(_) | Self::Link(_) | Self::Address(..) | Self::Route(_) | Self::SubnetFile => false,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::string::ToString;
+    use alloc::vec;
+    use core::net::Ipv4Addr;
+
+    use super::*;
+    use crate::action::Action;
+    use crate::kernel::{Link, LinkKind};
+    use crate::rng::Rng;
+
+    #[test]
+    fn a_retry_is_waited_for_until_it_is_under_way() {
+        let (mut reconciler, mut outbox) = failed(vec![socket()]);
+        let due = reconciler.poll_timeout().unwrap();
+        assert!(due > outbox.now);
+
+        outbox.now = due;
+        reconciler.reconcile(&mut outbox);
+
+        assert!(op_of(&mut outbox).is_some());
+        assert_eq!(reconciler.poll_timeout(), None);
+    }
+
+    #[test]
+    fn what_others_have_to_precede_is_not_waited_for() {
+        let (mut reconciler, mut outbox) = failed(vec![link()]);
+        let due = reconciler.poll_timeout().unwrap();
+
+        reconciler.desire(vec![socket(), link()]);
+        outbox.now = due;
+        reconciler.reconcile(&mut outbox);
+
+        assert!(matches!(op_of(&mut outbox), Some((_, KernelOp::Ensure(object))) if object == socket()));
+        assert_eq!(reconciler.poll_timeout(), None);
+    }
+
+    fn failed(objects: Vec<KernelObject>) -> (Reconciler, Outbox) {
+        let mut outbox = Outbox::new(Rng::new(1), Instant::ZERO);
+        let mut reconciler = Reconciler::default();
+        reconciler.desire(objects);
+        reconciler.reconcile(&mut outbox);
+        let (id, _) = op_of(&mut outbox).unwrap();
+        let error = KernelError {
+            kind: KernelErrorKind::Other,
+            message: "no".to_string(),
+        };
+        assert!(reconciler.handle_done(id, Err(error), &mut outbox).is_some());
+        (reconciler, outbox)
+    }
+
+    fn op_of(outbox: &mut Outbox) -> Option<(OpId, KernelOp)> {
+        match outbox.pop() {
+            Some(Action::Kernel { id, op }) => Some((id, op)),
+            _ => None,
+        }
+    }
+
+    fn socket() -> KernelObject {
+        KernelObject::Socket(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 8285))
+    }
+
+    fn link() -> KernelObject {
+        KernelObject::Link(Link {
+            name: LinkName("flannel0".to_string()),
+            kind: LinkKind::Tun,
+            mtu: 1472,
+        })
     }
 }

@@ -98,6 +98,15 @@ pub enum KernelOp {
     Remove(KernelObject),
 }
 
+impl KernelOp {
+    /// Returns the object that it is about.
+    pub const fn object(&self) -> &KernelObject {
+        match self {
+            Self::Ensure(object) | Self::Remove(object) => object,
+        }
+    }
+}
+
 /// Why an operation failed, as the engine has to tell apart.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub enum KernelErrorKind {
