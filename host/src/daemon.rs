@@ -95,7 +95,7 @@ async fn serve(options: RunOptions) -> io::Result<ExitCode> {
 async fn find_underlay(options: &RunOptions, supervisor: &Supervisor) -> Underlay {
     let (mut pause, longest) = SEARCH_PAUSE;
     loop {
-        match interface::find(&options.interfaces, options.public_ip).await {
+        match interface::find(&options.selection).await {
             Ok(underlay) => return underlay,
             Err(error) => {
                 tracing::warn!("{error}; looking again in {pause:?}");

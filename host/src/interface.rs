@@ -1,14 +1,17 @@
-//! The interface that carries the tunnel, found by netlink.
+//! The interface that carries the tunnel: the kernel's facts, put to the engine's choice.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
-use netlink_packet_route::AddressFamily;
-use netlink_packet_route::address::{AddressAttribute, AddressMessage, AddressScope};
+use netlink_packet_route::address::{AddressAttribute, AddressMessage};
 use netlink_packet_route::link::{LinkAttribute, LinkMessage};
-use selvedge_engine::Underlay;
+use netlink_packet_route::route::RouteMessage;
+use selvedge_engine::{
+    AddressFlags, Attachments, Interface, InterfaceAddress, InterfaceChoice, RouteLookup, SelectError,
+    Selection, Underlay,
+};
 
-use crate::kernel::netlink::{Netlink, destination, output};
+use crate::kernel::netlink::{Netlink, destination, output, preferred_source};
 
 /// Why no interface was found.
 #[derive(Debug, thiserror::Error)]
@@ -16,105 +19,100 @@ pub enum InterfaceError {
     /// The kernel does not say.
     #[error("cannot ask the kernel for its interfaces: {0}")]
     Netlink(#[from] io::Error),
-    /// Nothing fits.
-    #[error("{0}")]
-    NotFound(String),
+    /// None fits.
+    #[error(transparent)]
+    Select(#[from] SelectError),
 }
 
-/// Finds the interface that the flags ask for.
+/// Finds the interface that is asked for; must be called inside a tokio runtime.
 ///
 /// # Errors
 ///
 /// If there is none now; later there may be.
-pub async fn find(wanted: &[String], public_ip: Option<Ipv4Addr>) -> Result<Underlay, InterfaceError> {
+pub async fn find(selection: &Selection) -> Result<Underlay, InterfaceError> {
+    let attachments = attachments(selection).await?;
+    Ok(Underlay::select(&attachments, selection)?)
+}
+
+async fn attachments(selection: &Selection) -> io::Result<Attachments> {
     let netlink = Netlink::open()?;
-    let links = netlink.links().await?;
     let addresses = netlink.addresses().await?;
-    let wanted: Vec<String> = match (wanted, public_ip) {
-        ([], Some(address)) => vec![address.to_string()],
-        (wanted, _) => wanted.to_vec(),
-    };
-    let candidates: Vec<(u32, Option<Ipv4Addr>)> = if wanted.is_empty() {
-        let routes = netlink.routes().await?;
-        routes
+    let links = netlink.links().await?;
+    Ok(Attachments {
+        interfaces: links
             .iter()
-            .filter(|route| {
-                route.header.destination_prefix_length == 0 && destination(route).is_unspecified()
-            })
-            .filter_map(|route| Some((output(route)?, None)))
-            .collect()
-    } else {
-        wanted
-            .iter()
-            .filter_map(|name| by_name(name, &links, &addresses))
-            .collect()
-    };
-    for (index, address) in candidates {
-        let address = address.or_else(|| first_address(index, &addresses));
-        let link = links.iter().find(|link| link.header.index == index);
-        if let (Some(address), Some(link)) = (address, link) {
-            return Ok(Underlay {
-                interface: name_of(link).unwrap_or_default(),
-                index,
-                mtu: mtu_of(link),
-                address,
-                public_ip: public_ip.unwrap_or(address),
-                public_ipv6: None,
-            });
+            .filter_map(|link| interface(link, &addresses))
+            .collect(),
+        default_routes: default_interfaces(&netlink.routes().await?),
+        default_routes_v6: default_interfaces(&netlink.routes_v6().await?),
+        lookup: look_up(&netlink, selection).await,
+    })
+}
+
+async fn look_up(netlink: &Netlink, selection: &Selection) -> Option<RouteLookup> {
+    let wanted = selection.interfaces.iter().find_map(|choice| match choice {
+        InterfaceChoice::CanReach(destination) => Some(*destination),
+        InterfaceChoice::Name(_) | InterfaceChoice::Address(_) => None,
+    })?;
+    match netlink.way_to(wanted).await {
+        Ok(route) => Some(RouteLookup {
+            interface: output(&route)?,
+            source: preferred_source(&route)?,
+        }),
+        Err(error) => {
+            tracing::debug!(%error, destination = %wanted, "the kernel knows no way");
+            None
         }
     }
-    Err(InterfaceError::NotFound(if wanted.is_empty() {
-        "no default route; name the interface with --iface".to_owned()
-    } else {
-        format!("no interface {} with an IPv4 address", wanted.join(", "))
-    }))
 }
 
-fn by_name(
-    name: &str,
-    links: &[LinkMessage],
-    addresses: &[AddressMessage],
-) -> Option<(u32, Option<Ipv4Addr>)> {
-    if let Ok(address) = name.parse::<Ipv4Addr>() {
-        return addresses
-            .iter()
-            .find(|message| local_of(message) == Some(address))
-            .map(|message| (message.header.index, Some(address)));
-    }
-    links
-        .iter()
-        .find(|link| name_of(link).as_deref() == Some(name))
-        .map(|link| (link.header.index, None))
-}
-
-fn first_address(index: u32, addresses: &[AddressMessage]) -> Option<Ipv4Addr> {
-    addresses
-        .iter()
-        .filter(|message| message.header.index == index && message.header.family == AddressFamily::Inet)
-        .filter(|message| message.header.scope == AddressScope::Universe)
-        .find_map(local_of)
-}
-
-fn local_of(message: &AddressMessage) -> Option<Ipv4Addr> {
-    message.attributes.iter().find_map(|attribute| match attribute {
-        AddressAttribute::Local(IpAddr::V4(address)) => Some(*address),
-        _ => None,
-    })
-}
-
-fn name_of(link: &LinkMessage) -> Option<String> {
-    link.attributes.iter().find_map(|attribute| match attribute {
+fn interface(link: &LinkMessage, addresses: &[AddressMessage]) -> Option<Interface> {
+    let name = link.attributes.iter().find_map(|attribute| match attribute {
         LinkAttribute::IfName(name) => Some(name.clone()),
         _ => None,
+    })?;
+    let mtu = link.attributes.iter().find_map(|attribute| match attribute {
+        LinkAttribute::Mtu(mtu) => Some(*mtu),
+        _ => None,
+    })?;
+    let index = link.header.index;
+    let own = addresses.iter().filter(|address| address.header.index == index);
+    Some(Interface {
+        name,
+        index,
+        mtu,
+        addresses: own.filter_map(interface_address).collect(),
     })
 }
 
-fn mtu_of(link: &LinkMessage) -> u32 {
-    link.attributes
-        .iter()
-        .find_map(|attribute| match attribute {
-            LinkAttribute::Mtu(mtu) => Some(*mtu),
+/// Reads an address; on a point-to-point link the peer's comes first, so the local one is preferred.
+fn interface_address(message: &AddressMessage) -> Option<InterfaceAddress> {
+    let find = |wanted: fn(&AddressAttribute) -> Option<IpAddr>| message.attributes.iter().find_map(wanted);
+    let local = find(|attribute| match attribute {
+        AddressAttribute::Local(address) => Some(*address),
+        _ => None,
+    });
+    let address = local.or_else(|| {
+        find(|attribute| match attribute {
+            AddressAttribute::Address(address) => Some(*address),
             _ => None,
         })
-        .unwrap_or_default()
+    })?;
+    let flags = message.attributes.iter().find_map(|attribute| match attribute {
+        AddressAttribute::Flags(flags) => Some(flags.bits()),
+        _ => None,
+    });
+    Some(InterfaceAddress {
+        address,
+        flags: AddressFlags(flags.unwrap_or_else(|| u32::from(message.header.flags.bits()))),
+    })
+}
+
+fn default_interfaces(routes: &[RouteMessage]) -> Vec<u32> {
+    routes
+        .iter()
+        .filter(|route| route.header.destination_prefix_length == 0)
+        .filter(|route| destination(route).is_unspecified())
+        .filter_map(output)
+        .collect()
 }

@@ -1,6 +1,6 @@
 //! The flags of `selvedge run`, named as flannel names them.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
 use clap::ValueEnum;
@@ -47,6 +47,10 @@ pub struct RunArgs {
     /// [default: that of the default route]
     #[arg(long, value_name = "NAME|ADDRESS", help_heading = "Node")]
     pub iface: Vec<String>,
+
+    /// Interface that reaches this address, taken if none of --iface exists
+    #[arg(long, value_name = "ADDRESS", help_heading = "Node")]
+    pub iface_can_reach: Option<IpAddr>,
 
     /// IPv4 address announced to other nodes, for example the one in front of a NAT [default: the
     /// interface's]

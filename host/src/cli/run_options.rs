@@ -1,11 +1,10 @@
 //! What `selvedge run` was asked to do, checked.
 
 use std::fs;
-use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use selvedge_engine::{Masquerade, Membership, StorePrefix};
+use selvedge_engine::{Families, InterfaceChoice, Masquerade, Membership, Selection, StorePrefix};
 
 use super::run_args::{LogLevel, RunArgs};
 use super::usage_error::UsageError;
@@ -21,10 +20,8 @@ pub struct RunOptions {
     pub credentials: Option<Credentials>,
     /// Where the network's keys live.
     pub prefix: StorePrefix,
-    /// The interface, by name or address, in order of preference.
-    pub interfaces: Vec<String>,
-    /// The address announced to other nodes.
-    pub public_ip: Option<Ipv4Addr>,
+    /// The interface that is asked for, and the address announced to other nodes.
+    pub selection: Selection,
     /// The file for CNI plugins and Docker.
     pub subnet_file: PathBuf,
     /// How long before its end the lease is renewed.
@@ -57,8 +54,7 @@ impl RunOptions {
             endpoints: endpoints(&args.etcd_endpoints)?,
             credentials: credentials(&args)?,
             prefix: StorePrefix::new(&args.etcd_prefix),
-            interfaces: args.iface,
-            public_ip: args.public_ip,
+            selection: selection(&args),
             subnet_file: args.subnet_file,
             renew_margin: Duration::from_secs(u64::from(args.subnet_lease_renew_margin) * 60),
             masquerade: if args.ip_masq {
@@ -69,6 +65,21 @@ impl RunOptions {
             membership: args.membership.into(),
             log_level: args.log_level.unwrap_or_else(|| LogLevel::from_verbosity(args.v)),
         })
+    }
+}
+
+fn selection(args: &RunArgs) -> Selection {
+    let Ok(named) = args
+        .iface
+        .iter()
+        .map(|text| text.parse())
+        .collect::<Result<Vec<_>, _>>();
+    let reaching = args.iface_can_reach.map(InterfaceChoice::CanReach);
+    Selection {
+        interfaces: named.into_iter().chain(reaching).collect(),
+        public_ip: args.public_ip,
+        public_ipv6: None,
+        families: Families::V4,
     }
 }
 

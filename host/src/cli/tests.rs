@@ -1,4 +1,6 @@
-use selvedge_engine::{Masquerade, Membership, StorePrefix};
+use std::net::IpAddr;
+
+use selvedge_engine::{InterfaceChoice, Masquerade, Membership, StorePrefix};
 
 use super::*;
 
@@ -33,7 +35,7 @@ fn flannels_way_of_writing_flags_is_understood() {
     let endpoints: Vec<String> = options.endpoints.iter().map(ToString::to_string).collect();
     assert_eq!(endpoints, ["http://10.0.0.1:2379", "http://10.0.0.2:2379"]);
     assert_eq!(options.prefix, StorePrefix::new("/atomic.io/network"));
-    assert_eq!(options.interfaces, ["eth1", "eth0"]);
+    assert_eq!(options.selection.interfaces, [named("eth1"), named("eth0")]);
     assert_eq!(options.masquerade, Masquerade::On);
     assert_eq!(options.log_level, LogLevel::Debug);
     assert_eq!(options.renew_margin.as_secs(), 1800);
@@ -76,10 +78,10 @@ fn variables_stand_in_for_flags() {
     let Ok(Invocation::Run(options)) = options else {
         panic!("not a run: {options:?}");
     };
-    assert_eq!(options.interfaces, ["eth0"]);
+    assert_eq!(options.selection.interfaces, [named("eth0")]);
     assert_eq!(options.prefix, StorePrefix::new("/x"));
     assert_eq!(options.masquerade, Masquerade::On);
-    assert_eq!(options.public_ip, None);
+    assert_eq!(options.selection.public_ip, None);
 }
 
 #[test]
@@ -89,7 +91,7 @@ fn the_program_called_flanneld_runs() {
     let Ok(Invocation::Run(options)) = parsed else {
         panic!("not a run: {parsed:?}");
     };
-    assert_eq!(options.interfaces, ["eth7"]);
+    assert_eq!(options.selection.interfaces, [named("eth7")]);
 }
 
 #[test]
@@ -144,6 +146,29 @@ fn passwords_never_show_in_debug_output() {
     let options = run(&["run", "--etcd-username=root", "--etcd-password=hunter2"]);
 
     assert!(!format!("{options:?}").contains("hunter2"));
+}
+
+#[test]
+fn interfaces_are_taken_by_name_by_address_and_by_what_they_reach() {
+    let options = run(&[
+        "run",
+        "-iface-can-reach=192.0.2.9",
+        "-iface=10.0.0.1",
+        "-iface=eth0",
+    ]);
+
+    assert_eq!(
+        options.selection.interfaces,
+        [
+            InterfaceChoice::Address(IpAddr::from([10, 0, 0, 1])),
+            named("eth0"),
+            InterfaceChoice::CanReach(IpAddr::from([192, 0, 2, 9])),
+        ]
+    );
+}
+
+fn named(name: &str) -> InterfaceChoice {
+    InterfaceChoice::Name(name.to_owned())
 }
 
 fn printed(args: &[&str]) -> String {

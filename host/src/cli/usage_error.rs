@@ -11,7 +11,6 @@ use super::environment::variable;
 const NOT_YET: &[&str] = &[
     "healthz-ip",
     "healthz-port",
-    "iface-can-reach",
     "iface-regex",
     "ip-blackhole-route",
     "ip-masq-fully-random-disable",

@@ -1,7 +1,7 @@
 //! Devices, addresses and routes by netlink.
 
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use futures::{StreamExt as _, TryStreamExt as _};
 use netlink_packet_core::NetlinkMessage;
@@ -133,7 +133,29 @@ impl Netlink {
 
     /// Lists the IPv4 routes of the main table, in the kernel's order.
     pub(crate) async fn routes(&self) -> io::Result<Vec<RouteMessage>> {
-        let filter = RouteMessageBuilder::<Ipv4Addr>::new().build();
+        self.main_routes(RouteMessageBuilder::<Ipv4Addr>::new().build())
+            .await
+    }
+
+    /// Lists the IPv6 routes of the main table, in the kernel's order.
+    pub(crate) async fn routes_v6(&self) -> io::Result<Vec<RouteMessage>> {
+        self.main_routes(RouteMessageBuilder::<Ipv6Addr>::new().build())
+            .await
+    }
+
+    /// Asks for the way that a packet to `destination` would take.
+    pub(crate) async fn way_to(&self, destination: IpAddr) -> io::Result<RouteMessage> {
+        let bits = if destination.is_ipv4() { 32 } else { 128 };
+        let wanted = RouteMessageBuilder::<IpAddr>::new()
+            .destination_prefix(destination, bits)
+            .map_err(io::Error::other)?
+            .build();
+        let mut routes = self.handle.route().get(wanted).execute().boxed();
+        let route = routes.try_next().await.map_err(into_io)?;
+        route.ok_or_else(|| Errno::ENETUNREACH.into())
+    }
+
+    async fn main_routes(&self, filter: RouteMessage) -> io::Result<Vec<RouteMessage>> {
         let routes = self.handle.route().get(filter).execute();
         routes
             .try_filter(|route| std::future::ready(table(route) == u32::from(RouteHeader::RT_TABLE_MAIN)))
@@ -144,16 +166,24 @@ impl Netlink {
     }
 }
 
-/// Returns the destination of an IPv4 route, 0.0.0.0 for the default route.
-pub(crate) fn destination(route: &RouteMessage) -> Ipv4Addr {
+/// Returns the destination of a route, the unspecified address for a default route.
+pub(crate) fn destination(route: &RouteMessage) -> IpAddr {
     route
         .attributes
         .iter()
         .find_map(|attribute| match attribute {
-            RouteAttribute::Destination(RouteAddress::Inet(address)) => Some(*address),
+            RouteAttribute::Destination(address) => ip(address),
             _ => None,
         })
-        .unwrap_or(Ipv4Addr::UNSPECIFIED)
+        .unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED))
+}
+
+/// Returns the source address that a route prefers.
+pub(crate) fn preferred_source(route: &RouteMessage) -> Option<IpAddr> {
+    route.attributes.iter().find_map(|attribute| match attribute {
+        RouteAttribute::PrefSource(address) => ip(address),
+        _ => None,
+    })
 }
 
 /// Returns the device of a route with one next hop.
@@ -196,7 +226,7 @@ pub(super) fn competes(present: &RouteMessage, wanted: &Route) -> bool {
         _ => None,
     });
     present.header.address_family == AddressFamily::Inet
-        && destination(present) == wanted.destination.network()
+        && destination(present) == IpAddr::V4(wanted.destination.network())
         && present.header.destination_prefix_length == wanted.destination.prefix_len()
         && present.header.tos == 0
         && priority.unwrap_or(0) == 0
@@ -209,6 +239,14 @@ pub(super) fn is_through(route: &RouteMessage, index: u32) -> bool {
         .iter()
         .any(|attribute| matches!(attribute, RouteAttribute::Gateway(_) | RouteAttribute::Via(_)));
     output(route) == Some(index) && route.header.kind == RouteType::Unicast && !gateway
+}
+
+fn ip(address: &RouteAddress) -> Option<IpAddr> {
+    match address {
+        RouteAddress::Inet(address) => Some(IpAddr::V4(*address)),
+        RouteAddress::Inet6(address) => Some(IpAddr::V6(*address)),
+        _ => None,
+    }
 }
 
 fn taken(wanted: &Route, present: &RouteMessage) -> KernelError {
