@@ -72,7 +72,7 @@ fn judge(
     if !standpoint.network.contains(&v4) || v4.prefix_len() <= standpoint.network.prefix_len() {
         return Err(RejectReason::OutsideNetwork);
     }
-    if overlaps(&v4, &standpoint.own_subnet) {
+    if overlaps(v4, standpoint.own_subnet) {
         return Err(RejectReason::OverlapsOwn);
     }
     let public_ip = entry.record.as_ref().map_err(|reason| *reason)?.public_ip;
@@ -83,14 +83,14 @@ fn judge(
         return Err(RejectReason::OwnPublicIp);
     }
     let below = held.range(..=v4.broadcast()).next_back();
-    if below.is_some_and(|(_, other)| overlaps(&v4, other)) {
+    if below.is_some_and(|(_, other)| overlaps(v4, *other)) {
         return Err(RejectReason::OverlapsPeer);
     }
     Ok((subnet, v4, public_ip))
 }
 
-fn overlaps(one: &Ipv4Net, other: &Ipv4Net) -> bool {
-    one.contains(other) || other.contains(one)
+fn overlaps(one: Ipv4Net, other: Ipv4Net) -> bool {
+    one.contains(&other) || other.contains(&one)
 }
 
 const fn is_reachable(address: Ipv4Addr) -> bool {

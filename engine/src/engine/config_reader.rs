@@ -1,5 +1,6 @@
 //! Reading the network config until there is a usable one.
 
+use alloc::boxed::Box;
 use alloc::string::String;
 use core::time::Duration;
 
@@ -62,7 +63,7 @@ impl ConfigReader {
                 self.state = State::Done;
                 return Some(active);
             }
-            Err(event) => event,
+            Err(event) => *event,
         };
         outbox.tell(event);
         self.state = State::Waiting(outbox.now + retry_in);
@@ -87,23 +88,24 @@ impl ConfigReader {
         &self,
         result: Result<StoreResponse, StoreError>,
         retry_in: Duration,
-    ) -> Result<ActiveConfig, Event> {
+    ) -> Result<ActiveConfig, Box<Event>> {
         let key = String::from_utf8_lossy(&self.prefix.config_key()).into_owned();
         let kvs = match result {
             Ok(StoreResponse::Range { kvs, .. }) => kvs,
-            Ok(_) => return Err(Event::ConfigMissing { key, retry_in }),
+            Ok(_) => return Err(Box::new(Event::ConfigMissing { key, retry_in })),
             Err(error) => {
-                return Err(Event::StoreUnreachable {
-                    wanted: "read the network config",
+                let wanted = "read the network config";
+                return Err(Box::new(Event::StoreUnreachable {
+                    wanted,
                     error,
                     retry_in,
-                });
+                }));
             }
         };
         let Some(kv) = kvs.first() else {
-            return Err(Event::ConfigMissing { key, retry_in });
+            return Err(Box::new(Event::ConfigMissing { key, retry_in }));
         };
-        activate(&kv.value).map_err(|error| Event::ConfigInvalid { key, error, retry_in })
+        activate(&kv.value).map_err(|error| Box::new(Event::ConfigInvalid { key, error, retry_in }))
     }
 }
 

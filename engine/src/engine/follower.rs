@@ -15,7 +15,7 @@ use crate::store::{
 use crate::time::Instant;
 
 /// How often all leases are listed although the watch stands: events in unhealthy clusters may never arrive.
-const RELIST_INTERVAL: Duration = Duration::from_secs(300);
+const RELIST_INTERVAL: Duration = Duration::from_mins(5);
 
 /// Keeps a [`Leases`] view equal to the store.
 #[derive(Debug)]

@@ -5,10 +5,11 @@
 //! if it is unchanged. A write whose outcome is unknown is followed by a fresh list before anything else.
 
 mod choice;
+mod loss;
+mod renewal;
 mod write;
 
 use alloc::vec::Vec;
-use core::net::Ipv4Addr;
 use core::time::Duration;
 
 use self::choice::{Choice, choose};
@@ -30,7 +31,7 @@ use crate::subnet_file::PreviousSubnet;
 use crate::time::Instant;
 
 /// The time to live of every lease (control-plane.md, 3.3).
-const TTL: Duration = Duration::from_secs(86_400);
+const TTL: Duration = Duration::from_hours(24);
 
 /// Holds this node's lease, whatever happens to it.
 #[derive(Debug)]
@@ -456,87 +457,6 @@ impl Keeper {
         News::None
     }
 
-    fn handle_renewal(
-        &mut self,
-        result: Result<StoreResponse, StoreError>,
-        held: Held,
-        renewal: Renewal,
-        claim: &Claim<'_>,
-        follower: &mut Follower,
-        outbox: &mut Outbox,
-    ) -> News {
-        match (renewal, result, held.term) {
-            (
-                Renewal::Verifying(_),
-                Ok(StoreResponse::Txn {
-                    outcome: TxnOutcome::Succeeded,
-                    ..
-                }),
-                Some(term),
-            ) => {
-                let request = outbox.request(StoreRequest::LeaseKeepAlive { id: term.id });
-                let renewal = Renewal::Extending {
-                    request,
-                    asked_at: outbox.now,
-                };
-                self.state = State::Held { held, renewal };
-                News::None
-            }
-            (
-                Renewal::Verifying(_),
-                Ok(StoreResponse::Txn {
-                    header,
-                    outcome: TxnOutcome::Failed,
-                    responses,
-                }),
-                _,
-            ) => {
-                self.hold_until(held, outbox.now + Duration::from_secs(1));
-                adopt_listed(&header, responses, follower, outbox)
-            }
-            (
-                Renewal::Extending { asked_at, .. },
-                Ok(StoreResponse::LeaseKeepAlive { ttl_seconds, .. }),
-                Some(term),
-            ) => {
-                let ttl = seconds(ttl_seconds);
-                if ttl.is_zero() {
-                    self.grant(Write::renewal(&held, claim.record), outbox);
-                    return News::None;
-                }
-                self.backoff.reset();
-                outbox.tell(Event::LeaseRenewed {
-                    subnet: held.subnet,
-                    ttl,
-                });
-                let term = Some(Term {
-                    id: term.id,
-                    until: asked_at + ttl,
-                });
-                self.schedule(Held { term, ..held }, outbox);
-                News::None
-            }
-            (Renewal::Extending { .. }, Err(error), _) if error.kind == StoreErrorKind::LeaseNotFound => {
-                self.grant(Write::renewal(&held, claim.record), outbox);
-                News::None
-            }
-            (_, Err(error), _) => {
-                let retry_in = self.backoff.wait(&mut outbox.rng);
-                outbox.tell(Event::StoreUnreachable {
-                    wanted: "renew the lease",
-                    error,
-                    retry_in,
-                });
-                self.hold_until(held, outbox.now + retry_in);
-                News::None
-            }
-            (_, Ok(_), _) => {
-                self.schedule(held, outbox);
-                News::None
-            }
-        }
-    }
-
     fn hold(&mut self, held: Held, origin: LeaseOrigin, outbox: &mut Outbox) {
         self.backoff.reset();
         self.preferred = PreviousSubnet {
@@ -552,32 +472,6 @@ impl Keeper {
         self.schedule(held, outbox);
     }
 
-    /// Sets the next renewal: the margin before the end, up to a tenth of it earlier so that leases which
-    /// began together do not all renew together; halfway if the lease is shorter than the margin.
-    fn schedule(&mut self, held: Held, outbox: &mut Outbox) {
-        let Some(term) = held.term else {
-            self.state = State::Held {
-                held,
-                renewal: Renewal::Never,
-            };
-            return;
-        };
-        let left = term.until.saturating_since(outbox.now);
-        let early = outbox.rng.between(Duration::ZERO, self.renew_margin / 10);
-        let wait = match left.checked_sub(self.renew_margin + early) {
-            Some(wait) if !wait.is_zero() => wait,
-            Some(_) | None => left / 2,
-        };
-        self.hold_until(held, outbox.now + wait.max(Duration::from_secs(1)));
-    }
-
-    fn hold_until(&mut self, held: Held, due: Instant) {
-        self.state = State::Held {
-            held,
-            renewal: Renewal::Due(due),
-        };
-    }
-
     fn retry(&mut self, wanted: &'static str, error: StoreError, outbox: &mut Outbox) {
         let retry_in = self.wait(outbox);
         outbox.tell(Event::StoreUnreachable {
@@ -591,76 +485,6 @@ impl Keeper {
         let retry_in = self.backoff.wait(&mut outbox.rng);
         self.state = State::Waiting(outbox.now + retry_in);
         retry_in
-    }
-
-    fn forget_revisions(&mut self) {
-        if let State::Held { held, .. } = &mut self.state {
-            held.mod_revision = Revision(0);
-        }
-    }
-
-    /// Compares the lease held with the view: it may be gone, another's, or changed by an operator.
-    fn check_held(&mut self, own_ip: Ipv4Addr, follower: &Follower, outbox: &mut Outbox) {
-        let State::Held { held, .. } = &self.state else {
-            return;
-        };
-        let leases = follower.leases();
-        match leases.get(&held.key) {
-            Some(entry) if leases.is_shadowed(entry, &held.subnet, own_ip) => {
-                self.lose(leases.revision(), outbox)
-            }
-            None if leases.revision() < held.mod_revision => {}
-            Some(entry) if entry.mod_revision <= held.mod_revision => {}
-            Some(entry)
-                if entry
-                    .record
-                    .as_ref()
-                    .is_ok_and(|record| record.public_ip == own_ip) =>
-            {
-                let term = entry.etcd_lease.map(|id| match held.term {
-                    Some(term) if term.id == id => term,
-                    Some(_) | None => Term {
-                        id,
-                        until: outbox.now,
-                    },
-                });
-                let held = Held {
-                    mod_revision: entry.mod_revision,
-                    term,
-                    ..held.clone()
-                };
-                self.schedule(held, outbox);
-            }
-            None | Some(_) => self.lose(leases.revision(), outbox),
-        }
-    }
-
-    fn lose(&mut self, revision: Revision, outbox: &mut Outbox) {
-        let State::Held { held, .. } = &self.state else {
-            return;
-        };
-        outbox.tell(Event::LeaseLost {
-            subnet: held.subnet,
-            revision,
-        });
-        self.wait(outbox);
-    }
-
-    /// Stops serving a subnet that was lost once another node's lease covers it.
-    fn yield_if_claimed(&mut self, own_ip: Ipv4Addr, follower: &Follower) {
-        let Some(carried) = self.carried else { return };
-        if self.held().is_some() {
-            return;
-        }
-        let is_others =
-            |record: &Result<LeaseRecord, _>| record.as_ref().is_ok_and(|record| record.public_ip != own_ip);
-        let claimed = follower
-            .leases()
-            .subnets()
-            .any(|(entry, subnet)| subnet.overlaps(&carried) && is_others(&entry.record));
-        if claimed {
-            self.carried = None;
-        }
     }
 }
 

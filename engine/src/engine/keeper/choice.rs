@@ -67,22 +67,17 @@ pub(super) fn choose(
 
 /// A key without etcd lease is a reservation and stays one (control-plane.md, 3.4).
 fn take_over(entry: &Entry, subnet: Subnet, claim: &Claim<'_>) -> Choice {
-    match entry.etcd_lease {
-        Some(lease) => {
-            let write = Write::adoption(entry, subnet, LeaseOrigin::Reused, claim.record);
-            Choice::Adopt { write, lease }
-        }
-        None => {
-            let write = Write::adoption(entry, subnet, LeaseOrigin::Reserved, claim.record);
-            if write.is_in_place() {
-                Choice::Keep {
-                    held: write.into_held(None, None),
-                    origin: LeaseOrigin::Reserved,
-                }
-            } else {
-                Choice::Write(write)
-            }
-        }
+    if let Some(lease) = entry.etcd_lease {
+        let write = Write::adoption(entry, subnet, LeaseOrigin::Reused, claim.record);
+        return Choice::Adopt { write, lease };
+    }
+    let write = Write::adoption(entry, subnet, LeaseOrigin::Reserved, claim.record);
+    if !write.is_in_place() {
+        return Choice::Write(write);
+    }
+    Choice::Keep {
+        held: write.into_held(None, None),
+        origin: LeaseOrigin::Reserved,
     }
 }
 
@@ -125,7 +120,7 @@ fn free_v4(range: &Range4, preferred: Option<Ipv4Net>, leases: &Leases, rng: &mu
             .any(|other| other.contains(net) || net.contains(other))
     };
     preferred
-        .filter(|net| fits_v4(range, net) && is_free(net))
+        .filter(|net| fits_v4(range, *net) && is_free(net))
         .or_else(|| pick_v4(range, &taken, rng))
 }
 
@@ -144,7 +139,7 @@ fn free_v6(range: &Range6, preferred: Option<Ipv6Net>, leases: &Leases, rng: &mu
 /// Tells whether a lease is one that the network config would give out.
 fn fits(network: &NetworkConfig, subnet: &Subnet) -> bool {
     let v4 = match (network.v4, subnet.v4()) {
-        (Some(range), Some(net)) => fits_v4(&range, &net),
+        (Some(range), Some(net)) => fits_v4(&range, net),
         (None, None) => true,
         (Some(_), None) | (None, Some(_)) => false,
     };
@@ -156,7 +151,7 @@ fn fits(network: &NetworkConfig, subnet: &Subnet) -> bool {
     v4 && v6
 }
 
-fn fits_v4(range: &Range4, net: &Ipv4Net) -> bool {
+fn fits_v4(range: &Range4, net: Ipv4Net) -> bool {
     net.prefix_len() == range.subnet_len
         && net.addr() == net.network()
         && (range.subnet_min..=range.subnet_max).contains(&net.network())
