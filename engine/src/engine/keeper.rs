@@ -398,12 +398,6 @@ impl Keeper {
                 outcome: TxnOutcome::Succeeded,
                 ..
             }) => {
-                if self
-                    .spare
-                    .is_some_and(|spare| lease.is_some_and(|term| term.id == spare.id))
-                {
-                    self.spare = None;
-                }
                 let kv = write.key_value(&header, lease.map(|term| term.id));
                 follower.adopt_own(&header, kv);
                 let origin = write.origin;
@@ -458,6 +452,9 @@ impl Keeper {
     }
 
     fn hold(&mut self, held: Held, origin: LeaseOrigin, outbox: &mut Outbox) {
+        let used = held.term.map(|term| term.id);
+        self.spare = self.spare.filter(|spare| Some(spare.id) != used);
+        self.release_spare(outbox);
         self.backoff.reset();
         self.preferred = PreviousSubnet {
             v4: held.subnet.v4(),
@@ -468,7 +465,6 @@ impl Keeper {
             subnet: held.subnet,
             origin,
         });
-        self.release_spare(outbox);
         self.schedule(held, outbox);
     }
 

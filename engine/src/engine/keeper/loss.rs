@@ -24,7 +24,7 @@ impl Keeper {
         let leases = follower.leases();
         match leases.get(&held.key) {
             Some(entry) if leases.is_shadowed(entry, &held.subnet, own_ip) => {
-                self.lose(leases.revision(), outbox)
+                self.lose(leases.revision(), outbox);
             }
             None if leases.revision() < held.mod_revision => {}
             Some(entry) if entry.mod_revision <= held.mod_revision => {}

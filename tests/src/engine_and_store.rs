@@ -1,0 +1,378 @@
+//! Engines wired straight to the store's model: no network, no delay, so that a test decides what is lost.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use selvedge_engine::{
+    Action, Command, Engine, Event, ExitReason, ForwardingTable, Instant, KernelEvent, KernelObject,
+    KernelOp, Masquerade, Membership, PreviousSubnet, RequestId, Setup, StoreError, StoreErrorKind,
+    StoreEvent, StorePrefix, StoreRequest, StoreResponse, Subnet, Underlay, WatchEnd, WatchId,
+};
+use selvedge_sim::{EtcdStore, WatchMessage, WatcherId};
+
+/// The key prefix of every test.
+pub const PREFIX: &str = "/coreos.com/network";
+
+/// A store and the engines that share it.
+#[derive(Debug)]
+pub struct Bench {
+    /// The store.
+    pub store: EtcdStore,
+    /// The time that all share.
+    pub now: Instant,
+    nodes: Vec<BenchNode>,
+}
+
+/// An engine, and what it has asked for so far.
+#[derive(Debug)]
+pub struct BenchNode {
+    /// The engine.
+    pub engine: Engine,
+    /// What it told people.
+    pub events: Vec<Event>,
+    /// Every request it made of the store.
+    pub requests: Vec<StoreRequest>,
+    /// The kernel objects that it made.
+    pub kernel: Vec<KernelObject>,
+    /// Its newest forwarding table.
+    pub table: Option<Arc<ForwardingTable>>,
+    /// Why it ended.
+    pub exit: Option<ExitReason>,
+    /// What happens to its requests, first come first served; then all are answered.
+    pub fates: VecDeque<Fate>,
+    held_back: VecDeque<(RequestId, StoreRequest)>,
+    watches: BTreeMap<WatcherId, WatchId>,
+}
+
+/// What happens to a request.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Fate {
+    /// It is answered.
+    Answered,
+    /// It is carried out, but its answer is lost.
+    AnswerLost,
+    /// It never reaches the store.
+    Lost,
+    /// It waits until [`Bench::release`].
+    HeldBack,
+}
+
+impl Bench {
+    /// Makes a store with a network config and no nodes.
+    pub fn new(config: &str) -> Self {
+        let mut bench = Self {
+            store: EtcdStore::new(1),
+            now: Instant::ZERO,
+            nodes: Vec::new(),
+        };
+        bench.put("config", config);
+        bench
+    }
+
+    /// Adds a node with this public IP; nothing happens before [`Bench::settle`].
+    pub fn add(&mut self, public_ip: [u8; 4]) -> usize {
+        self.add_with(setup(public_ip))
+    }
+
+    /// Adds a node with its own setup.
+    pub fn add_with(&mut self, setup: Setup) -> usize {
+        let seed = u64::from(u32::from(setup.underlay.public_ip));
+        self.nodes.push(BenchNode {
+            engine: Engine::new(setup, seed, self.now),
+            events: Vec::new(),
+            requests: Vec::new(),
+            kernel: Vec::new(),
+            table: None,
+            exit: None,
+            fates: VecDeque::new(),
+            held_back: VecDeque::new(),
+            watches: BTreeMap::new(),
+        });
+        self.nodes.len() - 1
+    }
+
+    /// Returns a node.
+    pub fn node(&mut self, index: usize) -> &mut BenchNode {
+        &mut self.nodes[index]
+    }
+
+    /// Returns the IPv4 subnet that a node carries, as text.
+    pub fn subnet(&self, index: usize) -> Option<String> {
+        self.nodes[index]
+            .engine
+            .status()
+            .subnet
+            .map(|subnet| subnet.to_string())
+    }
+
+    /// Returns the keys below `subnets/` with their values.
+    pub fn leases(&mut self) -> Vec<(String, String)> {
+        let start = format!("{PREFIX}/subnets/");
+        let range = selvedge_engine::KeyRange::Prefix(start.clone().into_bytes());
+        let Ok(StoreResponse::Range { kvs, .. }) = self.store.handle(
+            &StoreRequest::Range {
+                range,
+                revision: None,
+            },
+            self.now,
+        ) else {
+            panic!("the store answers a range");
+        };
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        kvs.iter()
+            .map(|kv| (text(&kv.key).replace(&start, ""), text(&kv.value)))
+            .collect()
+    }
+
+    /// Writes a key below the prefix, without etcd lease.
+    pub fn put(&mut self, key: &str, value: &str) {
+        let key = format!("{PREFIX}/{key}");
+        self.store
+            .put(key.as_bytes(), value.as_bytes(), None)
+            .expect("the store accepts a put");
+    }
+
+    /// Deletes a key below the prefix.
+    pub fn delete(&mut self, key: &str) {
+        let key = format!("{PREFIX}/{key}").into_bytes();
+        self.store
+            .delete(selvedge_engine::KeyRange::Key(key))
+            .expect("the store accepts a delete");
+    }
+
+    /// Lets everything happen that needs no time.
+    pub fn settle(&mut self) {
+        for _ in 0..10_000 {
+            let mut moved = false;
+            for index in 0..self.nodes.len() {
+                moved |= self.drain(index);
+            }
+            while let Some((watcher, message)) = self.store.poll_watch() {
+                self.deliver(watcher, message);
+                moved = true;
+            }
+            if !moved {
+                return;
+            }
+        }
+        panic!("the cluster does not come to rest");
+    }
+
+    /// Lets time pass, and everything happen that becomes due in it.
+    pub fn run_for(&mut self, duration: Duration) {
+        let end = self.now + duration;
+        self.settle();
+        while let Some(next) = self.next_timeout().filter(|next| *next <= end) {
+            self.now = self.now.max(next);
+            self.store.handle_timeout(self.now);
+            for index in 0..self.nodes.len() {
+                let node = &mut self.nodes[index];
+                if node.exit.is_none() && node.engine.poll_timeout().is_some_and(|(at, _)| at <= self.now) {
+                    node.engine.handle_timeout(self.now);
+                }
+            }
+            self.settle();
+        }
+        self.now = end;
+    }
+
+    /// Carries out the oldest request that was held back, and answers it.
+    pub fn release(&mut self, index: usize) {
+        let (id, request) = self.nodes[index]
+            .held_back
+            .pop_front()
+            .expect("a request is held back");
+        let result = self.store.handle(&request, self.now);
+        self.nodes[index]
+            .engine
+            .handle_store(StoreEvent::Response { id, result }, self.now);
+    }
+
+    /// Breaks the watches of a node.
+    pub fn break_watches(&mut self, index: usize) {
+        for (watcher, id) in std::mem::take(&mut self.nodes[index].watches) {
+            self.store.cancel_watch(watcher);
+            self.tell(
+                index,
+                StoreEvent::WatchEnded {
+                    id,
+                    end: WatchEnd::Failed(unavailable()),
+                },
+            );
+        }
+    }
+
+    /// Asks a node to stop.
+    pub fn shut_down(&mut self, index: usize) {
+        self.drain(index);
+        let now = self.now;
+        self.nodes[index].engine.handle_command(Command::Shutdown, now);
+        self.drain(index);
+    }
+
+    /// Tells a node what its kernel did.
+    pub fn kernel_event(&mut self, index: usize, event: KernelEvent) {
+        let now = self.now;
+        self.nodes[index].engine.handle_kernel(event, now);
+        self.drain(index);
+    }
+
+    fn next_timeout(&self) -> Option<Instant> {
+        let engines = self
+            .nodes
+            .iter()
+            .filter(|node| node.exit.is_none())
+            .filter_map(|node| node.engine.poll_timeout().map(|(at, _)| at));
+        engines.chain(self.store.poll_timeout()).min()
+    }
+
+    /// Drains the actions before anything is answered, as the contract asks.
+    fn drain(&mut self, index: usize) -> bool {
+        let mut answers = Vec::new();
+        let mut moved = false;
+        while let Some(action) = self.nodes[index].engine.poll_action() {
+            moved = true;
+            self.carry_out(index, action, &mut answers);
+        }
+        for answer in answers {
+            match answer {
+                Answer::Store(event) => self.tell(index, event),
+                Answer::Kernel(event) => self.kernel_event(index, event),
+            }
+        }
+        moved
+    }
+
+    fn carry_out(&mut self, index: usize, action: Action, answers: &mut Vec<Answer>) {
+        let now = self.now;
+        let node = &mut self.nodes[index];
+        match action {
+            Action::Request { id, request, .. } => {
+                node.requests.push(request.clone());
+                let fate = node.fates.pop_front().unwrap_or(Fate::Answered);
+                let result = match fate {
+                    Fate::Answered => self.store.handle(&request, now),
+                    Fate::AnswerLost => {
+                        let _: Result<_, _> = self.store.handle(&request, now);
+                        Err(timed_out())
+                    }
+                    Fate::Lost => Err(timed_out()),
+                    Fate::HeldBack => {
+                        node.held_back.push_back((id, request));
+                        return;
+                    }
+                };
+                answers.push(Answer::Store(StoreEvent::Response { id, result }));
+            }
+            Action::Watch { id, range, start } => {
+                let watcher = WatcherId(u64::try_from(index).expect("few nodes") << 32 | id.0);
+                node.watches.insert(watcher, id);
+                self.store.watch(watcher, range, Some(start));
+            }
+            Action::CancelWatch(id) => {
+                node.watches.retain(|watcher, own| {
+                    if *own == id {
+                        self.store.cancel_watch(*watcher);
+                    }
+                    *own != id
+                });
+            }
+            Action::Kernel { id, op } => {
+                match op {
+                    KernelOp::Ensure(object) => node.kernel.push(object),
+                    KernelOp::Remove(object) => node.kernel.retain(|own| *own != object),
+                }
+                answers.push(Answer::Kernel(KernelEvent::OpDone { id, result: Ok(()) }));
+            }
+            Action::Forwarding(table) => node.table = Some(table),
+            Action::Ready => {}
+            Action::Event(event) => node.events.push(event),
+            Action::Exit(reason) => node.exit = Some(reason),
+        }
+    }
+
+    fn deliver(&mut self, watcher: WatcherId, message: WatchMessage) {
+        let owner = self
+            .nodes
+            .iter()
+            .position(|node| node.watches.contains_key(&watcher));
+        let Some(index) = owner else { return };
+        let id = self.nodes[index].watches[&watcher];
+        let event = match message {
+            WatchMessage::Created { header, .. } => StoreEvent::WatchCreated { id, header },
+            WatchMessage::Events { header, events, .. } => StoreEvent::WatchBatch { id, header, events },
+            WatchMessage::Cancelled => return,
+            WatchMessage::Compacted { compact_revision, .. } => StoreEvent::WatchEnded {
+                id,
+                end: WatchEnd::Compacted(compact_revision),
+            },
+        };
+        self.tell(index, event);
+    }
+
+    fn tell(&mut self, index: usize, event: StoreEvent) {
+        if self.nodes[index].exit.is_none() {
+            self.drain(index);
+            let now = self.now;
+            self.nodes[index].engine.handle_store(event, now);
+            self.drain(index);
+        }
+    }
+}
+
+impl BenchNode {
+    /// Returns the peers in the newest forwarding table, as text.
+    pub fn peers(&self) -> Vec<String> {
+        let peers = self.engine.status().peers;
+        peers
+            .iter()
+            .map(|(subnet, public_ip): (&Subnet, &Ipv4Addr)| format!("{subnet} {public_ip}"))
+            .collect()
+    }
+
+    /// Tells whether it said something that contains `text`.
+    pub fn said(&self, text: &str) -> bool {
+        self.events.iter().any(|event| event.to_string().contains(text))
+    }
+}
+
+enum Answer {
+    Store(StoreEvent),
+    Kernel(KernelEvent),
+}
+
+/// Returns the setup of a node with this public IP on `eth0`.
+pub fn setup(public_ip: [u8; 4]) -> Setup {
+    let address = Ipv4Addr::from(public_ip);
+    Setup {
+        underlay: Underlay {
+            interface: "eth0".to_owned(),
+            index: 2,
+            mtu: 1500,
+            address,
+            public_ip: address,
+            public_ipv6: None,
+        },
+        prefix: StorePrefix::default(),
+        previous: PreviousSubnet::default(),
+        renew_margin: Duration::from_hours(1),
+        masquerade: Masquerade::Off,
+        membership: Membership::Enforce,
+    }
+}
+
+fn timed_out() -> StoreError {
+    StoreError {
+        kind: StoreErrorKind::DeadlineExceeded,
+        message: "deadline exceeded".to_owned(),
+    }
+}
+
+fn unavailable() -> StoreError {
+    StoreError {
+        kind: StoreErrorKind::Unavailable,
+        message: "connection lost".to_owned(),
+    }
+}
