@@ -71,8 +71,8 @@ mod tests {
         #[test]
         fn the_sum_agrees_with_one_taken_word_by_word(
             bytes in prop_oneof![
-                proptest::collection::vec(any::<u8>(), 0..80),
-                proptest::collection::vec(0xff_u8.., 65_000..65_536),
+                30 => proptest::collection::vec(any::<u8>(), 0..80),
+                1 => proptest::collection::vec(0xff_u8.., 65_000..65_536),
             ],
         ) {
             let mut words = 0_u32;

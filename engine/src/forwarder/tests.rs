@@ -1,18 +1,13 @@
+mod properties;
+mod support;
+
 use std::vec::Vec;
 
-use etherparse::{Icmpv4Header, Icmpv4Type, Ipv4HeaderSlice, PacketBuilder};
-use proptest::prelude::*;
+use etherparse::Icmpv4Type;
+use etherparse::icmpv4::DestUnreachableHeader;
 
+use self::support::*;
 use super::*;
-use crate::forwarding_table::TunnelParams;
-
-const OWN: Ipv4Addr = Ipv4Addr::new(10, 5, 1, 2);
-const PEER: Ipv4Addr = Ipv4Addr::new(10, 5, 2, 2);
-const STRANGER: Ipv4Addr = Ipv4Addr::new(10, 5, 9, 2);
-const PEER_NODE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
-const STRANGE_NODE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 66);
-const TUNNEL: Ipv4Addr = Ipv4Addr::new(10, 5, 1, 0);
-const MTU: usize = 1472;
 
 #[test]
 fn a_packet_for_a_peer_is_sent_with_its_ttl_lowered_by_one() {
@@ -120,7 +115,7 @@ fn a_packet_that_no_lease_covers_is_answered_with_network_unreachable() {
     assert_eq!(ip_source_and_destination(&error), (TUNNEL, OWN));
     assert_eq!(
         icmp_kind(&error),
-        Icmpv4Type::DestinationUnreachable(etherparse::icmpv4::DestUnreachableHeader::Network)
+        Icmpv4Type::DestinationUnreachable(DestUnreachableHeader::Network)
     );
     assert_eq!(error[28..], packet);
 }
@@ -197,7 +192,7 @@ fn a_packet_above_the_mtu_is_answered_if_it_must_not_be_fragmented() {
     };
 
     assert!(matches!(fits, Out::Send(_)));
-    let expected = etherparse::icmpv4::DestUnreachableHeader::FragmentationNeeded { next_hop_mtu: 1472 };
+    let expected = DestUnreachableHeader::FragmentationNeeded { next_hop_mtu: 1472 };
     assert_eq!(icmp_kind(&error), Icmpv4Type::DestinationUnreachable(expected));
     assert_eq!(error[28..], too_big[..548]);
 }
@@ -325,134 +320,9 @@ fn every_reason_can_be_met_and_is_counted_once() {
     }
 }
 
-proptest! {
-    #[test]
-    fn whatever_the_kernel_gives_is_sent_or_dropped_for_one_reason(mut packet in any_packet()) {
-        let before = packet.clone();
-        let mut forwarder = Forwarder::new();
-
-        let decision: Out = forwarder.outbound(&table(Membership::Enforce), &mut packet, Instant::ZERO).into();
-
-        let counters = forwarder.counters();
-        match decision {
-            Out::Send(_) => {
-                prop_assert_eq!(counts(counters), (1, 0, 0, 0));
-                check_forwarded(&before, &packet);
-            }
-            Out::Reply(reason, error) => {
-                prop_assert_eq!(counts(counters), (0, 0, 1, 1));
-                prop_assert_eq!(counters.dropped(reason), 1);
-                prop_assert_eq!(&before, &packet);
-                check_error(&error, &before);
-            }
-            Out::Drop(reason) => {
-                prop_assert_eq!(counts(counters), (0, 0, 0, 1));
-                prop_assert_eq!(counters.dropped(reason), 1);
-                prop_assert_eq!(&before, &packet);
-            }
-        }
-    }
-
-    #[test]
-    fn whatever_others_send_is_delivered_or_dropped_for_one_reason(
-        mut packet in any_packet(),
-        from in prop_oneof![Just(PEER_NODE), Just(STRANGE_NODE)],
-        membership in prop_oneof![Just(Membership::Off), Just(Membership::Log), Just(Membership::Enforce)],
-    ) {
-        let before = packet.clone();
-        let mut forwarder = Forwarder::new();
-
-        let decision: In = forwarder.inbound(&table(membership), from, &mut packet, Instant::ZERO).into();
-
-        let counters = forwarder.counters();
-        match decision {
-            In::Deliver => {
-                prop_assert_eq!(counts(counters), (0, 1, 0, 0));
-                check_forwarded(&before, &packet);
-            }
-            In::Reply(reason, to, error) => {
-                prop_assert_eq!(counts(counters), (0, 0, 1, 1));
-                prop_assert_eq!(counters.dropped(reason), 1);
-                prop_assert_eq!(*to.ip(), from);
-                prop_assert_eq!(&before, &packet);
-                check_error(&error, &before);
-            }
-            In::Drop(reason) => {
-                prop_assert_eq!(counts(counters), (0, 0, 0, 1));
-                prop_assert_eq!(counters.dropped(reason), 1);
-                prop_assert_eq!(&before, &packet);
-            }
-        }
-    }
-}
-
 type Damage = fn(&mut Vec<u8>);
 
 const MEMBERSHIPS: [Membership; 3] = [Membership::Off, Membership::Log, Membership::Enforce];
-
-/// [`Outbound`] with an error of its own.
-#[derive(Debug, Eq, PartialEq)]
-enum Out {
-    Send(SocketAddrV4),
-    Reply(DropReason, Vec<u8>),
-    Drop(DropReason),
-}
-
-impl From<Outbound<'_>> for Out {
-    fn from(decision: Outbound<'_>) -> Self {
-        match decision {
-            Outbound::Send(to) => Self::Send(to),
-            Outbound::Reply { reason, error } => Self::Reply(reason, error.to_vec()),
-            Outbound::Drop(reason) => Self::Drop(reason),
-        }
-    }
-}
-
-/// [`Inbound`] with an error of its own.
-#[derive(Debug, Eq, PartialEq)]
-enum In {
-    Deliver,
-    Reply(DropReason, SocketAddrV4, Vec<u8>),
-    Drop(DropReason),
-}
-
-impl From<Inbound<'_>> for In {
-    fn from(decision: Inbound<'_>) -> Self {
-        match decision {
-            Inbound::Deliver => Self::Deliver,
-            Inbound::Reply { reason, to, error } => Self::Reply(reason, to, error.to_vec()),
-            Inbound::Drop(reason) => Self::Drop(reason),
-        }
-    }
-}
-
-fn outbound(packet: &mut [u8]) -> Out {
-    Forwarder::new()
-        .outbound(&table(Membership::Enforce), packet, Instant::ZERO)
-        .into()
-}
-
-fn inbound(membership: Membership, from: Ipv4Addr, packet: &mut [u8]) -> In {
-    Forwarder::new()
-        .inbound(&table(membership), from, packet, Instant::ZERO)
-        .into()
-}
-
-fn table(membership: Membership) -> ForwardingTable {
-    let params = TunnelParams {
-        network: "10.5.0.0/16".parse().unwrap(),
-        subnet: "10.5.1.0/24".parse().unwrap(),
-        address: TUNNEL,
-        mtu: 1472,
-        port: 8285,
-        membership,
-    };
-    let peers = [
-        ("10.5.2.0/24".parse().unwrap(), PEER_NODE),
-        ("10.5.3.0/24".parse().unwrap(), Ipv4Addr::new(192, 0, 2, 3)),
-    ];
-    ForwardingTable::new(params, peers)
-}
 
 enum Example {
     Outbound(Vec<u8>),
@@ -479,125 +349,4 @@ fn example(reason: DropReason) -> Example {
         DropReason::ForeignSource => return Example::Inbound(PEER_NODE, udp(STRANGER, OWN, 62)),
     }
     Example::Outbound(packet)
-}
-
-/// Arbitrary bytes, and valid packets that are damaged in a byte or not at all.
-fn any_packet() -> impl Strategy<Value = Vec<u8>> {
-    let host = || {
-        prop_oneof![
-            Just(OWN),
-            Just(PEER),
-            Just(STRANGER),
-            Just(TUNNEL),
-            any::<Ipv4Addr>()
-        ]
-    };
-    let valid = (
-        host(),
-        host(),
-        prop_oneof![0..4_u8, any::<u8>()],
-        0..1600_usize,
-        any::<u16>(),
-    );
-    let valid = valid.prop_map(|(source, destination, ttl, len, flags)| {
-        let mut packet = udp_with(source, destination, ttl, &std::vec![7; len]);
-        packet[6..8].copy_from_slice(&flags.to_be_bytes());
-        with_right_checksum(packet)
-    });
-    let damage = prop_oneof![3 => Just(None), 1 => any::<(u8, u8)>().prop_map(Some)];
-    let damaged = (valid, damage).prop_map(|(mut packet, damage)| {
-        if let Some((at, mask)) = damage {
-            let at = usize::from(at) % packet.len();
-            packet[at] ^= mask;
-        }
-        packet
-    });
-    prop_oneof![1 => proptest::collection::vec(any::<u8>(), 0..100), 5 => damaged]
-}
-
-/// (sent, delivered, errors, dropped for any reason)
-fn counts(counters: &PacketCounters) -> (u64, u64, u64, u64) {
-    let dropped = DropReason::ALL
-        .iter()
-        .map(|reason| counters.dropped(*reason))
-        .sum();
-    (counters.sent, counters.delivered, counters.icmp_errors, dropped)
-}
-
-/// Nothing but the TTL and the checksum may differ, and both must be right.
-fn check_forwarded(before: &[u8], after: &[u8]) {
-    let header = Ipv4HeaderSlice::from_slice(after).unwrap().to_header();
-    assert_eq!(header.header_checksum, header.calc_header_checksum());
-    assert_eq!(header.time_to_live, before[8] - 1);
-    assert_ne!(header.time_to_live, 0);
-    assert_eq!(before[..8], after[..8]);
-    assert_eq!(before[9], after[9]);
-    assert_eq!(before[12..], after[12..]);
-}
-
-/// An error is a valid packet about the offender, to its source.
-fn check_error(error: &[u8], offender: &[u8]) {
-    let (header, icmp) = etherparse::Ipv4Header::from_slice(error).unwrap();
-    assert_eq!(header.header_checksum, header.calc_header_checksum());
-    assert_eq!(usize::from(header.total_len), error.len());
-    assert!(error.len() <= 576);
-    assert_eq!(header.source, TUNNEL.octets());
-    assert_eq!(header.destination, offender[12..16]);
-    assert_eq!(header.time_to_live, 64);
-    let (icmp_header, quote) = Icmpv4Header::from_slice(icmp).unwrap();
-    assert_eq!(icmp_header.checksum, icmp_header.icmp_type.calc_checksum(quote));
-    assert_eq!(quote, &offender[..offender.len().min(548)]);
-}
-
-fn ip_source_and_destination(packet: &[u8]) -> (Ipv4Addr, Ipv4Addr) {
-    let header = Ipv4HeaderSlice::from_slice(packet).unwrap();
-    (header.source_addr(), header.destination_addr())
-}
-
-fn icmp_kind(packet: &[u8]) -> Icmpv4Type {
-    Icmpv4Header::from_slice(&packet[20..]).unwrap().0.icmp_type
-}
-
-fn udp(source: Ipv4Addr, destination: Ipv4Addr, ttl: u8) -> Vec<u8> {
-    udp_with(source, destination, ttl, b"payload")
-}
-
-fn udp_with(source: Ipv4Addr, destination: Ipv4Addr, ttl: u8, payload: &[u8]) -> Vec<u8> {
-    let mut packet = Vec::new();
-    PacketBuilder::ipv4(source.octets(), destination.octets(), ttl)
-        .udp(40_000, 9_999)
-        .write_to_vec(&mut packet, payload)
-        .unwrap();
-    packet
-}
-
-fn echo_request(source: Ipv4Addr, destination: Ipv4Addr) -> Vec<u8> {
-    let mut packet = Vec::new();
-    PacketBuilder::ipv4(source.octets(), destination.octets(), 63)
-        .icmpv4_echo_request(1, 1)
-        .write_to_vec(&mut packet, b"payload")
-        .unwrap();
-    packet
-}
-
-#[derive(Clone, Copy)]
-enum DontFragment {
-    Set,
-    Clear,
-}
-
-/// A packet of `len` bytes for the peer.
-fn sized(len: usize, dont_fragment: DontFragment) -> Vec<u8> {
-    let mut packet = udp_with(OWN, PEER, 63, &std::vec![7; len - 28]);
-    packet[6] = match dont_fragment {
-        DontFragment::Set => 0x40,
-        DontFragment::Clear => 0,
-    };
-    with_right_checksum(packet)
-}
-
-fn with_right_checksum(mut packet: Vec<u8>) -> Vec<u8> {
-    let header = Ipv4HeaderSlice::from_slice(&packet).unwrap().to_header();
-    packet[10..12].copy_from_slice(&header.calc_header_checksum().to_be_bytes());
-    packet
 }

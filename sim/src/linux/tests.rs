@@ -1,5 +1,7 @@
 use std::net::{Ipv4Addr, SocketAddrV4};
+use std::sync::LazyLock;
 
+use proptest::prelude::*;
 use selvedge_engine::{
     Address, KernelErrorKind, KernelObject, KernelOp, Link, LinkKind, LinkName, Masquerade, Route,
     SubnetFile, Sysctl,
@@ -381,8 +383,35 @@ fn a_pod_with_the_address_of_its_host_is_martian() {
     assert_eq!(verdicts, [Verdict::Dropped(LinuxDrop::MartianSource)]);
 }
 
+proptest! {
+    #[test]
+    fn whatever_comes_in_leaves_valid_and_at_most_once_besides_an_error(
+        bytes in prop_oneof![
+            proptest::collection::vec(any::<u8>(), 0..100),
+            (any_host(), any_host(), any::<u8>(), 0..1600_usize).prop_map(|(source, destination, ttl, length)| {
+                packet::udp(source, destination, ttl, &vec![7; length])
+            }),
+        ],
+        ingress in prop_oneof![Just(Ingress::Pod), Just(Ingress::Host), Just(Ingress::Tunnel(&TUNNEL))],
+    ) {
+        let linux = node();
+
+        let passages = linux.handle_packet(ingress, bytes.clone());
+
+        let (dropped, left): (Vec<_>, Vec<_>) = passages
+            .iter()
+            .partition(|passage| matches!(passage.verdict, Verdict::Dropped(_)));
+        prop_assert!(dropped.len() <= 1 && left.len() <= 1 && !passages.is_empty());
+        for passage in left {
+            prop_assert!(packet::is_valid(&passage.packet));
+            prop_assert!(dropped.is_empty() || packet::icmp_error_quote(&passage.packet).is_some());
+        }
+    }
+}
+
 const UNDERLAY: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 const POD: Ipv4Addr = Ipv4Addr::new(10, 5, 1, 2);
+static TUNNEL: LazyLock<LinkName> = LazyLock::new(|| LinkName("flannel0".to_owned()));
 const REMOTE_POD: Ipv4Addr = Ipv4Addr::new(10, 5, 2, 2);
 const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 5, 1, 1);
 const TUNNEL_ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 5, 1, 0);
@@ -410,6 +439,17 @@ fn objects() -> [KernelObject; 6] {
         net: TUNNEL_ADDRESS.into(),
     });
     [socket(), link(), sysctl, address, route(), subnet_file()]
+}
+
+fn any_host() -> impl Strategy<Value = Ipv4Addr> {
+    prop_oneof![
+        Just(POD),
+        Just(REMOTE_POD),
+        Just(TUNNEL_ADDRESS),
+        Just(GATEWAY),
+        Just(UNDERLAY),
+        any::<Ipv4Addr>()
+    ]
 }
 
 fn verdicts(linux: &Linux, ingress: Ingress<'_>, packet: Vec<u8>) -> Vec<Verdict> {
@@ -446,7 +486,7 @@ fn route() -> KernelObject {
 }
 
 fn tunnel() -> LinkName {
-    LinkName("flannel0".to_owned())
+    TUNNEL.clone()
 }
 
 fn udp(source: Ipv4Addr, destination: Ipv4Addr) -> Vec<u8> {
