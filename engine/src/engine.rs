@@ -52,7 +52,6 @@ pub struct Engine {
     table: Option<Arc<ForwardingTable>>,
     names_taken: u32,
     life: Life,
-    reachability: Reachability,
 }
 
 /// What the node serves, once the network config is known.
@@ -67,12 +66,6 @@ enum Life {
     Starting,
     Ready,
     Stopped,
-}
-
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Reachability {
-    Reached,
-    Lost,
 }
 
 impl Engine {
@@ -92,7 +85,6 @@ impl Engine {
             table: None,
             names_taken: 0,
             life: Life::Starting,
-            reachability: Reachability::Reached,
             outbox,
             setup,
         }
@@ -104,7 +96,7 @@ impl Engine {
         let news = match event {
             StoreEvent::Response { id, result } => self.handle_response(id, result),
             StoreEvent::WatchCreated { id, header } => {
-                self.note_reached();
+                self.outbox.note_reached();
                 self.follower.handle_watch_created(id, &header, &mut self.outbox);
                 News::None
             }
@@ -238,7 +230,7 @@ impl Engine {
 
     fn handle_response(&mut self, id: RequestId, result: Result<StoreResponse, StoreError>) -> News {
         if result.is_ok() {
-            self.note_reached();
+            self.outbox.note_reached();
         }
         if self.config.awaits(id) {
             if let Some(config) = self.config.handle_response(result, &mut self.outbox) {
@@ -385,13 +377,6 @@ impl Engine {
                     reason,
                 });
             }
-        }
-    }
-
-    fn note_reached(&mut self) {
-        if self.reachability == Reachability::Lost {
-            self.reachability = Reachability::Reached;
-            self.outbox.tell(Event::StoreReached);
         }
     }
 

@@ -20,6 +20,14 @@ pub(crate) struct Outbox {
     pub(crate) rng: Rng,
     actions: VecDeque<Action>,
     last_id: u64,
+    reachability: Reachability,
+}
+
+/// Whether people believe that the store answers.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Reachability {
+    Reached,
+    Lost,
 }
 
 impl Outbox {
@@ -29,6 +37,7 @@ impl Outbox {
             rng,
             actions: VecDeque::new(),
             last_id: 0,
+            reachability: Reachability::Reached,
         }
     }
 
@@ -56,7 +65,18 @@ impl Outbox {
     }
 
     pub(crate) fn tell(&mut self, event: Event) {
+        if matches!(event, Event::StoreUnreachable { .. }) {
+            self.reachability = Reachability::Lost;
+        }
         self.actions.push_back(Action::Event(event));
+    }
+
+    /// Tells people that the store answers if the last they heard is that it does not.
+    pub(crate) fn note_reached(&mut self) {
+        if self.reachability == Reachability::Lost {
+            self.reachability = Reachability::Reached;
+            self.tell(Event::StoreReached);
+        }
     }
 
     pub(crate) fn push(&mut self, action: Action) {
@@ -74,5 +94,42 @@ impl Outbox {
     fn number(&mut self) -> u64 {
         self.last_id += 1;
         self.last_id
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::string::String;
+
+    use super::*;
+    use crate::store::{StoreError, StoreErrorKind};
+
+    #[test]
+    fn people_hear_once_that_the_store_answers_again() {
+        let mut outbox = Outbox::new(Rng::new(1), Instant::ZERO);
+        outbox.note_reached();
+        assert!(outbox.is_empty());
+
+        outbox.tell(unreachable_event());
+        outbox.note_reached();
+        outbox.note_reached();
+
+        assert!(matches!(
+            outbox.pop(),
+            Some(Action::Event(Event::StoreUnreachable { .. }))
+        ));
+        assert!(matches!(outbox.pop(), Some(Action::Event(Event::StoreReached))));
+        assert!(outbox.is_empty());
+    }
+
+    fn unreachable_event() -> Event {
+        Event::StoreUnreachable {
+            wanted: "watch the leases",
+            error: StoreError {
+                kind: StoreErrorKind::Unavailable,
+                message: String::new(),
+            },
+            retry_in: Duration::from_secs(1),
+        }
     }
 }

@@ -27,8 +27,6 @@ pub enum Attempt {
     SubnetFile(PathBuf),
     /// Starting the thread that carries packets.
     StartTunnel,
-    /// Asking the kernel over netlink.
-    Netlink,
 }
 
 impl Attempt {
@@ -112,9 +110,8 @@ impl fmt::Display for Attempt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::CreateTun(_) => f.write_str("/dev/net/tun"),
-            Self::SetLink(name) => write!(f, "setting up {name}"),
-            Self::Address(_) | Self::Route(_) | Self::Netlink => f.write_str("netlink"),
-            Self::Bind(local) => write!(f, "binding {local}/udp"),
+            Self::SetLink(_) | Self::Address(_) | Self::Route(_) => f.write_str("netlink"),
+            Self::Bind(_) => f.write_str("bind"),
             Self::Sysctl(path) | Self::SubnetFile(path) => write!(f, "{}", path.display()),
             Self::StartTunnel => f.write_str("starting the tunnel's thread"),
         }

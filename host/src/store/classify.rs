@@ -122,6 +122,7 @@ fn cause(error: &Error) -> String {
     match (status.message(), deepest) {
         ("", Some(deepest)) => deepest,
         ("transport error", Some(deepest)) => format!("connection lost: {deepest}"),
+        (message, _) if message.starts_with("h2 protocol error") => "connection lost".to_owned(),
         ("", None) => format!("{:?}", status.code()),
         (message, _) => message.strip_prefix("etcdserver: ").unwrap_or(message).to_owned(),
     }
