@@ -39,7 +39,7 @@ impl Linux {
     pub fn handle_packet(&self, ingress: Ingress<'_>, mut packet: Vec<u8>) -> Vec<Passage> {
         let verdict = self.decide(ingress, &mut packet);
         match verdict {
-            Verdict::Tunnel(link) => self.transmit(link, packet),
+            Verdict::Tunnel(link) => self.transmit(&link, packet),
             Verdict::Dropped(drop) => {
                 let error = self.error_about(ingress, drop, &packet);
                 let mut passages = vec![Passage { verdict, packet }];
@@ -133,8 +133,8 @@ impl Linux {
     }
 
     /// Puts a packet into a device, in pieces if it is too large for it.
-    fn transmit(&self, link: LinkName, packet: Vec<u8>) -> Vec<Passage> {
-        let mtu = self.mtu(&link);
+    fn transmit(&self, link: &LinkName, packet: Vec<u8>) -> Vec<Passage> {
+        let mtu = self.mtu(link);
         let packets = if packet.len() > mtu {
             packet::fragments(&packet, mtu)
         } else {

@@ -89,10 +89,14 @@ fn deleting_the_device_takes_its_routes_along() {
 fn an_operation_done_twice_is_done_once() {
     let mut linux = node();
     let ops = objects().map(KernelOp::Ensure);
-    ops.iter().for_each(|op| linux.apply(op).unwrap());
+    for op in &ops {
+        linux.apply(op).unwrap();
+    }
     let once = linux.clone();
 
-    ops.iter().for_each(|op| linux.apply(op).unwrap());
+    for op in &ops {
+        linux.apply(op).unwrap();
+    }
 
     assert_eq!(format!("{linux:?}"), format!("{once:?}"));
 }
@@ -150,11 +154,15 @@ fn what_another_program_holds_is_taken_until_it_lets_go() {
     ];
     let mut linux = Linux::new(UNDERLAY);
     linux.apply(&KernelOp::Ensure(link())).unwrap();
-    foreign.iter().cloned().for_each(|foreign| linux.occupy(foreign));
+    for foreign in foreign.clone() {
+        linux.occupy(foreign);
+    }
 
     let wanted = || [socket(), link(), route()].map(KernelOp::Ensure);
     let taken = wanted().map(|op| linux.apply(&op).unwrap_err().kind);
-    foreign.iter().for_each(|foreign| linux.vacate(foreign));
+    for foreign in &foreign {
+        linux.vacate(foreign);
+    }
     let vacated = wanted().map(|op| linux.apply(&op));
 
     assert_eq!(taken, [KernelErrorKind::Taken; 3]);

@@ -84,7 +84,7 @@ mod tests {
         let pieces = fragments(&middle, 516);
 
         let words: Vec<_> = pieces.iter().map(|piece| u16_at(piece, 6).unwrap()).collect();
-        assert_eq!(words, [0x2000 | 124, 0x2000 | (124 + 62)]);
+        assert_eq!(words, [0x2000 + 124, 0x2000 + 124 + 62]);
     }
 
     #[test]

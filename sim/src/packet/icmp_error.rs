@@ -41,12 +41,12 @@ pub(crate) fn icmp_error(problem: Problem, reporter: Ipv4Addr, offender: &[u8]) 
 }
 
 fn may_be_answered(packet: &[u8]) -> Option<bool> {
-    let is_first_fragment = u16_at(packet, 6)? & 0x1fff == 0;
+    let offset = u16_at(packet, 6)? & 0x1fff;
     let is_icmp = packet.get(9) == Some(&ICMP);
     let header_length = usize::from(packet.first()? & 0x0f) * 4;
     let is_icmp_query = matches!(packet.get(header_length), Some(0 | 8 | 13..=18));
     Some(
-        is_first_fragment
+        offset == 0
             && is_host(source(packet)?)
             && is_host(destination(packet)?)
             && (!is_icmp || is_icmp_query),
