@@ -194,3 +194,71 @@ impl Entry {
         String::from_utf8_lossy(&self.key).into_owned()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec;
+
+    use super::*;
+
+    const KEY: &[u8] = b"/coreos.com/network/subnets/10.5.1.0-24";
+
+    #[test]
+    fn events_at_or_below_the_known_revision_change_nothing() {
+        let mut leases = Leases::new(StorePrefix::default());
+        leases.apply_list(&at(10), vec![kv(10)]);
+
+        assert_eq!(leases.apply_events(&at(12), vec![deleted(9)]), Change::None);
+        assert_eq!(leases.apply_events(&at(12), vec![deleted(10)]), Change::None);
+        assert_eq!(leases.apply_events(&at(12), vec![deleted(11)]), Change::Some);
+        assert_eq!(leases.len(), 0);
+    }
+
+    #[test]
+    fn a_progress_notice_moves_the_revision_and_a_batch_only_as_far_as_its_events() {
+        let mut leases = Leases::new(StorePrefix::default());
+        leases.apply_list(&at(3), Vec::new());
+
+        leases.apply_events(&at(20), vec![WatchEvent::Put(kv(8))]);
+        assert_eq!(leases.revision(), Revision(8));
+
+        leases.apply_events(&at(20), Vec::new());
+        assert_eq!(leases.revision(), Revision(20));
+    }
+
+    #[test]
+    fn an_own_write_that_the_watch_has_overtaken_is_not_brought_back() {
+        let mut leases = Leases::new(StorePrefix::default());
+        leases.apply_list(&at(3), Vec::new());
+        leases.apply_events(&at(6), vec![WatchEvent::Put(kv(5)), deleted(6)]);
+
+        leases.apply_own(kv(5));
+
+        assert!(leases.get(KEY).is_none());
+    }
+
+    fn at(revision: i64) -> Header {
+        Header {
+            revision: Revision(revision),
+            ..Header::default()
+        }
+    }
+
+    fn kv(revision: i64) -> KeyValue {
+        KeyValue {
+            key: KEY.to_vec(),
+            value: br#"{"PublicIP":"192.0.2.1"}"#.to_vec(),
+            create_revision: Revision(revision),
+            mod_revision: Revision(revision),
+            version: 1,
+            lease: None,
+        }
+    }
+
+    fn deleted(revision: i64) -> WatchEvent {
+        WatchEvent::Delete {
+            key: KEY.to_vec(),
+            mod_revision: Revision(revision),
+        }
+    }
+}

@@ -96,3 +96,6 @@ fn overlaps(one: Ipv4Net, other: Ipv4Net) -> bool {
 const fn is_reachable(address: Ipv4Addr) -> bool {
     !(address.is_unspecified() || address.is_loopback() || address.is_multicast() || address.is_broadcast())
 }
+
+#[cfg(test)]
+mod tests;
