@@ -123,9 +123,30 @@ impl Fault {
         )
     }
 
+    /// Returns by how much the way to the store is slower, each way.
+    pub(crate) const fn slows_store_by(&self) -> Option<Duration> {
+        if let Self::StoreSlow(by) = self {
+            Some(*by)
+        } else {
+            None
+        }
+    }
+
     /// Tells whether the fault lies in the store or in the way to it, and lasts.
     pub const fn is_store_outage(&self) -> bool {
         matches!(self, Self::StoreCut { .. } | Self::StoreDown | Self::StoreSlow(_))
+    }
+}
+
+impl fmt::Display for TimedFault {
+    /// Prints `10s to 20s: partition: n1 | the rest`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { at, until, fault } = self;
+        match until {
+            Some(until) if !fault.is_instant() => write!(f, "{at:?} to {until:?}: {fault}"),
+            Some(_) | None if fault.is_instant() => write!(f, "{at:?}: {fault}"),
+            Some(_) | None => write!(f, "from {at:?} on: {fault}"),
+        }
     }
 }
 

@@ -120,6 +120,11 @@ impl Links {
         }
     }
 
+    /// Gives all links these options; what is cut stays cut.
+    pub(crate) const fn calm(&mut self, options: LinkOptions) {
+        self.options = options;
+    }
+
     /// Opens every link and gives all of them these options.
     pub(crate) fn reset(&mut self, options: LinkOptions) {
         self.options = options;

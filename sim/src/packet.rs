@@ -73,11 +73,6 @@ impl Echo {
     }
 }
 
-/// Returns the payload behind a header of 20 bytes and a UDP or echo header of 8.
-pub(crate) fn payload(packet: &[u8]) -> Option<&[u8]> {
-    packet.get(HEADER + UDP_HEADER..)
-}
-
 pub(crate) fn source(packet: &[u8]) -> Option<Ipv4Addr> {
     address_at(packet, 12)
 }

@@ -24,6 +24,12 @@ impl Probability {
         Self::per_million(percent.saturating_mul(10_000))
     }
 
+    /// Adds the two, up to certainty.
+    #[must_use]
+    pub const fn plus(self, other: Self) -> Self {
+        Self::per_million(self.0 + other.0)
+    }
+
     /// Returns the probability in millionths.
     pub const fn as_per_million(self) -> u32 {
         self.0

@@ -1,1 +1,3 @@
+//! Runs simulated clusters from the command line.
+
 fn main() {}

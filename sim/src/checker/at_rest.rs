@@ -1,0 +1,185 @@
+//! Once faults are over, every node holds a lease, knows every other and reaches it.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+
+use ipnet::Ipv4Net;
+use selvedge_engine::{ForwardingTable, Instant, Phase};
+
+use super::Verdict;
+use crate::node_id::NodeId;
+use crate::probe::{Probe, ProbeFate};
+use crate::ref_cluster::RefCluster;
+use crate::violation::{Finding, Invariant};
+
+/// What a running node says about itself.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct NodeView<'a> {
+    pub(crate) node: NodeId,
+    pub(crate) phase: Phase,
+    pub(crate) subnet: Option<Ipv4Net>,
+    pub(crate) table: Option<&'a ForwardingTable>,
+}
+
+/// Checks a running node that has had the time to learn everything and to set itself up; others pass.
+pub(crate) fn check_node(cluster: &RefCluster, view: &NodeView<'_>, now: Instant) -> Verdict {
+    let node = view.node;
+    if !cluster.is_up_to_date(node, now) {
+        return Ok(());
+    }
+    let held: Vec<Ipv4Net> = cluster
+        .leases()
+        .filter(|(_, owner)| *owner == node.public_ip())
+        .map(|(subnet, _)| subnet)
+        .collect();
+    let [own] = held[..] else {
+        return Err(finding(
+            node,
+            format!("{node} holds {} leases: {held:?}", held.len()),
+        ));
+    };
+    if view.subnet != Some(own) {
+        let text = format!("{node} holds {own} in the store, but carries {:?}", view.subnet);
+        return Err(finding(node, text));
+    }
+    if cluster.must_carry(node, now) && view.phase != Phase::Running {
+        return Err(finding(
+            node,
+            format!("{node} holds {own}, but is {:?}", view.phase),
+        ));
+    }
+    let expected: BTreeMap<Ipv4Net, Ipv4Addr> =
+        cluster.leases().filter(|(subnet, _)| *subnet != own).collect();
+    let known: BTreeMap<Ipv4Net, Ipv4Addr> = view
+        .table
+        .map(|table| table.peers().collect())
+        .unwrap_or_default();
+    if known != expected {
+        let text = format!(
+            "{node} does not forward as the leases say: {}",
+            difference(&expected, &known)
+        );
+        return Err(finding(node, text));
+    }
+    Ok(())
+}
+
+/// Checks a probe that nothing could disturb.
+pub(crate) fn check_probe(probe: &Probe) -> Verdict {
+    if probe.fate == Some(ProbeFate::Delivered) {
+        return Ok(());
+    }
+    let text = format!(
+        "{} does not reach {} although nothing disturbs them: probe {} ended as {:?}",
+        probe.from, probe.to, probe.id, probe.fate
+    );
+    let nodes = [probe.from, probe.to];
+    Err(Box::new(Finding::new(Invariant::AtRest, nodes, text)))
+}
+
+fn difference(expected: &BTreeMap<Ipv4Net, Ipv4Addr>, known: &BTreeMap<Ipv4Net, Ipv4Addr>) -> String {
+    let missing = expected
+        .iter()
+        .filter(|(subnet, owner)| known.get(subnet) != Some(owner))
+        .map(|(subnet, owner)| format!("lacks {subnet} via {owner}"));
+    let extra = known
+        .iter()
+        .filter(|(subnet, _)| !expected.contains_key(subnet))
+        .map(|(subnet, owner)| format!("has {subnet} via {owner}"));
+    missing.chain(extra).collect::<Vec<_>>().join(", ")
+}
+
+fn finding(node: NodeId, text: String) -> Box<Finding> {
+    Box::new(Finding::new(Invariant::AtRest, [node], text))
+}
+
+#[cfg(test)]
+mod tests {
+    use selvedge_engine::{Membership, TunnelParams};
+
+    use super::*;
+    use crate::probe::tests::probe;
+    use crate::ref_cluster::fixture::{N1, N2, N3, after, cluster};
+
+    #[test]
+    fn a_node_that_agrees_with_the_store_passes() {
+        let cluster = leases();
+        let table = table(&[("10.5.2.0/24", N2)]);
+
+        assert_eq!(check_node(&cluster, &view(Some(&table)), after(200)), Ok(()));
+    }
+
+    #[test]
+    fn missing_stale_and_wrong_routes_are_found() {
+        let tables = [
+            table(&[]),
+            table(&[("10.5.2.0/24", N3)]),
+            table(&[("10.5.2.0/24", N2), ("10.5.3.0/24", N3)]),
+        ];
+
+        for table in &tables {
+            assert!(check_node(&leases(), &view(Some(table)), after(200)).is_err());
+            assert_eq!(check_node(&leases(), &view(Some(table)), after(2)), Ok(()));
+        }
+        assert!(check_node(&leases(), &view(None), after(200)).is_err());
+    }
+
+    #[test]
+    fn a_node_without_lease_or_with_two_or_with_another_is_found() {
+        let table = table(&[("10.5.2.0/24", N2)]);
+        let none = cluster(&[("10.5.2.0-24", N2)]);
+        let two = cluster(&[("10.5.1.0-24", N1), ("10.5.4.0-24", N1), ("10.5.2.0-24", N2)]);
+        let other = NodeView {
+            subnet: Some("10.5.9.0/24".parse().unwrap()),
+            ..view(Some(&table))
+        };
+        let waiting = NodeView {
+            phase: Phase::Acquiring,
+            ..view(Some(&table))
+        };
+
+        assert!(check_node(&none, &view(Some(&table)), after(200)).is_err());
+        assert!(check_node(&two, &view(Some(&table)), after(200)).is_err());
+        assert!(check_node(&leases(), &other, after(200)).is_err());
+        assert!(check_node(&leases(), &waiting, after(200)).is_err());
+    }
+
+    #[test]
+    fn a_probe_at_rest_has_to_arrive() {
+        let arrived = Probe {
+            fate: Some(ProbeFate::Delivered),
+            ..probe(1)
+        };
+
+        assert_eq!(check_probe(&arrived), Ok(()));
+        assert!(check_probe(&probe(1)).is_err());
+    }
+
+    fn leases() -> RefCluster {
+        cluster(&[("10.5.1.0-24", N1), ("10.5.2.0-24", N2)])
+    }
+
+    fn view(table: Option<&ForwardingTable>) -> NodeView<'_> {
+        NodeView {
+            node: N1,
+            phase: Phase::Running,
+            subnet: Some("10.5.1.0/24".parse().unwrap()),
+            table,
+        }
+    }
+
+    fn table(peers: &[(&str, NodeId)]) -> ForwardingTable {
+        let params = TunnelParams {
+            network: "10.5.0.0/16".parse().unwrap(),
+            subnet: "10.5.1.0/24".parse().unwrap(),
+            address: Ipv4Addr::new(10, 5, 1, 0),
+            mtu: 1472,
+            port: 8285,
+            membership: Membership::Enforce,
+        };
+        let peers = peers
+            .iter()
+            .map(|(subnet, owner)| (subnet.parse().unwrap(), owner.public_ip()));
+        ForwardingTable::new(params, peers)
+    }
+}

@@ -1,0 +1,215 @@
+//! A packet reaches the pod that it is for, once and unchanged, unless something excuses its loss.
+
+use std::net::Ipv4Addr;
+
+use selvedge_engine::{DropReason, Instant};
+
+use super::Verdict;
+use crate::linux::LinuxDrop;
+use crate::node_id::NodeId;
+use crate::probe::Probe;
+use crate::ref_cluster::RefCluster;
+use crate::violation::{Finding, Invariant};
+
+/// Where on its way a probe was dropped, and by what.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Dropped {
+    /// On the sender's node, before the forwarder.
+    BySendersKernel(LinuxDrop),
+    /// On the sender's node, which has no forwarding table.
+    WithoutTable,
+    /// By the sender's forwarder.
+    Outbound(DropReason),
+    /// On the receiver's node: no daemon, no socket or no table.
+    Unreceived,
+    /// By the receiver's forwarder.
+    Inbound(DropReason),
+    /// On the receiver's node, behind the forwarder.
+    ByReceiversKernel(LinuxDrop),
+}
+
+/// Checks that a drop is excused: the node that dropped the probe need not have known better.
+pub(crate) fn check_drop(cluster: &RefCluster, probe: &Probe, dropped: Dropped, now: Instant) -> Verdict {
+    let Probe {
+        from,
+        to,
+        source,
+        destination,
+        ..
+    } = *probe;
+    let knows_receiver = |node| cluster.must_know(node, destination, to, now);
+    let knows_sender = |node| cluster.must_know(node, source, from, now);
+    let is_wrong = match dropped {
+        Dropped::BySendersKernel(_) | Dropped::WithoutTable => {
+            cluster.must_carry(from, now) && knows_sender(from)
+        }
+        Dropped::Outbound(DropReason::NoRoute) => knows_receiver(from),
+        Dropped::Unreceived | Dropped::ByReceiversKernel(_) => {
+            cluster.must_carry(to, now) && knows_receiver(to)
+        }
+        Dropped::Inbound(DropReason::NotOurs) => knows_receiver(to),
+        Dropped::Inbound(DropReason::UnknownSender | DropReason::ForeignSource | DropReason::OwnSource) => {
+            knows_sender(to)
+        }
+        Dropped::Outbound(
+            DropReason::Truncated
+            | DropReason::NotIpv4
+            | DropReason::BadHeaderLength
+            | DropReason::BadTotalLength
+            | DropReason::BadChecksum
+            | DropReason::TtlExceeded
+            | DropReason::TooBig
+            | DropReason::BadSource
+            | DropReason::BadDestination
+            | DropReason::NotOurs
+            | DropReason::OwnSource
+            | DropReason::UnknownSender
+            | DropReason::ForeignSource,
+        )
+        | Dropped::Inbound(
+            DropReason::Truncated
+            | DropReason::NotIpv4
+            | DropReason::BadHeaderLength
+            | DropReason::BadTotalLength
+            | DropReason::BadChecksum
+            | DropReason::TtlExceeded
+            | DropReason::NoRoute
+            | DropReason::TooBig
+            | DropReason::BadSource
+            | DropReason::BadDestination,
+        ) => true,
+    };
+    if !is_wrong {
+        return Ok(());
+    }
+    let text = format!(
+        "probe {} from {from} ({source}) to {to} ({destination}) was dropped without excuse: {dropped:?}",
+        probe.id
+    );
+    Err(finding(probe, text))
+}
+
+/// Checks a packet that a pod on `node` got as `probe`.
+pub(crate) fn check_arrival(cluster: &RefCluster, probe: &Probe, node: NodeId, packet: &[u8]) -> Verdict {
+    let holder = cluster
+        .lease_of(probe.destination)
+        .map(|(_, tenure)| tenure.owner);
+    if node != probe.to && holder != Some(node.public_ip()) {
+        let text = format!(
+            "probe {} for {} on {} reached {node}, which does not hold that address",
+            probe.id, probe.destination, probe.to
+        );
+        return Err(finding(probe, text));
+    }
+    if probe.arrivals > probe.copies {
+        let text = format!(
+            "probe {} arrived {} times, but there are {} copies of it",
+            probe.id, probe.arrivals, probe.copies
+        );
+        return Err(finding(probe, text));
+    }
+    if !probe.is_intact(packet) {
+        let text = format!("probe {} reached {node} damaged: {}", probe.id, hex(packet));
+        return Err(finding(probe, text));
+    }
+    Ok(())
+}
+
+/// Checks an ICMP error that the pod `pod` on `node` got: it has to be about a packet that the pod sent.
+pub(crate) fn check_error(node: NodeId, pod: Ipv4Addr, quoted_source: Option<Ipv4Addr>) -> Verdict {
+    if quoted_source == Some(pod) {
+        return Ok(());
+    }
+    let text = format!("the pod {pod} on {node} got an ICMP error about a packet of {quoted_source:?}");
+    Err(Box::new(Finding::new(Invariant::Delivery, [node], text)))
+}
+
+/// Checks a probe after all that can happen to it has happened.
+pub(crate) fn check_fate(probe: &Probe) -> Verdict {
+    match probe.fate {
+        Some(_) => Ok(()),
+        None => {
+            let text = format!("probe {} from {} to {} vanished", probe.id, probe.from, probe.to);
+            Err(finding(probe, text))
+        }
+    }
+}
+
+fn finding(probe: &Probe, text: String) -> Box<Finding> {
+    Box::new(Finding::new(Invariant::Delivery, [probe.from, probe.to], text))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::probe::ProbeFate;
+    use crate::probe::tests::probe;
+    use crate::ref_cluster::fixture::{N1, N2, N3, after, cluster, connected};
+
+    #[test]
+    fn a_drop_is_excused_while_the_node_need_not_know_better() {
+        let known = cluster(&[("10.5.1.0-24", N1), ("10.5.2.0-24", N2)]);
+        let unknown = connected();
+        let drops = [
+            Dropped::BySendersKernel(LinuxDrop::NoRoute),
+            Dropped::WithoutTable,
+            Dropped::Outbound(DropReason::NoRoute),
+            Dropped::Unreceived,
+            Dropped::Inbound(DropReason::NotOurs),
+            Dropped::Inbound(DropReason::UnknownSender),
+            Dropped::ByReceiversKernel(LinuxDrop::NoSuchPod),
+        ];
+
+        for dropped in drops {
+            let excused = check_drop(&unknown, &probe(1), dropped, after(200));
+            let wrong = check_drop(&known, &probe(1), dropped, after(200));
+            assert!(excused.is_ok() && wrong.is_err(), "{dropped:?}");
+        }
+    }
+
+    #[test]
+    fn nothing_excuses_the_drop_of_a_valid_packet_as_invalid() {
+        let dropped = Dropped::Inbound(DropReason::BadChecksum);
+
+        assert!(check_drop(&connected(), &probe(1), dropped, after(1)).is_err());
+    }
+
+    #[test]
+    fn wrong_damaged_and_repeated_arrivals_are_found() {
+        let cluster = cluster(&[("10.5.1.0-24", N1), ("10.5.2.0-24", N2)]);
+        let probe = probe(1);
+        let good = probe.packet();
+        let mut damaged = good.clone();
+        damaged[30] ^= 1;
+        let repeated = Probe { arrivals: 2, ..probe };
+
+        assert_eq!(check_arrival(&cluster, &probe, N2, &good), Ok(()));
+        assert!(check_arrival(&cluster, &probe, N3, &good).is_err());
+        assert!(check_arrival(&cluster, &probe, N2, &damaged).is_err());
+        assert!(check_arrival(&cluster, &repeated, N2, &good).is_err());
+    }
+
+    #[test]
+    fn a_probe_without_fate_has_vanished() {
+        let settled = Probe {
+            fate: Some(ProbeFate::Delivered),
+            ..probe(1)
+        };
+
+        assert_eq!(check_fate(&settled), Ok(()));
+        assert!(check_fate(&probe(1)).is_err());
+    }
+
+    #[test]
+    fn an_icmp_error_belongs_to_the_pod_that_it_is_about() {
+        let pod = Ipv4Addr::new(10, 5, 1, 2);
+
+        assert_eq!(check_error(N1, pod, Some(pod)), Ok(()));
+        assert!(check_error(N1, pod, Some(Ipv4Addr::new(10, 5, 1, 3))).is_err());
+        assert!(check_error(N1, pod, None).is_err());
+    }
+}

@@ -1,0 +1,67 @@
+//! No two nodes hold overlapping subnets, as far as they can know.
+
+use ipnet::Ipv4Net;
+use selvedge_engine::Instant;
+
+use super::Verdict;
+use crate::node_id::NodeId;
+use crate::ref_cluster::RefCluster;
+use crate::violation::{Finding, Invariant};
+
+/// Checks the leases that live in the store.
+pub(crate) fn check_leases(cluster: &RefCluster) -> Verdict {
+    let mut widest: Option<Ipv4Net> = None;
+    for (subnet, owner) in cluster.leases() {
+        // In the order of their addresses, a subnet overlaps an earlier one only if it lies inside it.
+        if let Some(other) = widest.filter(|other| other.contains(&subnet)) {
+            let text = format!("the leases {other} and {subnet} (held by {owner}) overlap");
+            return Err(finding(Vec::new(), text));
+        }
+        widest = Some(subnet);
+    }
+    Ok(())
+}
+
+/// Checks that a node does not carry a subnet which it has to know to be another's.
+pub(crate) fn check_belief(cluster: &RefCluster, node: NodeId, carried: Ipv4Net, now: Instant) -> Verdict {
+    let Some((owner, since)) = cluster.taken_by_other(node, carried) else {
+        return Ok(());
+    };
+    match cluster.informed(node, now) {
+        Some(informed) if informed >= since => {
+            let text = format!("{node} still carries {carried}, which {owner} holds since {since}");
+            Err(finding(vec![node], text))
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
+fn finding(nodes: Vec<NodeId>, text: String) -> Box<Finding> {
+    Box::new(Finding::new(Invariant::SingleOwner, nodes, text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ref_cluster::fixture::{N1, N2, after, cluster, connected, lease};
+
+    #[test]
+    fn disjoint_leases_pass_and_overlapping_ones_do_not() {
+        let good = cluster(&[("10.5.1.0-24", N1), ("10.5.2.0-24", N2)]);
+        let bad = cluster(&[("10.5.0.0-20", N1), ("10.5.2.0-24", N2)]);
+
+        assert_eq!(check_leases(&good), Ok(()));
+        assert_eq!(check_leases(&bad).unwrap_err().invariant, Invariant::SingleOwner);
+    }
+
+    #[test]
+    fn carrying_anothers_subnet_is_excused_only_until_the_node_has_to_know() {
+        let mut cluster = connected();
+        lease(&mut cluster, "10.5.1.0-24", N2, after(100));
+        let carried = "10.5.1.0/24".parse().unwrap();
+
+        assert_eq!(check_belief(&cluster, N1, carried, after(101)), Ok(()));
+        assert_eq!(check_belief(&cluster, N2, carried, after(200)), Ok(()));
+        assert!(check_belief(&cluster, N1, carried, after(110)).is_err());
+    }
+}

@@ -1,0 +1,302 @@
+//! The front door: a cluster, what goes wrong with it, and what has to hold.
+
+use std::time::Duration;
+
+use crate::fault::{Fault, StoreWay, SubnetFileFate, TimedFault};
+use crate::junk::Junk;
+use crate::node_id::NodeId;
+use crate::probability::Probability;
+use crate::report::Report;
+use crate::scenario::Scenario;
+use crate::trace::KeepTrace;
+use crate::world::{Checkpoint, View, World};
+
+/// Builds a scenario and runs it.
+///
+/// Times count from the start of the run. Nothing happens before [`Cluster::run_for`]; every setting has a default,
+/// and the order of the calls is of no matter except that `heal_at`, `restart_at` and the like end what was
+/// begun before them.
+pub struct Cluster {
+    scenario: Scenario,
+    checkpoints: Vec<Checkpoint>,
+    keep: KeepTrace,
+}
+
+impl Cluster {
+    /// Makes a cluster of three healthy nodes whose randomness comes from `seed`.
+    pub fn new(seed: u64) -> Self {
+        Self::of(Scenario::new(seed, 3, Duration::ZERO))
+    }
+
+    /// Makes a cluster from a scenario.
+    pub const fn of(scenario: Scenario) -> Self {
+        Self {
+            scenario,
+            checkpoints: Vec::new(),
+            keep: KeepTrace::Recent,
+        }
+    }
+
+    /// Sets the number of nodes; they are called `n1`, `n2` and so on, and start 200 ms apart.
+    #[must_use]
+    pub fn nodes(mut self, count: u32) -> Self {
+        self.scenario.nodes = Scenario::new(0, count, Duration::ZERO).nodes;
+        self
+    }
+
+    /// Lets all nodes start at the same instant.
+    #[must_use]
+    pub fn starting_together(mut self) -> Self {
+        for plan in &mut self.scenario.nodes {
+            plan.starts_at = Duration::ZERO;
+        }
+        self
+    }
+
+    /// Lets a node start at this time.
+    #[must_use]
+    pub fn start_at(mut self, at: Duration, node: impl Into<NodeId>) -> Self {
+        if let Some(plan) = self.scenario.nodes.get_mut(node.into().index()) {
+            plan.starts_at = at;
+        }
+        self
+    }
+
+    /// Sets the overlay's network, for example `10.5.0.0/16`.
+    #[must_use]
+    pub fn network(self, network: &str) -> Self {
+        self.config(&format!(r#"{{"Network":"{network}"}}"#))
+    }
+
+    /// Sets the network config as it is in the store: JSON.
+    #[must_use]
+    pub fn config(mut self, json: &str) -> Self {
+        json.clone_into(&mut self.scenario.config);
+        self
+    }
+
+    /// Sets the least time that a datagram takes between nodes.
+    #[must_use]
+    pub const fn delay(mut self, delay: Duration) -> Self {
+        self.scenario.links.delay = delay;
+        self
+    }
+
+    /// Sets what is added to the delay at most; datagrams overtake each other by it.
+    #[must_use]
+    pub const fn jitter(mut self, jitter: Duration) -> Self {
+        self.scenario.links.jitter = jitter;
+        self
+    }
+
+    /// Sets how likely a datagram is lost.
+    #[must_use]
+    pub const fn loss(mut self, loss: Probability) -> Self {
+        self.scenario.links.loss = loss;
+        self
+    }
+
+    /// Sets how likely a datagram arrives twice.
+    #[must_use]
+    pub const fn duplication(mut self, duplication: Probability) -> Self {
+        self.scenario.links.duplication = duplication;
+        self
+    }
+
+    /// Sets the least time that a message takes between a node and the store.
+    #[must_use]
+    pub const fn store_delay(mut self, delay: Duration) -> Self {
+        self.scenario.store_path.delay = delay;
+        self
+    }
+
+    /// Sets how long before the end of its lease (24 hours) a node renews it.
+    #[must_use]
+    pub const fn renew_margin(mut self, margin: Duration) -> Self {
+        self.scenario.renew_margin = margin;
+        self
+    }
+
+    /// Sets how often a pod of each node sends a packet to a pod of another; zero means never.
+    #[must_use]
+    pub const fn probe_every(mut self, interval: Duration) -> Self {
+        self.scenario.probe_interval = interval;
+        self
+    }
+
+    /// Keeps every line of the trace for [`Report::trace`].
+    #[must_use]
+    pub const fn keep_trace(mut self) -> Self {
+        self.keep = KeepTrace::All;
+        self
+    }
+
+    /// Adds a fault that begins at this time and lasts until something ends it.
+    #[must_use]
+    pub fn fault_at(mut self, at: Duration, fault: Fault) -> Self {
+        self.scenario.faults.push(TimedFault {
+            at,
+            until: None,
+            fault,
+        });
+        self
+    }
+
+    /// Cuts these nodes off from all others, both ways; all of them reach the store.
+    #[must_use]
+    pub fn partition_at<N: Into<NodeId>>(self, at: Duration, nodes: impl IntoIterator<Item = N>) -> Self {
+        let nodes = ids(nodes);
+        self.fault_at(at, Fault::Partition { nodes })
+    }
+
+    /// Loses every datagram from the first nodes to the second; the way back is open.
+    #[must_use]
+    pub fn one_way_partition_at<N: Into<NodeId>>(
+        self,
+        at: Duration,
+        from: impl IntoIterator<Item = N>,
+        to: impl IntoIterator<Item = N>,
+    ) -> Self {
+        let (from, to) = (ids(from), ids(to));
+        self.fault_at(at, Fault::OneWay { from, to })
+    }
+
+    /// Cuts these nodes off from the store.
+    #[must_use]
+    pub fn store_cut_at<N: Into<NodeId>>(
+        self,
+        at: Duration,
+        nodes: impl IntoIterator<Item = N>,
+        way: StoreWay,
+    ) -> Self {
+        let nodes = ids(nodes);
+        self.fault_at(at, Fault::StoreCut { nodes, way })
+    }
+
+    /// Stops the store; it keeps its content.
+    #[must_use]
+    pub fn store_down_at(self, at: Duration) -> Self {
+        self.fault_at(at, Fault::StoreDown)
+    }
+
+    /// Lets the store forget its history.
+    #[must_use]
+    pub fn compact_at(self, at: Duration) -> Self {
+        self.fault_at(at, Fault::Compaction)
+    }
+
+    /// Lets an operator delete the lease of a node.
+    #[must_use]
+    pub fn delete_lease_at(self, at: Duration, node: impl Into<NodeId>) -> Self {
+        let node = node.into();
+        self.fault_at(at, Fault::DeleteLease { node })
+    }
+
+    /// Lets an operator write something senseless among the leases.
+    #[must_use]
+    pub fn junk_at(self, at: Duration, junk: Junk) -> Self {
+        self.fault_at(at, Fault::WriteJunk(junk))
+    }
+
+    /// Kills the daemon of a node; its subnet file stays.
+    #[must_use]
+    pub fn crash_at(self, at: Duration, node: impl Into<NodeId>) -> Self {
+        let node = node.into();
+        let file = SubnetFileFate::Kept;
+        self.fault_at(at, Fault::Crash { node, file })
+    }
+
+    /// Kills the daemon of a node and deletes its subnet file, as a reboot does.
+    #[must_use]
+    pub fn reboot_at(self, at: Duration, node: impl Into<NodeId>) -> Self {
+        let node = node.into();
+        let file = SubnetFileFate::Lost;
+        self.fault_at(at, Fault::Crash { node, file })
+    }
+
+    /// Lets a node stand still, as a suspended virtual machine does.
+    #[must_use]
+    pub fn pause_at(self, at: Duration, node: impl Into<NodeId>) -> Self {
+        let node = node.into();
+        self.fault_at(at, Fault::Pause { node })
+    }
+
+    /// Deletes the tunnel device of a node.
+    #[must_use]
+    pub fn delete_tunnel_at(self, at: Duration, node: impl Into<NodeId>) -> Self {
+        let node = node.into();
+        self.fault_at(at, Fault::DeleteTunnel { node })
+    }
+
+    /// Ends every fault of the underlay and of the way to the store that lasts at this time, and the store's own.
+    #[must_use]
+    pub fn heal_at(self, at: Duration) -> Self {
+        self.end_at(at, |fault| fault.is_underlay() || fault.is_store_outage())
+    }
+
+    /// Starts the daemon of a crashed node again.
+    #[must_use]
+    pub fn restart_at(self, at: Duration, node: impl Into<NodeId>) -> Self {
+        let node = node.into();
+        self.end_at(
+            at,
+            |fault| matches!(fault, Fault::Crash { node: other, .. } if *other == node),
+        )
+    }
+
+    /// Lets a node that stands still go on.
+    #[must_use]
+    pub fn resume_at(self, at: Duration, node: impl Into<NodeId>) -> Self {
+        let node = node.into();
+        self.end_at(
+            at,
+            |fault| matches!(fault, Fault::Pause { node: other } if *other == node),
+        )
+    }
+
+    /// Adds a check of its author's at this time; a refusal fails the run with its text.
+    #[must_use]
+    pub fn check_at(
+        mut self,
+        at: Duration,
+        name: &str,
+        check: impl Fn(&View<'_>) -> Result<(), String> + 'static,
+    ) -> Self {
+        self.checkpoints.push(Checkpoint {
+            at,
+            name: name.to_owned(),
+            check: Box::new(check),
+        });
+        self
+    }
+
+    /// Runs the cluster for this long.
+    ///
+    /// At the end, every node that had the time to learn everything has to hold a lease and to forward as the leases
+    /// say, and all such nodes that no fault parts have to reach each other.
+    pub fn run_for(mut self, duration: Duration) -> Report {
+        self.scenario.duration = duration;
+        self.run()
+    }
+
+    /// Runs the scenario for the duration that it has.
+    pub fn run(self) -> Report {
+        World::new(self.scenario, self.checkpoints, self.keep).run()
+    }
+
+    fn end_at(mut self, at: Duration, is_meant: impl Fn(&Fault) -> bool) -> Self {
+        let lasting = self
+            .scenario
+            .faults
+            .iter_mut()
+            .filter(|timed| timed.until.is_none() && timed.at <= at && is_meant(&timed.fault));
+        for timed in lasting {
+            timed.until = Some(at);
+        }
+        self
+    }
+}
+
+fn ids<N: Into<NodeId>>(nodes: impl IntoIterator<Item = N>) -> Vec<NodeId> {
+    nodes.into_iter().map(Into::into).collect()
+}

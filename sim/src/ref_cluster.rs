@@ -1,0 +1,254 @@
+//! The model that knows the right answer: who holds which subnet, since when, and which node has to know it.
+//!
+//! It hears every write in the store at once and every fault as it happens, and is independent of the engine. From
+//! this follows for each decision of a node whether it is right, excusable because the node could not know
+//! better yet, or wrong.
+
+#[cfg(test)]
+pub(crate) mod fixture;
+mod knowledge;
+mod tenure;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use ipnet::Ipv4Net;
+use selvedge_engine::{Instant, LeaseRecord, Revision, WatchEvent};
+
+use crate::node_id::NodeId;
+use knowledge::Knowledge;
+pub(crate) use knowledge::Windows;
+pub(crate) use tenure::{Tenure, parse_subnet};
+
+/// The truth about a cluster.
+#[derive(Debug)]
+pub(crate) struct RefCluster {
+    prefix: Vec<u8>,
+    junk: BTreeSet<Vec<u8>>,
+    /// All tenures of each subnet, the newest last.
+    tenures: BTreeMap<Ipv4Net, Vec<Tenure>>,
+    knowledge: Vec<Knowledge>,
+    windows: Windows,
+    last_change: Instant,
+}
+
+/// What a write to the store was, as the model sees it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) enum Write {
+    /// A node took or renewed a subnet; the value is unreadable if there is no owner.
+    Lease {
+        subnet: Ipv4Net,
+        owner: Option<Ipv4Addr>,
+    },
+    /// A lease is gone.
+    Gone { subnet: Ipv4Net },
+    /// A record that an operator wrote, and that is no lease.
+    Junk,
+    /// A key that no node should have written.
+    Stray,
+}
+
+impl RefCluster {
+    pub(crate) fn new(nodes: usize, prefix: Vec<u8>, windows: Windows) -> Self {
+        Self {
+            prefix,
+            junk: BTreeSet::new(),
+            tenures: BTreeMap::new(),
+            knowledge: vec![Knowledge::default(); nodes],
+            windows,
+            last_change: Instant::ZERO,
+        }
+    }
+
+    /// Takes note that an operator is about to write junk under this key.
+    pub(crate) fn expect_junk(&mut self, key: Vec<u8>) {
+        self.junk.insert(key);
+    }
+
+    /// Takes a change of the store.
+    pub(crate) fn observe(&mut self, event: &WatchEvent, now: Instant) -> Write {
+        match event {
+            WatchEvent::Put(kv) if self.junk.contains(&kv.key) => Write::Junk,
+            WatchEvent::Put(kv) => {
+                let Some(subnet) = self.subnet_of(&kv.key) else {
+                    return Write::Stray;
+                };
+                let owner = LeaseRecord::decode(&kv.value).ok().map(|record| record.public_ip);
+                self.begin_tenure(subnet, owner, kv.mod_revision, now);
+                Write::Lease { subnet, owner }
+            }
+            WatchEvent::Delete { key, .. } if self.junk.remove(key) => Write::Junk,
+            WatchEvent::Delete { key, .. } => {
+                let Some(subnet) = self.subnet_of(key) else {
+                    return Write::Stray;
+                };
+                self.end_tenure(subnet, now);
+                Write::Gone { subnet }
+            }
+        }
+    }
+
+    /// Returns the leases that live now.
+    pub(crate) fn leases(&self) -> impl Iterator<Item = (Ipv4Net, Ipv4Addr)> {
+        self.tenures
+            .iter()
+            .filter_map(|(subnet, tenures)| Some((*subnet, tenures.last()?.current()?.owner)))
+    }
+
+    /// Returns the lease that covers an address now.
+    pub(crate) fn lease_of(&self, address: Ipv4Addr) -> Option<(Ipv4Net, &Tenure)> {
+        self.history_of(address)
+            .find_map(|(subnet, tenures)| Some((subnet, tenures.last()?.current()?)))
+    }
+
+    /// Returns the subnet that a node holds now.
+    pub(crate) fn subnet_held_by(&self, node: NodeId) -> Option<Ipv4Net> {
+        let held = |(subnet, owner): (Ipv4Net, Ipv4Addr)| (owner == node.public_ip()).then_some(subnet);
+        self.leases().find_map(held)
+    }
+
+    /// Tells whether `node` may send packets for `destination` to `peer`: it has seen such a lease, and need not know
+    /// of its end.
+    pub(crate) fn may_send(&self, node: NodeId, destination: Ipv4Addr, peer: Ipv4Addr, now: Instant) -> bool {
+        let Some(knowledge) = self.knowledge.get(node.index()) else {
+            return false;
+        };
+        let informed = knowledge.informed(&self.windows, now);
+        self.history_of(destination)
+            .flat_map(|(_, tenures)| tenures)
+            .filter(|tenure| tenure.owner == peer && tenure.from_revision <= knowledge.seen())
+            .any(|tenure| {
+                tenure
+                    .until
+                    .is_none_or(|until| informed.is_none_or(|informed| until > informed))
+            })
+    }
+
+    /// Tells whether `node` has to know who holds `address`, and that it is `owner`.
+    pub(crate) fn must_know(&self, node: NodeId, address: Ipv4Addr, owner: NodeId, now: Instant) -> bool {
+        let Some((_, tenure)) = self.lease_of(address) else {
+            return false;
+        };
+        let informed = self.informed(node, now);
+        tenure.owner == owner.public_ip() && informed.is_some_and(|informed| tenure.from <= informed)
+    }
+
+    /// Tells whether `node` has to carry packets: it holds a lease that it has to know, and its tunnel has had time to
+    /// be set up since anything happened to it.
+    pub(crate) fn must_carry(&self, node: NodeId, now: Instant) -> bool {
+        let Some(subnet) = self.subnet_held_by(node) else {
+            return false;
+        };
+        self.must_know(node, subnet.network(), node, now)
+            && self
+                .knowledge
+                .get(node.index())
+                .is_some_and(|knowledge| knowledge.is_undisturbed(&self.windows, now))
+    }
+
+    /// Returns until when `node` has to know every change of the store; `None` if it need not know any.
+    pub(crate) fn informed(&self, node: NodeId, now: Instant) -> Option<Instant> {
+        self.knowledge.get(node.index())?.informed(&self.windows, now)
+    }
+
+    /// Tells whether `node` has to know everything that there is to know.
+    pub(crate) fn is_up_to_date(&self, node: NodeId, now: Instant) -> bool {
+        self.informed(node, now)
+            .is_some_and(|informed| informed >= self.last_change)
+    }
+
+    /// Returns since when nobody but another node's lease covers `subnet`, and that node's address.
+    pub(crate) fn taken_by_other(&self, node: NodeId, subnet: Ipv4Net) -> Option<(Ipv4Addr, Instant)> {
+        self.tenures
+            .iter()
+            .filter(|(other, _)| other.contains(&subnet) || subnet.contains(*other))
+            .filter_map(|(_, tenures)| tenures.last()?.current())
+            .find(|tenure| tenure.owner != node.public_ip())
+            .map(|tenure| (tenure.owner, tenure.from))
+    }
+
+    /// Takes note that a node reaches the store, or that it does not.
+    pub(crate) fn set_connected(&mut self, node: NodeId, connected: bool, now: Instant) {
+        let windows = self.windows;
+        if let Some(knowledge) = self.knowledge.get_mut(node.index()) {
+            knowledge.set_connected(connected, &windows, now);
+        }
+    }
+
+    /// Takes note that a node's daemon starts without knowing anything.
+    pub(crate) fn forget(&mut self, node: NodeId, now: Instant) {
+        if let Some(knowledge) = self.knowledge.get_mut(node.index()) {
+            *knowledge = Knowledge::starting(now);
+        }
+    }
+
+    /// Takes note that something happened to a node's tunnel.
+    pub(crate) fn disturb(&mut self, node: NodeId, now: Instant) {
+        if let Some(knowledge) = self.knowledge.get_mut(node.index()) {
+            knowledge.disturb(now);
+        }
+    }
+
+    /// Takes note that a node received something that the store said at `revision`.
+    pub(crate) fn see(&mut self, node: NodeId, revision: Revision) {
+        if let Some(knowledge) = self.knowledge.get_mut(node.index()) {
+            knowledge.see(revision);
+        }
+    }
+
+    fn subnet_of(&self, key: &[u8]) -> Option<Ipv4Net> {
+        let text = key.strip_prefix(self.prefix.as_slice())?;
+        parse_subnet(std::str::from_utf8(text).ok()?)
+    }
+
+    fn history_of(&self, address: Ipv4Addr) -> impl Iterator<Item = (Ipv4Net, &Vec<Tenure>)> {
+        self.tenures
+            .iter()
+            .filter(move |(subnet, _)| subnet.contains(&address))
+            .map(|(subnet, tenures)| (*subnet, tenures))
+    }
+
+    /// A write that changes nothing about who holds the subnet, such as a renewal, begins nothing.
+    fn begin_tenure(&mut self, subnet: Ipv4Net, owner: Option<Ipv4Addr>, revision: Revision, now: Instant) {
+        let tenures = self.tenures.entry(subnet).or_default();
+        if let Some(last) = tenures.last_mut().filter(|last| last.until.is_none()) {
+            if Some(last.owner) == owner {
+                return;
+            }
+            last.until = Some(now);
+        }
+        self.last_change = now;
+        if let Some(owner) = owner {
+            tenures.push(Tenure {
+                owner,
+                from_revision: revision,
+                from: now,
+                until: None,
+            });
+        }
+    }
+
+    fn end_tenure(&mut self, subnet: Ipv4Net, now: Instant) {
+        let last = self
+            .tenures
+            .get_mut(&subnet)
+            .and_then(|tenures| tenures.last_mut());
+        if let Some(last) = last.filter(|last| last.until.is_none()) {
+            last.until = Some(now);
+            self.last_change = now;
+        }
+    }
+}
+
+impl Windows {
+    /// Returns windows for a store whose answers take at most `round_trip`.
+    pub(crate) fn for_round_trip(round_trip: Duration) -> Self {
+        Self {
+            propagation: Duration::from_secs(2) + round_trip * 4,
+            recovery: Duration::from_secs(45) + round_trip * 8,
+        }
+    }
+}

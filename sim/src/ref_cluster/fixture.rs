@@ -1,0 +1,51 @@
+//! Small clusters for the tests of the model and of the checkers.
+
+use std::time::Duration;
+
+use selvedge_engine::{Instant, KeyValue, Revision, WatchEvent};
+
+use super::{RefCluster, Windows};
+use crate::node_id::NodeId;
+
+pub(crate) const N1: NodeId = NodeId::new(1);
+pub(crate) const N2: NodeId = NodeId::new(2);
+pub(crate) const N3: NodeId = NodeId::new(3);
+
+/// Makes a cluster of three nodes that have been connected to the store since the beginning.
+pub(crate) fn connected() -> RefCluster {
+    let windows = Windows::for_round_trip(Duration::ZERO);
+    let mut cluster = RefCluster::new(3, b"/net/subnets/".to_vec(), windows);
+    for node in [N1, N2, N3] {
+        cluster.set_connected(node, true, Instant::ZERO);
+    }
+    cluster
+}
+
+/// Makes such a cluster with these leases, written after a second.
+pub(crate) fn cluster(leases: &[(&str, NodeId)]) -> RefCluster {
+    let mut cluster = connected();
+    for (subnet, owner) in leases {
+        lease(&mut cluster, subnet, *owner, after(1));
+    }
+    cluster
+}
+
+pub(crate) fn lease(cluster: &mut RefCluster, subnet: &str, owner: NodeId, now: Instant) {
+    let value = format!(r#"{{"PublicIP":"{}","PublicIPv6":null}}"#, owner.public_ip());
+    cluster.observe(&put(subnet, &value), now);
+}
+
+pub(crate) fn put(key: &str, value: &str) -> WatchEvent {
+    WatchEvent::Put(KeyValue {
+        key: format!("/net/subnets/{key}").into_bytes(),
+        value: value.as_bytes().to_vec(),
+        create_revision: Revision(5),
+        mod_revision: Revision(5),
+        version: 1,
+        lease: None,
+    })
+}
+
+pub(crate) fn after(seconds: u64) -> Instant {
+    Instant::ZERO + Duration::from_secs(seconds)
+}

@@ -1,0 +1,129 @@
+use std::net::Ipv4Addr;
+
+use ipnet::Ipv4Net;
+use selvedge_engine::{Revision, WatchEvent};
+
+use super::fixture::{self, N1, N2, N3, after, connected};
+use super::{Write, parse_subnet};
+use crate::node_id::NodeId;
+
+#[test]
+fn a_connected_node_has_to_know_a_lease_after_the_propagation_time() {
+    let mut cluster = connected();
+    cluster.observe(&put(N2), after(100));
+
+    assert!(!cluster.must_know(N1, ADDRESS, N2, after(101)));
+    assert!(cluster.must_know(N1, ADDRESS, N2, after(103)));
+    assert!(!cluster.must_know(N1, ADDRESS, N1, after(103)));
+}
+
+#[test]
+fn a_node_without_the_store_keeps_what_it_had_to_know_and_learns_nothing() {
+    let mut cluster = connected();
+    cluster.observe(&put(N2), after(100));
+    cluster.set_connected(N1, false, after(110));
+    cluster.observe(&delete(), after(120));
+    cluster.observe(&put(N3), after(121));
+
+    assert!(!cluster.must_know(N1, ADDRESS, N3, after(500)));
+
+    cluster.set_connected(N1, true, after(500));
+
+    assert!(!cluster.must_know(N1, ADDRESS, N3, after(510)));
+    assert!(cluster.must_know(N1, ADDRESS, N3, after(560)));
+}
+
+#[test]
+fn a_restarted_node_knows_nothing_at_first() {
+    let mut cluster = connected();
+    cluster.observe(&put(N2), after(100));
+
+    cluster.forget(N1, after(200));
+    cluster.set_connected(N1, true, after(200));
+
+    assert!(!cluster.must_know(N1, ADDRESS, N2, after(230)));
+    assert!(cluster.must_know(N1, ADDRESS, N2, after(250)));
+}
+
+#[test]
+fn a_node_may_send_by_a_lease_that_it_has_seen_until_it_has_to_know_of_its_end() {
+    let mut cluster = connected();
+    cluster.observe(&put(N2), after(100));
+
+    assert!(!cluster.may_send(N1, ADDRESS, N2.public_ip(), after(101)));
+
+    cluster.see(N1, Revision(5));
+    cluster.observe(&delete(), after(110));
+
+    assert!(cluster.may_send(N1, ADDRESS, N2.public_ip(), after(111)));
+    assert!(!cluster.may_send(N1, ADDRESS, N3.public_ip(), after(111)));
+    assert!(!cluster.may_send(N1, ADDRESS, N2.public_ip(), after(113)));
+}
+
+#[test]
+fn a_node_has_to_carry_once_its_lease_is_known_and_its_tunnel_at_rest() {
+    let mut cluster = connected();
+    cluster.observe(&put(N1), after(100));
+
+    assert!(!cluster.must_carry(N1, after(101)));
+    assert!(cluster.must_carry(N1, after(103)));
+
+    cluster.disturb(N1, after(103));
+
+    assert!(!cluster.must_carry(N1, after(110)));
+    assert!(cluster.must_carry(N1, after(150)));
+}
+
+#[test]
+fn a_renewal_changes_nothing_and_another_owner_does() {
+    let mut cluster = connected();
+    cluster.observe(&put(N2), after(100));
+    cluster.observe(&put(N2), after(200));
+
+    assert!(cluster.must_know(N1, ADDRESS, N2, after(200)));
+
+    cluster.observe(&put(N3), after(300));
+
+    assert!(!cluster.must_know(N1, ADDRESS, N2, after(300)));
+    let taken = cluster.taken_by_other(N2, subnet());
+    assert_eq!(taken, Some((N3.public_ip(), after(300))));
+    assert_eq!(cluster.taken_by_other(N3, subnet()), None);
+}
+
+#[test]
+fn junk_and_stray_keys_are_no_leases() {
+    let mut cluster = connected();
+
+    let stray = cluster.observe(&fixture::put("hello", ""), after(1));
+    cluster.expect_junk(b"/net/subnets/hello".to_vec());
+    let junk = cluster.observe(&fixture::put("hello", ""), after(2));
+
+    assert_eq!((stray, junk), (Write::Stray, Write::Junk));
+    assert_eq!(cluster.leases().count(), 0);
+}
+
+#[test]
+fn a_key_with_host_bits_or_anything_else_is_no_subnet() {
+    assert_eq!(parse_subnet("10.5.1.0-24"), Some(subnet()));
+    for text in ["10.5.1.7-24", "10.5.1.0-33", "10.5.1.0", "10.5.1.0-24/x", ""] {
+        assert_eq!(parse_subnet(text), None, "{text}");
+    }
+}
+
+const ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 5, 1, 2);
+
+fn put(owner: NodeId) -> WatchEvent {
+    let value = format!(r#"{{"PublicIP":"{}","PublicIPv6":null}}"#, owner.public_ip());
+    fixture::put("10.5.1.0-24", &value)
+}
+
+fn delete() -> WatchEvent {
+    WatchEvent::Delete {
+        key: b"/net/subnets/10.5.1.0-24".to_vec(),
+        mod_revision: Revision(6),
+    }
+}
+
+fn subnet() -> Ipv4Net {
+    "10.5.1.0/24".parse().unwrap()
+}

@@ -1,0 +1,181 @@
+//! What a run says when it is over.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::Ipv4Addr;
+
+use ipnet::Ipv4Net;
+use selvedge_engine::Status;
+
+use crate::node_id::NodeId;
+use crate::scenario::Scenario;
+use crate::statistics::Statistics;
+use crate::trace::{Trace, TraceLine};
+use crate::violation::Violation;
+use crate::world::NodeReport;
+
+/// The outcome of a run; [`fmt::Display`] gives the timeline, the summary, and what broke.
+#[derive(Debug)]
+pub struct Report {
+    scenario: Scenario,
+    statistics: Statistics,
+    trace_hash: u64,
+    lines: Vec<TraceLine>,
+    timeline: Vec<TraceLine>,
+    violation: Option<Violation>,
+    nodes: Vec<NodeReport>,
+    leases: BTreeMap<Ipv4Net, Ipv4Addr>,
+}
+
+impl Report {
+    pub(crate) fn new(
+        scenario: Scenario,
+        statistics: Statistics,
+        trace: Trace,
+        violation: Option<Violation>,
+        nodes: Vec<NodeReport>,
+        leases: BTreeMap<Ipv4Net, Ipv4Addr>,
+    ) -> Self {
+        let trace_hash = trace.hash();
+        let (lines, timeline) = trace.into_lines();
+        Self {
+            scenario,
+            statistics,
+            trace_hash,
+            lines,
+            timeline,
+            violation,
+            nodes,
+            leases,
+        }
+    }
+
+    /// Tells whether every invariant held.
+    pub const fn is_ok(&self) -> bool {
+        self.violation.is_none()
+    }
+
+    /// Passes if every invariant held.
+    ///
+    /// # Panics
+    ///
+    /// With the whole story of the run if an invariant broke.
+    pub fn assert_ok(&self) {
+        assert!(self.is_ok(), "\n{}", self.failure());
+    }
+
+    /// Returns the invariant that broke first; the run ended there.
+    pub const fn violation(&self) -> Option<&Violation> {
+        self.violation.as_ref()
+    }
+
+    /// Returns the scenario that was run.
+    pub const fn scenario(&self) -> &Scenario {
+        &self.scenario
+    }
+
+    /// Returns the hash over every event: equal for equal scenarios, on every machine.
+    pub const fn trace_hash(&self) -> u64 {
+        self.trace_hash
+    }
+
+    /// Returns how much happened.
+    pub const fn statistics(&self) -> &Statistics {
+        &self.statistics
+    }
+
+    /// Returns what became of a node, `None` for a node that the scenario does not have.
+    pub fn node(&self, node: impl Into<NodeId>) -> Option<&NodeReport> {
+        self.nodes.get(node.into().index())
+    }
+
+    /// Returns what became of each node.
+    pub fn nodes(&self) -> &[NodeReport] {
+        &self.nodes
+    }
+
+    /// Returns what a node's engine said at the end, `None` if its daemon was down.
+    pub fn status(&self, node: impl Into<NodeId>) -> Option<&Status> {
+        self.node(node)?.status.as_ref()
+    }
+
+    /// Returns the subnet that a node carried at the end.
+    pub fn subnet(&self, node: impl Into<NodeId>) -> Option<Ipv4Net> {
+        self.status(node)?.subnet?.v4().map(|v4| v4.trunc())
+    }
+
+    /// Returns the leases in the store at the end, each with its node's public IP.
+    pub const fn leases(&self) -> &BTreeMap<Ipv4Net, Ipv4Addr> {
+        &self.leases
+    }
+
+    /// Returns the changes of state, one line each: faults, leases, agreement, probes.
+    pub fn timeline(&self) -> String {
+        let lines = self.timeline.iter().map(|line| format!("{}\n", Brief(line)));
+        lines.collect()
+    }
+
+    /// Returns the lines of the trace that were kept.
+    pub fn trace(&self) -> &[TraceLine] {
+        &self.lines
+    }
+
+    /// Returns what broke, with the last events of the nodes involved; empty if nothing did.
+    pub fn failure(&self) -> String {
+        let Some(violation) = &self.violation else {
+            return String::new();
+        };
+        let involved: Vec<&TraceLine> = self
+            .lines
+            .iter()
+            .filter(|line| violation.nodes.is_empty() || line.concerns(&violation.nodes))
+            .collect();
+        let last = involved
+            .get(involved.len().saturating_sub(LAST_EVENTS)..)
+            .unwrap_or_default();
+        let events: String = last.iter().map(|line| format!("  {line}\n")).collect();
+        let faults = self.scenario.faults.iter().map(|timed| format!("  {timed}\n"));
+        let faults: String = faults.collect();
+        format!(
+            "{violation}\nseed {}, {} nodes, {:?}, trace hash {:016x}\nfaults:\n{faults}last events:\n{events}",
+            self.scenario.seed,
+            self.scenario.nodes.len(),
+            self.scenario.duration,
+            self.trace_hash,
+        )
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Statistics {
+            simulated,
+            events,
+            store_requests,
+            starts,
+            probes,
+        } = &self.statistics;
+        f.write_str(&self.timeline())?;
+        writeln!(f)?;
+        writeln!(
+            f,
+            "{} nodes, {starts} starts, {simulated:.0?} simulated, {events} events, {store_requests} requests to the store",
+            self.nodes.len()
+        )?;
+        writeln!(f, "probes: {probes}")?;
+        writeln!(f, "trace hash {:016x}", self.trace_hash)
+    }
+}
+
+/// How many events a failure shows.
+const LAST_EVENTS: usize = 40;
+
+/// A line without its number, for people.
+struct Brief<'a>(&'a TraceLine);
+
+impl fmt::Display for Brief<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let time = self.0.at().to_string();
+        write!(f, "{time:>9}  {}", self.0.text())
+    }
+}

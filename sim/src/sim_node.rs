@@ -1,0 +1,76 @@
+//! A node: its Linux, and the daemon that runs on it.
+
+mod daemon;
+
+use selvedge_engine::{Instant, PreviousSubnet, Rng, Setup, Underlay};
+
+pub(crate) use daemon::{Daemon, Input, PacketFate};
+
+use crate::linux::Linux;
+use crate::node_id::NodeId;
+use crate::scenario::Scenario;
+
+/// A node of the cluster; the daemon comes and goes, the rest stays.
+#[derive(Debug)]
+pub(crate) struct SimNode {
+    pub(crate) id: NodeId,
+    pub(crate) linux: Linux,
+    pub(crate) daemon: Option<Daemon>,
+    /// How often the daemon was started; answers to an earlier one are not for this one.
+    pub(crate) life: u32,
+    rng: Rng,
+    kernel_free_at: Instant,
+}
+
+impl SimNode {
+    pub(crate) fn new(id: NodeId, rng: &Rng) -> Self {
+        Self {
+            id,
+            linux: Linux::new(id.public_ip()),
+            daemon: None,
+            life: 0,
+            rng: rng.fork(&format!("node {id}")),
+            kernel_free_at: Instant::ZERO,
+        }
+    }
+
+    /// Starts the daemon as a service manager would, with what an earlier run left in the subnet file.
+    pub(crate) fn start_daemon(&mut self, scenario: &Scenario, now: Instant) {
+        let previous = self.linux.subnet_file().map(PreviousSubnet::parse);
+        let setup = Setup {
+            underlay: Underlay {
+                interface: "eth0".to_owned(),
+                index: 2,
+                mtu: 1500,
+                address: self.id.public_ip(),
+                public_ip: self.id.public_ip(),
+                public_ipv6: None,
+            },
+            prefix: scenario.prefix.clone(),
+            previous: previous.unwrap_or_default(),
+            renew_margin: scenario.renew_margin,
+            masquerade: selvedge_engine::Masquerade::Off,
+            membership: scenario.membership,
+        };
+        self.life += 1;
+        self.kernel_free_at = now;
+        let seed = self.rng.next_u64();
+        self.daemon = Some(Daemon::start(self.id, setup, seed, now));
+    }
+
+    /// Kills the daemon; tells whether one ran.
+    pub(crate) fn kill_daemon(&mut self) -> bool {
+        self.linux.end_daemon();
+        self.daemon.take().is_some()
+    }
+
+    /// Returns when the kernel has carried out one more operation; it does one at a time.
+    pub(crate) fn occupy_kernel(&mut self, now: Instant) -> Instant {
+        let work = self.rng.between(KERNEL_WORK / 2, KERNEL_WORK * 3 / 2);
+        self.kernel_free_at = self.kernel_free_at.max(now) + work;
+        self.kernel_free_at
+    }
+}
+
+/// How long the kernel takes for an operation on average.
+const KERNEL_WORK: std::time::Duration = std::time::Duration::from_micros(100);

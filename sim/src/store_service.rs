@@ -1,0 +1,237 @@
+//! The store as the cluster sees it: up or down, with the watches of every node and of the model.
+
+use std::collections::BTreeMap;
+
+use selvedge_engine::{
+    Instant, KeyRange, RequestId, Revision, StoreError, StoreErrorKind, StoreEvent, StoreRequest, WatchEnd,
+    WatchEvent, WatchId,
+};
+
+use crate::etcd_store::{EtcdStore, WatchMessage, WatcherId};
+use crate::node_id::NodeId;
+
+/// What a node sends to the store.
+#[derive(Clone, Debug)]
+pub(crate) enum ToStore {
+    Request {
+        id: RequestId,
+        request: StoreRequest,
+    },
+    Watch {
+        id: WatchId,
+        range: KeyRange,
+        start: Revision,
+    },
+    CancelWatch(WatchId),
+}
+
+/// Something that a watch says.
+#[derive(Debug)]
+pub(crate) enum Heard {
+    /// To the model, at once.
+    ByModel(Vec<WatchEvent>),
+    /// To a node, on its way.
+    ByNode(NodeId, StoreEvent),
+}
+
+/// The store and who watches it.
+#[derive(Debug)]
+pub(crate) struct StoreService {
+    pub(crate) store: EtcdStore,
+    is_up: bool,
+    leases: KeyRange,
+    watchers: BTreeMap<WatcherId, (NodeId, WatchId)>,
+    last_watcher: u64,
+}
+
+impl StoreService {
+    /// Makes an empty store; the model watches `leases`.
+    pub(crate) fn new(leases: KeyRange) -> Self {
+        let mut service = Self {
+            store: EtcdStore::new(CLUSTER_ID),
+            is_up: true,
+            leases,
+            watchers: BTreeMap::new(),
+            last_watcher: 0,
+        };
+        service.watch_for_model();
+        service
+    }
+
+    pub(crate) const fn is_up(&self) -> bool {
+        self.is_up
+    }
+
+    /// Stops the store; every watch of a node ends with its connection.
+    pub(crate) fn stop(&mut self) {
+        self.is_up = false;
+        for watcher in std::mem::take(&mut self.watchers).into_keys() {
+            self.store.cancel_watch(watcher);
+        }
+    }
+
+    /// Starts the store again with its content; etcd gives every lease its whole time to live anew.
+    pub(crate) fn start(&mut self, now: Instant) {
+        self.is_up = true;
+        self.store.restore(self.store.snapshot(), now);
+        self.watch_for_model();
+    }
+
+    /// Answers a message of a node; watches answer through [`StoreService::poll`].
+    pub(crate) fn handle(&mut self, node: NodeId, message: ToStore, now: Instant) -> Option<StoreEvent> {
+        match message {
+            ToStore::Request { id, request } => Some(StoreEvent::Response {
+                id,
+                result: self.store.handle(&request, now),
+            }),
+            ToStore::Watch { id, range, start } => {
+                self.last_watcher += 1;
+                let watcher = WatcherId(self.last_watcher);
+                self.watchers.insert(watcher, (node, id));
+                self.store.watch(watcher, range, Some(start));
+                None
+            }
+            ToStore::CancelWatch(id) => {
+                self.close(|watching| *watching == (node, id));
+                None
+            }
+        }
+    }
+
+    /// Closes every watch of a node, as its broken connection does.
+    pub(crate) fn disconnect(&mut self, node: NodeId) {
+        self.close(|(watching, _)| *watching == node);
+    }
+
+    /// Takes the next thing that a watch says.
+    pub(crate) fn poll(&mut self) -> Option<Heard> {
+        loop {
+            let (watcher, message) = self.store.poll_watch()?;
+            if watcher == MODEL {
+                if let WatchMessage::Events { events, .. } = message {
+                    return Some(Heard::ByModel(events));
+                }
+                continue;
+            }
+            let Some((node, id)) = self.watchers.get(&watcher).copied() else {
+                continue;
+            };
+            return Some(Heard::ByNode(node, translated(id, message)));
+        }
+    }
+
+    fn watch_for_model(&mut self) {
+        self.store.watch(MODEL, self.leases.clone(), None);
+    }
+
+    fn close(&mut self, is_meant: impl Fn(&(NodeId, WatchId)) -> bool) {
+        let closed: Vec<WatcherId> = self
+            .watchers
+            .iter()
+            .filter(|(_, watching)| is_meant(watching))
+            .map(|(watcher, _)| *watcher)
+            .collect();
+        for watcher in closed {
+            self.watchers.remove(&watcher);
+            self.store.cancel_watch(watcher);
+        }
+    }
+}
+
+/// Says why a request or a watch failed that did not reach the store.
+pub(crate) fn unavailable(message: &str) -> StoreError {
+    StoreError {
+        kind: StoreErrorKind::Unavailable,
+        message: message.to_owned(),
+    }
+}
+
+const CLUSTER_ID: u64 = 0x5e1f_ed6e;
+const MODEL: WatcherId = WatcherId(0);
+
+fn translated(id: WatchId, message: WatchMessage) -> StoreEvent {
+    match message {
+        WatchMessage::Created { header } => StoreEvent::WatchCreated { id, header },
+        WatchMessage::Events { header, events } => StoreEvent::WatchBatch { id, header, events },
+        WatchMessage::Compacted { compact_revision, .. } => StoreEvent::WatchEnded {
+            id,
+            end: WatchEnd::Compacted(compact_revision),
+        },
+        WatchMessage::Cancelled => StoreEvent::WatchEnded {
+            id,
+            end: WatchEnd::Failed(unavailable("the store closed the watch")),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_write_reaches_the_model_and_the_nodes_that_watch() {
+        let mut service = service();
+        watch(&mut service, N1, 7);
+        service.store.put(b"/s/a", b"1", None).unwrap();
+
+        let heard = drain(&mut service);
+
+        assert!(
+            heard
+                .iter()
+                .any(|heard| matches!(heard, Heard::ByModel(events) if events.len() == 1))
+        );
+        assert!(heard.iter().any(|heard| matches!(
+            heard,
+            Heard::ByNode(node, StoreEvent::WatchBatch { id: WatchId(7), .. }) if *node == N1
+        )));
+    }
+
+    #[test]
+    fn after_a_restart_the_model_still_hears_every_write_and_no_node_does() {
+        let mut service = service();
+        watch(&mut service, N1, 7);
+        drain(&mut service);
+
+        service.stop();
+        service.start(Instant::ZERO);
+        service.store.put(b"/s/a", b"1", None).unwrap();
+
+        let heard = drain(&mut service);
+        assert!(matches!(&heard[..], [Heard::ByModel(_)]), "{heard:?}");
+    }
+
+    #[test]
+    fn a_cancelled_watch_is_silent() {
+        let mut service = service();
+        watch(&mut service, N1, 7);
+        watch(&mut service, N1, 8);
+        service.handle(N1, ToStore::CancelWatch(WatchId(7)), Instant::ZERO);
+
+        let heard = drain(&mut service);
+
+        assert!(matches!(
+            heard[..],
+            [Heard::ByNode(_, StoreEvent::WatchCreated { id: WatchId(8), .. })]
+        ));
+    }
+
+    const N1: NodeId = NodeId::new(1);
+
+    fn service() -> StoreService {
+        StoreService::new(KeyRange::Prefix(b"/s/".to_vec()))
+    }
+
+    fn watch(service: &mut StoreService, node: NodeId, id: u64) {
+        let message = ToStore::Watch {
+            id: WatchId(id),
+            range: KeyRange::Prefix(b"/s/".to_vec()),
+            start: Revision(2),
+        };
+        service.handle(node, message, Instant::ZERO);
+    }
+
+    fn drain(service: &mut StoreService) -> Vec<Heard> {
+        std::iter::from_fn(|| service.poll()).collect()
+    }
+}

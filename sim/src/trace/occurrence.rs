@@ -1,0 +1,108 @@
+//! What a line of the trace says.
+
+use std::fmt;
+use std::net::Ipv4Addr;
+
+use selvedge_engine::DropReason;
+
+use crate::links::LossCause;
+use crate::linux::LinuxDrop;
+use crate::node_id::NodeId;
+
+/// Something that happened.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub(crate) enum Occurrence {
+    /// Something about leases, peers, the store, the kernel or a fault; rare, so it is text.
+    Control { weight: Weight, text: Box<str> },
+    /// A step of a packet; frequent, so it becomes text only when someone reads it.
+    Packet { probe: Option<u64>, step: PacketStep },
+}
+
+/// Whether people want to see it in a timeline.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub(crate) enum Weight {
+    Milestone,
+    Detail,
+}
+
+/// A step on a packet's way.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub(crate) enum PacketStep {
+    PodSends { destination: Ipv4Addr },
+    OnTheWire { to: NodeId, ttl: u8 },
+    Lost { to: NodeId, cause: LossCause },
+    NobodyListens,
+    QueueFull,
+    PodGets { ttl: u8 },
+    HostGets,
+    DroppedByKernel(LinuxDrop),
+    DroppedByForwarder(DropReason),
+    NoTable,
+}
+
+impl Occurrence {
+    pub(crate) fn milestone(text: impl Into<Box<str>>) -> Self {
+        Self::Control {
+            weight: Weight::Milestone,
+            text: text.into(),
+        }
+    }
+
+    pub(crate) fn detail(text: impl Into<Box<str>>) -> Self {
+        Self::Control {
+            weight: Weight::Detail,
+            text: text.into(),
+        }
+    }
+
+    pub(super) const fn weight(&self) -> Weight {
+        match self {
+            Self::Control { weight, .. } => *weight,
+            Self::Packet { .. } => Weight::Detail,
+        }
+    }
+
+    /// Returns the other node that is involved.
+    pub(super) const fn partner(&self) -> Option<NodeId> {
+        match self {
+            Self::Packet {
+                step: PacketStep::OnTheWire { to, .. } | PacketStep::Lost { to, .. },
+                ..
+            } => Some(*to),
+            Self::Packet { .. } | Self::Control { .. } => None,
+        }
+    }
+}
+
+impl fmt::Display for Occurrence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Control { text, .. } => f.write_str(text),
+            Self::Packet {
+                probe: Some(probe),
+                step,
+            } => write!(f, "probe {probe} {step}"),
+            Self::Packet { probe: None, step } => write!(f, "ICMP error {step}"),
+        }
+    }
+}
+
+impl fmt::Display for PacketStep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::PodSends { destination } => write!(f, "sent by a pod to {destination}"),
+            Self::OnTheWire { to, ttl } => write!(f, "on the wire to {to}, ttl {ttl}"),
+            Self::Lost { to, cause } => match cause {
+                LossCause::Chance => write!(f, "lost on the link to {to}"),
+                LossCause::Cut => write!(f, "lost: the link to {to} is cut"),
+            },
+            Self::NobodyListens => f.write_str("lost: no daemon listens"),
+            Self::QueueFull => f.write_str("lost: the socket's queue is full"),
+            Self::PodGets { ttl } => write!(f, "received by a pod, ttl {ttl}"),
+            Self::HostGets => f.write_str("received by the node itself"),
+            Self::DroppedByKernel(reason) => write!(f, "dropped by the kernel: {reason}"),
+            Self::DroppedByForwarder(reason) => write!(f, "dropped by the forwarder: {}", reason.name()),
+            Self::NoTable => f.write_str("dropped: no forwarding table yet"),
+        }
+    }
+}

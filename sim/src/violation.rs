@@ -1,0 +1,98 @@
+//! What a failing run says.
+
+use std::fmt;
+
+use selvedge_engine::Instant;
+
+use crate::node_id::NodeId;
+
+/// The rules that every run has to keep.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub enum Invariant {
+    /// No two nodes hold overlapping subnets, as far as they can know.
+    SingleOwner,
+    /// Every datagram goes to the node that holds the inner destination, as the store said when the sender looked.
+    RightPeer,
+    /// A packet's time to live only falls, and no packet takes a way twice.
+    HopLimit,
+    /// A packet reaches the pod that it is for, once and unchanged, unless something excuses its loss.
+    Delivery,
+    /// Every datagram between nodes carries a valid IPv4 packet.
+    WireFormat,
+    /// After a full drain the engine's next timeout lies in the future, and it ends only when asked to.
+    Contract,
+    /// Requests to the store have a deadline, and few are open or made in a minute.
+    StoreRequests,
+    /// Every lease that a node writes can be read by all.
+    StoreValues,
+    /// The counters of a forwarder add up to the packets that it saw.
+    Counters,
+    /// Once faults are over, every node holds a lease, knows every other and reaches it.
+    AtRest,
+    /// A check that the run's author added.
+    Custom,
+}
+
+impl fmt::Display for Invariant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::SingleOwner => "single owner",
+            Self::RightPeer => "right peer",
+            Self::HopLimit => "hop limit",
+            Self::Delivery => "delivery",
+            Self::WireFormat => "wire format",
+            Self::Contract => "engine contract",
+            Self::StoreRequests => "store requests",
+            Self::StoreValues => "store values",
+            Self::Counters => "counters",
+            Self::AtRest => "at rest",
+            Self::Custom => "custom check",
+        })
+    }
+}
+
+/// A broken invariant.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Violation {
+    /// Which one.
+    pub invariant: Invariant,
+    /// When it was seen.
+    pub at: Instant,
+    /// The nodes involved.
+    pub nodes: Vec<NodeId>,
+    /// What happened.
+    pub text: String,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} broken at {}: {}", self.invariant, self.at, self.text)
+    }
+}
+
+/// What a checker finds, before it is known when.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Finding {
+    pub(crate) invariant: Invariant,
+    pub(crate) nodes: Vec<NodeId>,
+    pub(crate) text: String,
+}
+
+impl Finding {
+    pub(crate) fn new(invariant: Invariant, nodes: impl Into<Vec<NodeId>>, text: impl Into<String>) -> Self {
+        Self {
+            invariant,
+            nodes: nodes.into(),
+            text: text.into(),
+        }
+    }
+
+    pub(crate) fn at(self, at: Instant) -> Violation {
+        Violation {
+            invariant: self.invariant,
+            at,
+            nodes: self.nodes,
+            text: self.text,
+        }
+    }
+}

@@ -1,0 +1,280 @@
+//! A scenario while it runs: one queue of events, and everything that they change.
+//!
+//! Nothing here knows wall time, threads or hash maps: the clock jumps from event to event, and each part draws its
+//! randomness from a stream of its own, so that a run is a function of its scenario.
+
+mod control;
+mod event;
+mod faults;
+mod observer;
+mod packets;
+mod probing;
+mod rest;
+mod store_traffic;
+mod view;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use selvedge_engine::{Instant, Rng, StoreEvent};
+
+use crate::checker::Verdict;
+use crate::checker::store_requests::RequestRate;
+use crate::event_queue::EventQueue;
+use crate::links::Links;
+use crate::node_id::NodeId;
+use crate::probe::ProbesInFlight;
+use crate::ref_cluster::{RefCluster, Windows};
+use crate::report::Report;
+use crate::scenario::Scenario;
+use crate::sim_node::SimNode;
+use crate::statistics::Statistics;
+use crate::store_path::StorePath;
+use crate::store_service::{StoreService, ToStore};
+use crate::trace::{KeepTrace, Occurrence, Trace};
+use crate::violation::{Finding, Invariant, Violation};
+use event::Event;
+pub use view::{NodeReport, View};
+
+/// A check that the author of a run adds.
+pub(crate) struct Checkpoint {
+    pub(crate) at: Duration,
+    pub(crate) name: String,
+    pub(crate) check: Check,
+}
+
+/// Says what is wrong, if anything.
+pub(crate) type Check = Box<dyn Fn(&View<'_>) -> Result<(), String>>;
+
+/// A cluster in the middle of a run.
+pub(crate) struct World {
+    scenario: Scenario,
+    now: Instant,
+    queue: EventQueue<Event>,
+    links: Links,
+    service: StoreService,
+    store_timer: Option<Instant>,
+    nodes: Vec<SimNode>,
+    paths: Vec<StorePath<ToStore, StoreEvent>>,
+    rates: Vec<RequestRate>,
+    prober_rngs: Vec<Rng>,
+    /// The nodes that stand still, with what waits for them.
+    paused: BTreeMap<NodeId, Vec<Event>>,
+    /// The faults that last at the moment, by their place in the scenario.
+    active: BTreeSet<usize>,
+    /// The nodes whose daemon was started for the first time.
+    started: BTreeSet<NodeId>,
+    reference: RefCluster,
+    probes: ProbesInFlight,
+    /// The probes that must arrive, sent at the end.
+    rest_probes: BTreeSet<u64>,
+    agreement: Option<usize>,
+    checkpoints: Vec<Checkpoint>,
+    trace: Trace,
+    statistics: Statistics,
+    reported: Statistics,
+}
+
+impl World {
+    pub(crate) fn new(scenario: Scenario, checkpoints: Vec<Checkpoint>, keep: KeepTrace) -> Self {
+        let rng = Rng::new(scenario.seed);
+        let ids: Vec<NodeId> = scenario.node_ids().collect();
+        let path_rng = rng.fork("store paths");
+        let prober_rng = rng.fork("probes");
+        let leases = scenario.prefix.leases();
+        let round_trip = (scenario.store_path.delay + scenario.store_path.jitter) * 2;
+        let windows = Windows::for_round_trip(round_trip);
+        let path = |id: &NodeId| StorePath::new(scenario.store_path, path_rng.fork(&id.to_string()));
+        let mut world = Self {
+            now: Instant::ZERO,
+            queue: EventQueue::new(),
+            links: Links::new(ids.len(), scenario.links, &rng),
+            store_timer: None,
+            nodes: ids.iter().map(|id| SimNode::new(*id, &rng)).collect(),
+            paths: ids.iter().map(path).collect(),
+            rates: vec![RequestRate::default(); ids.len()],
+            prober_rngs: ids.iter().map(|id| prober_rng.fork(&id.to_string())).collect(),
+            paused: BTreeMap::new(),
+            active: BTreeSet::new(),
+            started: BTreeSet::new(),
+            reference: RefCluster::new(ids.len(), leases.start().to_vec(), windows),
+            service: StoreService::new(leases),
+            probes: ProbesInFlight::default(),
+            rest_probes: BTreeSet::new(),
+            agreement: None,
+            checkpoints,
+            trace: Trace::new(keep),
+            statistics: Statistics::default(),
+            reported: Statistics::default(),
+            scenario,
+        };
+        world.schedule();
+        world
+    }
+
+    /// Runs the scenario to its end, or to the first broken invariant.
+    pub(crate) fn run(mut self) -> Report {
+        let violation = self.run_all().err().map(|finding| finding.at(self.now));
+        self.finish(violation)
+    }
+
+    fn run_all(&mut self) -> Verdict {
+        self.write_config()?;
+        let end = self.end();
+        self.run_until(end)?;
+        self.begin_rest()?;
+        self.run_until(end + REST)?;
+        self.check_rest()
+    }
+
+    fn run_until(&mut self, end: Instant) -> Verdict {
+        while let Some((at, event)) = self.queue.pop_until(end) {
+            debug_assert!(at >= self.now, "time does not run backwards");
+            self.now = at;
+            self.handle(event)?;
+        }
+        self.now = end;
+        Ok(())
+    }
+
+    fn handle(&mut self, event: Event) -> Verdict {
+        let Some(event) = self.delay_while_paused(event) else {
+            return Ok(());
+        };
+        match event {
+            Event::Start(node) => self.start_for_the_first_time(node),
+            Event::FaultBegins(index) => self.begin_fault(index),
+            Event::FaultEnds(index) => self.end_fault(index),
+            Event::Checkpoint(index) => self.run_checkpoint(index),
+            Event::Timer { node, life } => self.handle_timer(node, life),
+            Event::KernelOp { node, life, id, op } => self.handle_kernel_op(node, life, id, &op),
+            Event::KernelNotice { node, life, event } => self.handle_kernel_notice(node, life, *event),
+            Event::StoreHears { node, carried } => self.handle_store_hears(node, carried),
+            Event::NodeHears { node, carried } => self.handle_node_hears(node, carried),
+            Event::RequestFails {
+                node,
+                life,
+                id,
+                error,
+            } => self.handle_request_fails(node, life, id, error),
+            Event::WatchFails { node, life, id } => self.handle_watch_fails(node, life, id),
+            Event::KeepAlive(node) => self.handle_keep_alive(node),
+            Event::StoreTimer => self.handle_store_timer(),
+            Event::Probe(node) => self.handle_probe(node),
+            Event::Datagram {
+                from,
+                to,
+                probe,
+                packet,
+            } => self.handle_datagram(from, to, probe, packet),
+            Event::Sweep => self.sweep(),
+            Event::Minute => {
+                self.report_probes();
+                Ok(())
+            }
+        }
+    }
+
+    /// Returns when the scenario is over and the last probes are sent.
+    fn end(&self) -> Instant {
+        Instant::ZERO + self.scenario.duration
+    }
+
+    /// Puts everything that is known beforehand into the queue.
+    fn schedule(&mut self) {
+        for (index, fault) in self.scenario.faults.iter().enumerate() {
+            self.queue
+                .push(Instant::ZERO + fault.at, Event::FaultBegins(index));
+            if let Some(until) = fault.until.filter(|_| !fault.fault.is_instant()) {
+                self.queue
+                    .push(Instant::ZERO + until.max(fault.at), Event::FaultEnds(index));
+            }
+        }
+        for (id, plan) in self.scenario.node_ids().zip(&self.scenario.nodes) {
+            self.queue.push(Instant::ZERO + plan.starts_at, Event::Start(id));
+            if !self.scenario.probe_interval.is_zero() {
+                self.queue.push(Instant::ZERO + plan.starts_at, Event::Probe(id));
+            }
+        }
+        for (index, checkpoint) in self.checkpoints.iter().enumerate() {
+            self.queue
+                .push(Instant::ZERO + checkpoint.at, Event::Checkpoint(index));
+        }
+        self.queue.push(Instant::ZERO + SWEEP, Event::Sweep);
+        self.queue.push(Instant::ZERO + MINUTE, Event::Minute);
+    }
+
+    /// Sets events of a node aside while it stands still; `None` if the event has to wait.
+    fn delay_while_paused(&mut self, event: Event) -> Option<Event> {
+        let Some(waiting) = event.node().and_then(|node| self.paused.get_mut(&node)) else {
+            return Some(event);
+        };
+        let Event::Datagram { to, probe, .. } = &event else {
+            waiting.push(event);
+            return None;
+        };
+        let (to, probe) = (*to, *probe);
+        let queued = waiting
+            .iter()
+            .filter(|event| matches!(event, Event::Datagram { .. }))
+            .count();
+        if queued < SOCKET_QUEUE {
+            waiting.push(event);
+            self.queue_probe(probe);
+        } else {
+            self.overflow(to.1, probe);
+        }
+        None
+    }
+
+    fn run_checkpoint(&mut self, index: usize) -> Verdict {
+        let Some(checkpoint) = self.checkpoints.get(index) else {
+            return Ok(());
+        };
+        let outcome = (checkpoint.check)(&View { world: self });
+        match outcome {
+            Ok(()) => Ok(()),
+            Err(text) => {
+                let text = format!("{}: {text}", checkpoint.name);
+                Err(Box::new(Finding::new(Invariant::Custom, [], text)))
+            }
+        }
+    }
+
+    fn finish(mut self, violation: Option<Violation>) -> Report {
+        if let Some(violation) = &violation {
+            self.milestone(None, violation.to_string());
+        }
+        while let Some(probe) = self.probes.pop() {
+            self.statistics.probes.count(&probe);
+        }
+        self.statistics.simulated = self.now.saturating_since(Instant::ZERO);
+        self.statistics.events = self.trace.count();
+        let nodes = self.node_reports();
+        let leases = self.reference.leases().collect();
+        Report::new(
+            self.scenario,
+            self.statistics,
+            self.trace,
+            violation,
+            nodes,
+            leases,
+        )
+    }
+
+    fn milestone(&mut self, node: Option<NodeId>, text: impl Into<Box<str>>) {
+        self.trace.record(self.now, node, Occurrence::milestone(text));
+    }
+
+    fn detail(&mut self, node: Option<NodeId>, text: impl Into<Box<str>>) {
+        self.trace.record(self.now, node, Occurrence::detail(text));
+    }
+}
+
+/// How often the model looks whether nodes agree with it.
+const SWEEP: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_secs(60);
+/// How long the last probes get.
+const REST: Duration = Duration::from_secs(5);
+/// How many datagrams a node that stands still keeps.
+const SOCKET_QUEUE: usize = 64;

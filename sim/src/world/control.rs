@@ -1,0 +1,185 @@
+//! Driving the engines: inputs, actions, timers, kernel operations.
+
+use selvedge_engine::{Action, Event as Told, KernelEvent, KernelOp, OpId};
+
+use super::World;
+use super::event::Event;
+use crate::checker::{Verdict, contract};
+use crate::node_id::NodeId;
+use crate::sim_node::Input;
+
+impl World {
+    pub(super) fn start_for_the_first_time(&mut self, node: NodeId) -> Verdict {
+        self.started.insert(node);
+        if self.is_crashed(node) {
+            return Ok(());
+        }
+        self.start_daemon(node)
+    }
+
+    pub(super) fn start_daemon(&mut self, node: NodeId) -> Verdict {
+        let now = self.now;
+        let Some(state) = self.nodes.get_mut(node.index()) else {
+            return Ok(());
+        };
+        state.start_daemon(&self.scenario, now);
+        self.statistics.starts += 1;
+        self.reference.forget(node, now);
+        self.note_connections();
+        self.milestone(Some(node), "starts");
+        self.feed(node, Input::Start)
+    }
+
+    /// Tells an engine something and carries out what it wants done.
+    pub(super) fn feed(&mut self, node: NodeId, input: Input) -> Verdict {
+        let now = self.now;
+        let Some(daemon) = self.daemon_mut(node) else {
+            return Ok(());
+        };
+        let actions = daemon.feed(input, now)?;
+        for action in actions {
+            self.carry_out(node, action)?;
+        }
+        self.set_timer(node);
+        Ok(())
+    }
+
+    pub(super) fn handle_timer(&mut self, node: NodeId, life: u32) -> Verdict {
+        let now = self.now;
+        if self.life(node) != life {
+            return Ok(());
+        }
+        let Some(daemon) = self.daemon_mut(node) else {
+            return Ok(());
+        };
+        if daemon.timer.is_none_or(|due| due > now) {
+            return Ok(());
+        }
+        daemon.timer = None;
+        let reason = daemon
+            .engine
+            .poll_timeout()
+            .map_or("nothing", |(_, reason)| reason);
+        self.detail(Some(node), format!("wakes up to {reason}"));
+        self.feed(node, Input::Timeout)
+    }
+
+    pub(super) fn handle_kernel_op(&mut self, node: NodeId, life: u32, id: OpId, op: &KernelOp) -> Verdict {
+        if self.life(node) != life {
+            return Ok(());
+        }
+        let Some(state) = self.nodes.get_mut(node.index()) else {
+            return Ok(());
+        };
+        let result = state.linux.apply(op);
+        let (verb, object) = match op {
+            KernelOp::Ensure(object) => ("has", object),
+            KernelOp::Remove(object) => ("has no", object),
+        };
+        match &result {
+            Ok(()) => self.detail(Some(node), format!("kernel {verb} {object}")),
+            Err(error) => self.detail(Some(node), format!("kernel refuses {object}: {error}")),
+        }
+        self.feed(node, Input::Kernel(KernelEvent::OpDone { id, result }))
+    }
+
+    pub(super) fn handle_kernel_notice(&mut self, node: NodeId, life: u32, event: KernelEvent) -> Verdict {
+        if self.life(node) != life {
+            return Ok(());
+        }
+        self.feed(node, Input::Kernel(event))
+    }
+
+    pub(super) fn life(&self, node: NodeId) -> u32 {
+        self.nodes.get(node.index()).map_or(0, |state| state.life)
+    }
+
+    fn carry_out(&mut self, node: NodeId, action: Action) -> Verdict {
+        match action {
+            Action::Request {
+                id,
+                deadline,
+                request,
+            } => self.send_request(node, id, deadline, request),
+            Action::Watch { id, range, start } => self.open_watch(node, id, range, start),
+            Action::CancelWatch(id) => {
+                self.cancel_watch(node, id);
+                Ok(())
+            }
+            Action::Kernel { id, op } => {
+                self.start_kernel_op(node, id, op);
+                Ok(())
+            }
+            Action::Forwarding(table) => {
+                let peers = table.peers().count();
+                if let Some(daemon) = self.daemon_mut(node) {
+                    daemon.set_table(table);
+                }
+                self.detail(Some(node), format!("forwards to {peers} peers"));
+                Ok(())
+            }
+            Action::Ready => {
+                self.detail(Some(node), "is ready");
+                Ok(())
+            }
+            Action::Event(event) => {
+                self.tell(node, &event);
+                Ok(())
+            }
+            Action::Exit(reason) => contract::check_exit(node, &reason),
+        }
+    }
+
+    fn start_kernel_op(&mut self, node: NodeId, id: OpId, op: KernelOp) {
+        let now = self.now;
+        let Some(state) = self.nodes.get_mut(node.index()) else {
+            return;
+        };
+        let event = Event::KernelOp {
+            node,
+            life: state.life,
+            id,
+            op: Box::new(op),
+        };
+        let done_at = state.occupy_kernel(now);
+        self.queue.push(done_at, event);
+    }
+
+    fn set_timer(&mut self, node: NodeId) {
+        let life = self.life(node);
+        let Some(daemon) = self.daemon_mut(node) else {
+            return;
+        };
+        let due = daemon.engine.poll_timeout().map(|(at, _)| at);
+        if due == daemon.timer {
+            return;
+        }
+        daemon.timer = due;
+        if let Some(at) = due {
+            self.queue.push(at, Event::Timer { node, life });
+        }
+    }
+
+    /// Records what an engine tells people; changes of state go into the timeline.
+    fn tell(&mut self, node: NodeId, event: &Told) {
+        match event {
+            Told::LeaseAcquired { .. }
+            | Told::LeaseLost { .. }
+            | Told::CreateRaceLost { .. }
+            | Told::SubnetsExhausted { .. }
+            | Told::ConfigMissing { .. }
+            | Told::ConfigInvalid { .. }
+            | Told::StoreReached
+            | Told::StoreRestarted { .. }
+            | Told::KernelRepairing { .. }
+            | Told::KernelFailed { .. }
+            | Told::Ready => self.milestone(Some(node), event.to_string()),
+            Told::StoreUnreachable { .. }
+            | Told::LeaseRenewed { .. }
+            | Told::PeerAdded { .. }
+            | Told::PeerRemoved { .. }
+            | Told::RecordRejected { .. }
+            | Told::Relisted { .. } => self.detail(Some(node), event.to_string()),
+        }
+    }
+}

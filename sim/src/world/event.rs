@@ -1,0 +1,99 @@
+//! What can happen next.
+
+use selvedge_engine::{KernelEvent, KernelOp, OpId, RequestId, StoreError, StoreEvent, WatchId};
+
+use crate::node_id::NodeId;
+use crate::store_path::Carried;
+use crate::store_service::ToStore;
+
+/// Something that happens at its time. `life` tells which start of a daemon it belongs to.
+#[derive(Debug)]
+pub(super) enum Event {
+    /// A node's daemon starts for the first time.
+    Start(NodeId),
+    FaultBegins(usize),
+    FaultEnds(usize),
+    Checkpoint(usize),
+    /// An engine wanted to be woken up.
+    Timer {
+        node: NodeId,
+        life: u32,
+    },
+    /// The kernel carries out an operation.
+    KernelOp {
+        node: NodeId,
+        life: u32,
+        id: OpId,
+        op: Box<KernelOp>,
+    },
+    /// The kernel tells the daemon of a change.
+    KernelNotice {
+        node: NodeId,
+        life: u32,
+        event: Box<KernelEvent>,
+    },
+    /// A message reaches the store.
+    StoreHears {
+        node: NodeId,
+        carried: Box<Carried<ToStore>>,
+    },
+    /// A message of the store reaches a node.
+    NodeHears {
+        node: NodeId,
+        carried: Box<Carried<StoreEvent>>,
+    },
+    /// A request gets no answer any more.
+    RequestFails {
+        node: NodeId,
+        life: u32,
+        id: RequestId,
+        error: Box<StoreError>,
+    },
+    /// A watch cannot be opened, or its connection broke.
+    WatchFails {
+        node: NodeId,
+        life: u32,
+        id: WatchId,
+    },
+    /// The connection of a node to the store may have been silent for too long.
+    KeepAlive(NodeId),
+    /// An etcd lease ends.
+    StoreTimer,
+    /// A pod sends a probe.
+    Probe(NodeId),
+    /// A datagram reaches a node, and the port on it.
+    Datagram {
+        from: NodeId,
+        to: (u16, NodeId),
+        probe: Option<u64>,
+        packet: Vec<u8>,
+    },
+    /// The model looks whether nodes agree with it.
+    Sweep,
+    Minute,
+}
+
+impl Event {
+    /// Returns the node that has to run for the event to happen.
+    pub(super) const fn node(&self) -> Option<NodeId> {
+        match self {
+            Self::Timer { node, .. }
+            | Self::KernelOp { node, .. }
+            | Self::KernelNotice { node, .. }
+            | Self::NodeHears { node, .. }
+            | Self::RequestFails { node, .. }
+            | Self::WatchFails { node, .. }
+            | Self::Datagram { to: (_, node), .. } => Some(*node),
+            Self::Start(_)
+            | Self::FaultBegins(_)
+            | Self::FaultEnds(_)
+            | Self::Checkpoint(_)
+            | Self::StoreHears { .. }
+            | Self::KeepAlive(_)
+            | Self::StoreTimer
+            | Self::Probe(_)
+            | Self::Sweep
+            | Self::Minute => None,
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! Pods that send probes.
+
+use std::time::Duration;
+
+use super::World;
+use super::event::Event;
+use crate::checker::Verdict;
+use crate::checker::delivery;
+use crate::links::LossCause;
+use crate::node_id::NodeId;
+use crate::probe::{Probe, ProbeFate, ProbeKind};
+use crate::trace::PacketStep;
+
+impl World {
+    /// Lets the pod of a node send a probe to a pod of another, and sets the time of the next.
+    pub(super) fn handle_probe(&mut self, node: NodeId) -> Verdict {
+        if self.now >= self.end() {
+            return Ok(());
+        }
+        let interval = self.scenario.probe_interval;
+        let count = self.nodes.len();
+        let Some(rng) = self.prober_rngs.get_mut(node.index()) else {
+            return Ok(());
+        };
+        let wait = rng.between(interval / 2, interval * 3 / 2);
+        let others = u64::try_from(count).unwrap_or(u64::MAX).saturating_sub(1);
+        let choice = u32::try_from(rng.below(others)).unwrap_or_default() + 1;
+        let kind = match rng.below(2) {
+            0 => ProbeKind::Datagram,
+            _ => ProbeKind::Ping,
+        };
+        let length = match rng.below(8) {
+            0 => usize::try_from(rng.below(MAX_LENGTH)).unwrap_or_default(),
+            _ => PING_LENGTH,
+        };
+        self.queue
+            .push(self.now + wait.max(Duration::from_nanos(1)), Event::Probe(node));
+        if others == 0 || self.paused.contains_key(&node) {
+            return Ok(());
+        }
+        let to = NodeId::new(if choice >= node.number() {
+            choice + 1
+        } else {
+            choice
+        });
+        self.send_probe(node, to, kind, length).map(|_| ())
+    }
+
+    /// Sends a probe, if both nodes have a pod; returns its id.
+    pub(super) fn send_probe(
+        &mut self,
+        from: NodeId,
+        to: NodeId,
+        kind: ProbeKind,
+        length: usize,
+    ) -> Result<Option<u64>, Box<crate::violation::Finding>> {
+        let pod_of = |id: NodeId| self.nodes.get(id.index()).and_then(|node| node.linux.pod());
+        let (Some(source), Some(destination)) = (pod_of(from), pod_of(to)) else {
+            return Ok(None);
+        };
+        let probe = Probe {
+            id: self.probes.next_id(),
+            kind,
+            from,
+            to,
+            source,
+            destination,
+            length,
+            sent_at: self.now,
+            fate: None,
+            ways: 0,
+            copies: 1,
+            arrivals: 0,
+            queued: false,
+        };
+        self.probes.insert(probe);
+        self.step(from, Some(probe.id), PacketStep::PodSends { destination });
+        self.leave_pod(from, probe.id, probe.packet())?;
+        Ok(Some(probe.id))
+    }
+
+    /// A pod got a probe: it is checked, and a ping is answered.
+    pub(super) fn receive_probe(&mut self, node: NodeId, id: u64, packet: &[u8]) -> Verdict {
+        let Some(probe) = self.probes.get_mut(id) else {
+            return Ok(());
+        };
+        probe.arrivals += 1;
+        let probe = *probe;
+        delivery::check_arrival(&self.reference, &probe, node, packet)?;
+        self.probes.settle(id, ProbeFate::Delivered);
+        if probe.arrivals > 1 {
+            return Ok(());
+        }
+        self.statistics.probes.count_answer(probe.kind, self.now);
+        if probe.kind == ProbeKind::Ping && node == probe.to {
+            let pong = ProbeKind::Pong {
+                asked_at: probe.sent_at,
+            };
+            self.send_probe(node, probe.from, pong, probe.length)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn lose_probe(&mut self, node: NodeId, probe: Option<u64>, to: NodeId, cause: LossCause) {
+        self.step(node, probe, PacketStep::Lost { to, cause });
+        let fate = match cause {
+            LossCause::Chance => ProbeFate::LostByChance,
+            LossCause::Cut => ProbeFate::LostOnCutLink,
+        };
+        self.settle_probe(probe, fate);
+    }
+
+    /// A node that stands still has no room for a datagram.
+    pub(super) fn overflow(&mut self, node: NodeId, probe: Option<u64>) {
+        self.step(node, probe, PacketStep::QueueFull);
+        self.settle_probe(probe, ProbeFate::NobodyListened);
+    }
+
+    pub(super) fn queue_probe(&mut self, probe: Option<u64>) {
+        if let Some(probe) = probe.and_then(|id| self.probes.get_mut(id)) {
+            probe.queued = true;
+        }
+    }
+
+    pub(super) fn settle_probe(&mut self, probe: Option<u64>, fate: ProbeFate) {
+        if let Some(id) = probe {
+            self.probes.settle(id, fate);
+        }
+    }
+
+    /// Checks and counts the probes to which nothing more can happen.
+    pub(super) fn judge_probes(&mut self) -> Verdict {
+        while let Some(probe) = self.probes.pop_settled(self.now) {
+            self.statistics.probes.count(&probe);
+            delivery::check_fate(&probe)?;
+        }
+        Ok(())
+    }
+
+    /// Puts what became of the probes since the last report into the timeline.
+    pub(super) fn report_probes(&mut self) {
+        let probes = self.statistics.probes.since(&self.reported.probes);
+        self.reported = self.statistics.clone();
+        if probes.sent > 0 {
+            self.milestone(None, format!("probes: {probes}"));
+        }
+        if self.now < self.end() {
+            self.queue.push(self.now + super::MINUTE, Event::Minute);
+        }
+    }
+}
+
+/// The payload of a usual ping.
+pub(super) const PING_LENGTH: usize = 48;
+/// The largest payload that fits into the tunnel, with 8 bytes of id: 1500 - 28 - 20 - 8 - 8, and one more as a bound.
+const MAX_LENGTH: u64 = 1437;

@@ -1,0 +1,83 @@
+//! The end of a run: every pair of nodes that nothing disturbs has to reach each other.
+
+use super::World;
+use super::probing::PING_LENGTH;
+use crate::checker::Verdict;
+use crate::checker::at_rest::{self, NodeView};
+use crate::links::LinkOptions;
+use crate::node_id::NodeId;
+use crate::probability::Probability;
+use crate::probe::ProbeKind;
+
+impl World {
+    /// Checks every node, then sends a last probe between every pair, over links that lose nothing.
+    pub(super) fn begin_rest(&mut self) -> Verdict {
+        self.check_nodes()?;
+        let awake = self.awake();
+        let ready: Vec<NodeId> = awake
+            .into_iter()
+            .filter(|node| self.reference.is_up_to_date(*node, self.now))
+            .filter(|node| self.reference.must_carry(*node, self.now))
+            .collect();
+        self.links.calm(LinkOptions {
+            loss: Probability::ZERO,
+            duplication: Probability::ZERO,
+            ..self.scenario.links
+        });
+        for from in &ready {
+            for to in ready.iter().filter(|to| *to != from) {
+                self.send_last_probe(*from, *to)?;
+            }
+        }
+        let count = self.rest_probes.len();
+        self.milestone(
+            None,
+            format!("at the end {count} pairs of nodes have to reach each other"),
+        );
+        Ok(())
+    }
+
+    pub(super) fn check_rest(&mut self) -> Verdict {
+        for id in std::mem::take(&mut self.rest_probes) {
+            if let Some(probe) = self.probes.get_mut(id) {
+                at_rest::check_probe(probe)?;
+            }
+        }
+        self.judge_probes()?;
+        for state in &self.nodes {
+            if let Some(daemon) = &state.daemon {
+                daemon.check_counters()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn send_last_probe(&mut self, from: NodeId, to: NodeId) -> Verdict {
+        if !self.links.is_open(from, to) {
+            return Ok(());
+        }
+        if let Some(id) = self.send_probe(from, to, ProbeKind::Datagram, PING_LENGTH)? {
+            self.rest_probes.insert(id);
+        }
+        Ok(())
+    }
+
+    fn check_nodes(&self) -> Verdict {
+        for state in self
+            .nodes
+            .iter()
+            .filter(|state| !self.paused.contains_key(&state.id))
+        {
+            let Some(daemon) = &state.daemon else { continue };
+            let status = daemon.engine.status();
+            let view = NodeView {
+                node: state.id,
+                phase: status.phase,
+                subnet: status.subnet.and_then(|subnet| subnet.v4()).map(|v4| v4.trunc()),
+                table: daemon.table(),
+            };
+            at_rest::check_node(&self.reference, &view, self.now)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,361 @@
+//! Requests, answers and watches between nodes and the store.
+
+use std::time::Duration;
+
+use selvedge_engine::{
+    Instant, KeyRange, RequestId, Revision, StoreError, StoreErrorKind, StoreEvent, StoreRequest,
+    StoreResponse, Txn, TxnOp, TxnOutcome, WatchEnd, WatchEvent, WatchId,
+};
+
+use super::World;
+use super::event::Event;
+use crate::checker::{Verdict, single_owner, store_requests, store_values};
+use crate::node_id::NodeId;
+use crate::sim_node::Input;
+use crate::store_path::{Carried, InFlight};
+use crate::store_service::{Heard, ToStore, unavailable};
+
+impl World {
+    pub(super) fn send_request(
+        &mut self,
+        node: NodeId,
+        id: RequestId,
+        deadline: Instant,
+        request: StoreRequest,
+    ) -> Verdict {
+        let Some(daemon) = self.daemon_mut(node) else {
+            return Ok(());
+        };
+        daemon.pending.insert(id);
+        let open = daemon.pending.len();
+        self.detail(Some(node), format!("asks #{}: {}", id.0, described(&request)));
+        self.count_request(node)?;
+        store_requests::check_open(node, open, deadline, self.now)?;
+        let too_late = StoreError {
+            kind: StoreErrorKind::DeadlineExceeded,
+            message: "no answer before the deadline".to_owned(),
+        };
+        self.fail_request(node, id, too_late, deadline);
+        if self.service.is_up() {
+            self.send_to_store(node, ToStore::Request { id, request });
+        } else {
+            let refused_at = self.now + self.scenario.store_path.delay * 2;
+            self.fail_request(node, id, unavailable("connection refused"), refused_at);
+        }
+        Ok(())
+    }
+
+    pub(super) fn open_watch(
+        &mut self,
+        node: NodeId,
+        id: WatchId,
+        range: KeyRange,
+        start: Revision,
+    ) -> Verdict {
+        let Some(daemon) = self.daemon_mut(node) else {
+            return Ok(());
+        };
+        daemon.watches.insert(id);
+        self.detail(Some(node), format!("opens watch #{} from {start}", id.0));
+        self.count_request(node)?;
+        let can_connect = self
+            .paths
+            .get(node.index())
+            .is_some_and(|path| path.can_connect());
+        match (self.service.is_up(), can_connect) {
+            (true, true) => self.send_to_store(node, ToStore::Watch { id, range, start }),
+            (true, false) => self.fail_watch(node, id, self.now + CONNECT_TIMEOUT),
+            (false, _) => self.fail_watch(node, id, self.now + self.scenario.store_path.delay * 2),
+        }
+        Ok(())
+    }
+
+    pub(super) fn cancel_watch(&mut self, node: NodeId, id: WatchId) {
+        if let Some(daemon) = self.daemon_mut(node) {
+            daemon.watches.remove(&id);
+        }
+        self.send_to_store(node, ToStore::CancelWatch(id));
+    }
+
+    pub(super) fn handle_store_hears(&mut self, node: NodeId, carried: Box<Carried<ToStore>>) -> Verdict {
+        let arrived = self
+            .paths
+            .get_mut(node.index())
+            .and_then(|path| path.arrive_up(*carried));
+        let Some(message) = arrived else {
+            return Ok(());
+        };
+        if let Some(answer) = self.service.handle(node, message, self.now) {
+            self.send_to_node(node, answer);
+        }
+        self.pump_store()
+    }
+
+    pub(super) fn handle_node_hears(&mut self, node: NodeId, carried: Box<Carried<StoreEvent>>) -> Verdict {
+        let arrived = self
+            .paths
+            .get_mut(node.index())
+            .and_then(|path| path.arrive_down(*carried));
+        let (Some(event), Some(daemon)) = (arrived, self.daemon_mut(node)) else {
+            return Ok(());
+        };
+        let is_awaited = match &event {
+            StoreEvent::Response { id, .. } => daemon.pending.remove(id),
+            StoreEvent::WatchCreated { id, .. } | StoreEvent::WatchBatch { id, .. } => {
+                daemon.watches.contains(id)
+            }
+            StoreEvent::WatchEnded { id, .. } => daemon.watches.remove(id),
+        };
+        if !is_awaited {
+            return Ok(());
+        }
+        if let Some(revision) = revision_of(&event) {
+            self.reference.see(node, revision);
+        }
+        self.detail(Some(node), heard(&event));
+        self.feed(node, Input::Store(event))
+    }
+
+    pub(super) fn handle_request_fails(
+        &mut self,
+        node: NodeId,
+        life: u32,
+        id: RequestId,
+        error: Box<StoreError>,
+    ) -> Verdict {
+        if self.life(node) != life {
+            return Ok(());
+        }
+        let is_open = self
+            .daemon_mut(node)
+            .is_some_and(|daemon| daemon.pending.remove(&id));
+        if !is_open {
+            return Ok(());
+        }
+        self.detail(Some(node), format!("gets no answer to #{}: {error}", id.0));
+        let event = StoreEvent::Response {
+            id,
+            result: Err(*error),
+        };
+        self.feed(node, Input::Store(event))
+    }
+
+    pub(super) fn handle_watch_fails(&mut self, node: NodeId, life: u32, id: WatchId) -> Verdict {
+        if self.life(node) != life {
+            return Ok(());
+        }
+        let is_open = self
+            .daemon_mut(node)
+            .is_some_and(|daemon| daemon.watches.remove(&id));
+        if !is_open {
+            return Ok(());
+        }
+        self.detail(Some(node), format!("watch #{} fails", id.0));
+        let event = StoreEvent::WatchEnded {
+            id,
+            end: WatchEnd::Failed(unavailable("the connection to the store broke")),
+        };
+        self.feed(node, Input::Store(event))
+    }
+
+    /// Breaks a connection that was silent for too long: open requests and watches fail.
+    pub(super) fn handle_keep_alive(&mut self, node: NodeId) -> Verdict {
+        let now = self.now;
+        let is_due = self
+            .paths
+            .get(node.index())
+            .and_then(|path| path.breaks_at())
+            .is_some_and(|at| at <= now);
+        if is_due {
+            self.detail(Some(node), "connection to the store breaks");
+            self.disconnect(node);
+        }
+        Ok(())
+    }
+
+    pub(super) fn handle_store_timer(&mut self) -> Verdict {
+        self.store_timer = None;
+        if self.service.is_up() {
+            self.service.store.handle_timeout(self.now);
+        }
+        self.pump_store()
+    }
+
+    /// Ends the connection of a node: what it carried is lost, what waits for it fails.
+    pub(super) fn disconnect(&mut self, node: NodeId) {
+        if let Some(path) = self.paths.get_mut(node.index()) {
+            path.break_connection();
+        }
+        self.service.disconnect(node);
+        let Some(daemon) = self.daemon_mut(node) else {
+            return;
+        };
+        let pending: Vec<RequestId> = daemon.pending.iter().copied().collect();
+        let watches: Vec<WatchId> = daemon.watches.iter().copied().collect();
+        for id in pending {
+            self.fail_request(node, id, unavailable("connection to the store lost"), self.now);
+        }
+        for id in watches {
+            self.fail_watch(node, id, self.now);
+        }
+    }
+
+    /// Passes on what the store's watches say, and sets its timer.
+    pub(super) fn pump_store(&mut self) -> Verdict {
+        while let Some(heard) = self.service.poll() {
+            match heard {
+                Heard::ByNode(node, event) => self.send_to_node(node, event),
+                Heard::ByModel(events) => {
+                    for event in events {
+                        self.observe_write(&event)?;
+                    }
+                }
+            }
+        }
+        let due = self.service.store.poll_timeout().filter(|_| self.service.is_up());
+        if let Some(at) = due.filter(|at| self.store_timer.is_none_or(|timer| *at < timer)) {
+            self.store_timer = Some(at);
+            self.queue.push(at.max(self.now), Event::StoreTimer);
+        }
+        Ok(())
+    }
+
+    pub(super) fn launch_to_store(&mut self, node: NodeId, (at, carried): InFlight<ToStore>) {
+        let carried = Box::new(carried);
+        self.queue.push(at, Event::StoreHears { node, carried });
+    }
+
+    pub(super) fn launch_to_node(&mut self, node: NodeId, (at, carried): InFlight<StoreEvent>) {
+        let carried = Box::new(carried);
+        self.queue.push(at, Event::NodeHears { node, carried });
+    }
+
+    fn send_to_store(&mut self, node: NodeId, message: ToStore) {
+        let now = self.now;
+        let in_flight = self
+            .paths
+            .get_mut(node.index())
+            .and_then(|path| path.send_up(message, now));
+        if let Some(in_flight) = in_flight {
+            self.launch_to_store(node, in_flight);
+        }
+    }
+
+    fn send_to_node(&mut self, node: NodeId, event: StoreEvent) {
+        let now = self.now;
+        let in_flight = self
+            .paths
+            .get_mut(node.index())
+            .and_then(|path| path.send_down(event, now));
+        if let Some(in_flight) = in_flight {
+            self.launch_to_node(node, in_flight);
+        }
+    }
+
+    fn observe_write(&mut self, event: &WatchEvent) -> Verdict {
+        let write = self.reference.observe(event, self.now);
+        store_values::check(event, &write, self.nodes.len())?;
+        single_owner::check_leases(&self.reference)
+    }
+
+    fn count_request(&mut self, node: NodeId) -> Verdict {
+        self.statistics.store_requests += 1;
+        match self.rates.get_mut(node.index()) {
+            Some(rate) => rate.count(node, self.now),
+            None => Ok(()),
+        }
+    }
+
+    fn fail_request(&mut self, node: NodeId, id: RequestId, error: StoreError, at: Instant) {
+        let event = Event::RequestFails {
+            node,
+            life: self.life(node),
+            id,
+            error: Box::new(error),
+        };
+        self.queue.push(at, event);
+    }
+
+    fn fail_watch(&mut self, node: NodeId, id: WatchId, at: Instant) {
+        let life = self.life(node);
+        self.queue.push(at, Event::WatchFails { node, life, id });
+    }
+}
+
+/// How long a node tries to connect.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+
+fn described(request: &StoreRequest) -> String {
+    match request {
+        StoreRequest::Range { range, .. } => format!("read {}", key_text(range)),
+        StoreRequest::Txn(Txn { success, .. }) => {
+            let steps: Vec<String> = success.iter().map(described_step).collect();
+            format!("if unchanged {}", steps.join(", "))
+        }
+        StoreRequest::LeaseGrant { ttl_seconds, .. } => format!("grant an etcd lease of {ttl_seconds} s"),
+        StoreRequest::LeaseKeepAlive { .. } => "keep the etcd lease alive".to_owned(),
+        StoreRequest::LeaseRevoke { .. } => "revoke the etcd lease".to_owned(),
+    }
+}
+
+fn described_step(step: &TxnOp) -> String {
+    match step {
+        TxnOp::Range(range) => format!("read {}", key_text(range)),
+        TxnOp::Put { key, value, .. } => format!("write {} = {}", key.escape_ascii(), value.escape_ascii()),
+        TxnOp::Delete(range) => format!("delete {}", key_text(range)),
+    }
+}
+
+fn key_text(range: &KeyRange) -> String {
+    match range {
+        KeyRange::Key(key) => key.escape_ascii().to_string(),
+        KeyRange::Prefix(prefix) => format!("{}*", prefix.escape_ascii()),
+    }
+}
+
+fn heard(event: &StoreEvent) -> String {
+    match event {
+        StoreEvent::Response { id, result } => match result {
+            Ok(response) => format!("hears #{}: {}", id.0, answer(response)),
+            Err(error) => format!("hears #{}: {error}", id.0),
+        },
+        StoreEvent::WatchCreated { id, header } => format!("watch #{} stands at {}", id.0, header.revision),
+        StoreEvent::WatchBatch { id, header, events } => {
+            format!(
+                "watch #{}: {} changes up to {}",
+                id.0,
+                events.len(),
+                header.revision
+            )
+        }
+        StoreEvent::WatchEnded { id, end } => format!("watch #{} ends: {end:?}", id.0),
+    }
+}
+
+fn answer(response: &StoreResponse) -> String {
+    match response {
+        StoreResponse::Range { header, kvs } => format!("{} keys at {}", kvs.len(), header.revision),
+        StoreResponse::Txn { header, outcome, .. } => match outcome {
+            TxnOutcome::Succeeded => format!("done at {}", header.revision),
+            TxnOutcome::Failed => format!("not done, something had changed by {}", header.revision),
+        },
+        StoreResponse::LeaseGrant { ttl_seconds, .. } => format!("granted for {ttl_seconds} s"),
+        StoreResponse::LeaseKeepAlive { ttl_seconds, .. } => format!("lives for {ttl_seconds} s"),
+        StoreResponse::LeaseRevoke { .. } => "revoked".to_owned(),
+    }
+}
+
+fn revision_of(event: &StoreEvent) -> Option<Revision> {
+    let header = match event {
+        StoreEvent::Response { result, .. } => match result.as_ref().ok()? {
+            StoreResponse::Range { header, .. }
+            | StoreResponse::Txn { header, .. }
+            | StoreResponse::LeaseGrant { header, .. }
+            | StoreResponse::LeaseKeepAlive { header, .. }
+            | StoreResponse::LeaseRevoke { header } => header,
+        },
+        StoreEvent::WatchCreated { header, .. } | StoreEvent::WatchBatch { header, .. } => header,
+        StoreEvent::WatchEnded { .. } => return None,
+    };
+    Some(header.revision)
+}
