@@ -54,16 +54,6 @@ impl Linux {
         }
     }
 
-    /// Takes a packet that a pod sends, changed in place as the kernel forwards it.
-    pub fn forward_from_pod(&self, packet: &mut [u8]) -> Verdict {
-        self.decide(Ingress::Pod, packet)
-    }
-
-    /// Takes a packet that the daemon wrote to a tunnel device, changed in place as the kernel forwards it.
-    pub fn forward_from_tunnel(&self, link: &LinkName, packet: &mut [u8]) -> Verdict {
-        self.decide(Ingress::Tunnel(link), packet)
-    }
-
     fn decide(&self, ingress: Ingress<'_>, packet: &mut [u8]) -> Verdict {
         self.receive(ingress, packet)
             .and_then(|destination| self.deliver(ingress, destination, packet))

@@ -13,24 +13,27 @@ use crate::packet;
 #[test]
 fn a_packet_to_another_subnet_goes_into_the_tunnel_with_a_lower_ttl() {
     let linux = node();
-    let mut packet = udp(POD, REMOTE_POD);
 
-    let verdict = linux.forward_from_pod(&mut packet);
+    let passages = linux.handle_packet(Ingress::Pod, udp(POD, REMOTE_POD));
 
-    assert_eq!(verdict, Verdict::Tunnel(tunnel()));
-    assert_eq!(packet::ttl(&packet), Some(packet::TTL - 1));
-    assert!(packet::is_valid(&packet));
+    let expected = Passage {
+        verdict: Verdict::Tunnel(tunnel()),
+        packet: packet::udp(POD, REMOTE_POD, packet::TTL - 1, b"probe"),
+    };
+    assert_eq!(passages, [expected]);
 }
 
 #[test]
-fn a_packet_from_the_tunnel_reaches_the_pod() {
+fn a_packet_from_the_tunnel_reaches_the_pod_with_a_lower_ttl() {
     let linux = node();
-    let mut packet = udp(REMOTE_POD, POD);
 
-    assert_eq!(
-        linux.forward_from_tunnel(&tunnel(), &mut packet),
-        Verdict::Pod(POD)
-    );
+    let passages = linux.handle_packet(Ingress::Tunnel(&tunnel()), udp(REMOTE_POD, POD));
+
+    let expected = Passage {
+        verdict: Verdict::Pod(POD),
+        packet: packet::udp(REMOTE_POD, POD, packet::TTL - 1, b"probe"),
+    };
+    assert_eq!(passages, [expected]);
 }
 
 #[test]
@@ -39,39 +42,23 @@ fn without_the_daemon_nothing_leaves_the_node() {
 
     linux.end_daemon();
 
-    let verdict = linux.forward_from_pod(&mut udp(POD, REMOTE_POD));
-    assert_eq!(verdict, Verdict::Dropped(LinuxDrop::NoRoute));
+    let first = verdicts(&linux, Ingress::Pod, udp(POD, REMOTE_POD)).swap_remove(0);
+    assert_eq!(first, Verdict::Dropped(LinuxDrop::NoRoute));
     assert!(linux.subnet_file().is_some());
 }
 
 #[test]
 fn an_error_from_the_nodes_own_address_is_martian_unless_accepted() {
     let mut linux = node();
-    let own = Ipv4Addr::new(10, 5, 1, 0);
-    let refused = linux.forward_from_tunnel(&tunnel(), &mut udp(own, POD));
+    let error = || udp(TUNNEL_ADDRESS, POD);
+    let refused = verdicts(&linux, Ingress::Tunnel(&tunnel()), error());
 
-    let sysctl = KernelObject::Sysctl(Sysctl {
-        link: tunnel(),
-        key: "accept_local",
-        value: "1",
-    });
+    let [_, _, sysctl, ..] = objects();
     linux.apply(&KernelOp::Ensure(sysctl)).unwrap();
 
-    assert_eq!(refused, Verdict::Dropped(LinuxDrop::MartianSource));
-    assert_eq!(
-        linux.forward_from_tunnel(&tunnel(), &mut udp(own, POD)),
-        Verdict::Pod(POD)
-    );
-}
-
-#[test]
-fn a_packet_above_the_mtu_is_dropped() {
-    let linux = node();
-    let mut packet = packet::udp(POD, REMOTE_POD, packet::TTL, &[0; 1500]);
-
-    let verdict = linux.forward_from_pod(&mut packet);
-
-    assert_eq!(verdict, Verdict::Dropped(LinuxDrop::TooBig));
+    let accepted = verdicts(&linux, Ingress::Tunnel(&tunnel()), error());
+    assert_eq!(refused, [Verdict::Dropped(LinuxDrop::MartianSource)]);
+    assert_eq!(accepted, [Verdict::Pod(POD)]);
 }
 
 #[test]
@@ -80,9 +67,9 @@ fn deleting_the_device_takes_its_routes_along() {
 
     assert!(linux.delete_link(&tunnel()));
 
+    let first = verdicts(&linux, Ingress::Pod, udp(POD, REMOTE_POD)).swap_remove(0);
     assert_eq!(linux.tunnel(), None);
-    let verdict = linux.forward_from_pod(&mut udp(POD, REMOTE_POD));
-    assert_eq!(verdict, Verdict::Dropped(LinuxDrop::NoRoute));
+    assert_eq!(first, Verdict::Dropped(LinuxDrop::NoRoute));
 }
 
 #[test]

@@ -7,7 +7,7 @@ use super::event::Event;
 use crate::checker::delivery::{self, Dropped};
 use crate::checker::{Verdict, hop_limit, right_peer, wire_format};
 use crate::links::{Fate, LossCause};
-use crate::linux::{self, LinuxDrop};
+use crate::linux::{self, Ingress, LinuxDrop, Passage};
 use crate::node_id::NodeId;
 use crate::packet;
 use crate::probe::ProbeFate;
@@ -16,18 +16,12 @@ use crate::trace::{Occurrence, PacketStep};
 
 impl World {
     /// A pod hands a packet to its node.
-    pub(super) fn leave_pod(&mut self, node: NodeId, probe: u64, mut packet: Vec<u8>) -> Verdict {
+    pub(super) fn leave_pod(&mut self, node: NodeId, probe: u64, packet: Vec<u8>) -> Verdict {
         let Some(state) = self.nodes.get(node.index()) else {
             return Ok(());
         };
-        match state.linux.forward_from_pod(&mut packet) {
-            linux::Verdict::Tunnel(_) => self.enter_tunnel(node, Some(probe), packet),
-            linux::Verdict::Pod(pod) => self.reach_pod(node, pod, Some(probe), &packet),
-            linux::Verdict::Host => self.reach_host(node, Some(probe)),
-            linux::Verdict::Dropped(reason) => {
-                self.drop_packet(node, Some(probe), Dropped::BySendersKernel(reason))
-            }
-        }
+        let passages = state.linux.handle_packet(Ingress::Pod, packet);
+        self.leave_kernel(node, Some(probe), passages, Dropped::BySendersKernel)
     }
 
     /// A datagram arrives at a node.
@@ -153,22 +147,41 @@ impl World {
     }
 
     /// The daemon wrote a packet to the tunnel device, where the kernel takes it.
-    fn leave_tunnel(&mut self, node: NodeId, probe: Option<u64>, mut packet: Vec<u8>) -> Verdict {
+    fn leave_tunnel(&mut self, node: NodeId, probe: Option<u64>, packet: Vec<u8>) -> Verdict {
         let Some(state) = self.nodes.get(node.index()) else {
             return Ok(());
         };
-        let verdict = match state.linux.tunnel() {
-            Some(link) => state.linux.forward_from_tunnel(link, &mut packet),
-            None => linux::Verdict::Dropped(LinuxDrop::NoDevice),
+        let passages = match state.linux.tunnel() {
+            Some(link) => state.linux.handle_packet(Ingress::Tunnel(link), packet),
+            None => vec![Passage {
+                verdict: linux::Verdict::Dropped(LinuxDrop::NoDevice),
+                packet,
+            }],
         };
-        match verdict {
-            linux::Verdict::Pod(pod) => self.reach_pod(node, pod, probe, &packet),
-            linux::Verdict::Host => self.reach_host(node, probe),
-            linux::Verdict::Tunnel(_) => self.enter_tunnel(node, probe, packet),
-            linux::Verdict::Dropped(reason) => {
-                self.drop_packet(node, probe, Dropped::ByReceiversKernel(reason))
+        self.leave_kernel(node, probe, passages, Dropped::ByReceiversKernel)
+    }
+
+    /// The kernel has made up its mind about a packet; what follows a dropped one is the error about it.
+    fn leave_kernel(
+        &mut self,
+        node: NodeId,
+        probe: Option<u64>,
+        passages: Vec<Passage>,
+        dropped: fn(LinuxDrop) -> Dropped,
+    ) -> Verdict {
+        let mut probe = probe;
+        for Passage { verdict, packet } in passages {
+            match verdict {
+                linux::Verdict::Tunnel(_) => self.enter_tunnel(node, probe, packet)?,
+                linux::Verdict::Pod(pod) => self.reach_pod(node, pod, probe, &packet)?,
+                linux::Verdict::Host => self.reach_host(node, probe)?,
+                linux::Verdict::Dropped(reason) => {
+                    self.drop_packet(node, probe, dropped(reason))?;
+                    probe = None;
+                }
             }
         }
+        Ok(())
     }
 
     fn reach_pod(&mut self, node: NodeId, pod: Ipv4Addr, probe: Option<u64>, packet: &[u8]) -> Verdict {
