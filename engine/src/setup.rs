@@ -73,7 +73,8 @@ impl StorePrefix {
             .strip_prefix(self.lease_prefix().as_str())
     }
 
-    fn lease_prefix(&self) -> String {
+    /// Returns what the keys of all leases begin with.
+    pub fn lease_prefix(&self) -> String {
         format!("{}/subnets/", self.0)
     }
 }

@@ -17,6 +17,7 @@ pub use self::run_options::{Credentials, RunOptions};
 pub use self::usage_error::UsageError;
 
 use self::go_flags::{Arity, GoFlag};
+use crate::lab::LabArgs;
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -51,6 +52,8 @@ enum Command {
     /// Run the daemon on this node
     #[command(after_help = RUN_NOTES)]
     Run(Box<RunArgs>),
+    /// Try it out: a small cluster on this machine
+    Lab(Box<LabArgs>),
 }
 
 /// What the command line asks for.
@@ -58,6 +61,8 @@ enum Command {
 pub enum Invocation {
     /// Run the daemon.
     Run(Box<RunOptions>),
+    /// Build, use or remove a lab.
+    Lab(Box<LabArgs>),
     /// Print a text (help or version) and end.
     Print(String),
 }
@@ -113,6 +118,7 @@ fn invocation(cli: Cli) -> Result<Invocation, UsageError> {
             env!("CARGO_PKG_VERSION")
         ))),
         Command::Run(args) => Ok(Invocation::Run(Box::new(RunOptions::from_args(*args)?))),
+        Command::Lab(args) => Ok(Invocation::Lab(args)),
     }
 }
 

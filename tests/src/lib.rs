@@ -2,4 +2,5 @@
 
 pub mod engine_and_store;
 pub mod etcd;
+pub mod requirement;
 pub mod skip;

@@ -45,7 +45,7 @@ impl UsageError {
         match error.kind() {
             ErrorKind::UnknownArgument => Self(unknown(error, &arg, flag)),
             ErrorKind::InvalidValue | ErrorKind::ValueValidation => {
-                Self(bad_value(error, flag, from_environment))
+                Self(bad_value(error, &arg, from_environment))
             }
             ErrorKind::InvalidSubcommand => {
                 let given = text(error, ContextKind::InvalidSubcommand).unwrap_or_default();
@@ -71,8 +71,11 @@ fn unknown(error: &clap::Error, arg: &str, flag: &str) -> String {
     }
 }
 
-fn bad_value(error: &clap::Error, flag: &str, from_environment: &BTreeSet<String>) -> String {
-    let place = if from_environment.contains(flag) {
+fn bad_value(error: &clap::Error, arg: &str, from_environment: &BTreeSet<String>) -> String {
+    let flag = flag_of(arg);
+    let place = if arg.starts_with('<') {
+        arg.to_owned()
+    } else if from_environment.contains(flag) {
         variable(flag)
     } else {
         format!("--{flag}")
