@@ -44,6 +44,7 @@
 
 #![forbid(unsafe_code)]
 
+mod campaign;
 mod checker;
 mod cluster;
 pub mod etcd_store;
@@ -69,6 +70,7 @@ mod trace;
 mod violation;
 mod world;
 
+pub use campaign::{Campaign, CampaignReport};
 pub use cluster::Cluster;
 pub use etcd_store::{EtcdStore, WatchMessage, WatcherId};
 pub use fault::{Fault, StoreWay, SubnetFileFate, TimedFault};

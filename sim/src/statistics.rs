@@ -20,6 +20,17 @@ pub struct Statistics {
     pub probes: ProbeStatistics,
 }
 
+impl Statistics {
+    /// Adds another run.
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.simulated += other.simulated;
+        self.events += other.events;
+        self.store_requests += other.store_requests;
+        self.starts += other.starts;
+        self.probes.add(&other.probes);
+    }
+}
+
 /// What became of the packets between pods.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct ProbeStatistics {
@@ -65,6 +76,19 @@ impl ProbeStatistics {
         };
         self.pings_answered += 1;
         self.slowest_ping = self.slowest_ping.max(now.saturating_since(asked_at));
+    }
+
+    fn add(&mut self, other: &Self) {
+        self.sent += other.sent;
+        self.delivered += other.delivered;
+        self.repeated += other.repeated;
+        self.lost_by_chance += other.lost_by_chance;
+        self.lost_on_cut_links += other.lost_on_cut_links;
+        self.unheard += other.unheard;
+        self.excused += other.excused;
+        self.pings_answered += other.pings_answered;
+        self.slowest_ping = self.slowest_ping.max(other.slowest_ping);
+        self.icmp_errors += other.icmp_errors;
     }
 
     /// Returns what was added since `earlier`.

@@ -1,3 +1,148 @@
 //! Runs simulated clusters from the command line.
 
-fn main() {}
+use std::num::NonZero;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+use selvedge_sim::{Campaign, CampaignReport, Cluster, Scenario};
+
+/// Simulated clusters: whole overlay networks in one process, with faults, in no time.
+#[derive(Debug, Parser)]
+#[command(name = "sim", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run one generated scenario and print its timeline.
+    Run {
+        /// Where all randomness comes from.
+        #[arg(long)]
+        seed: u64,
+        #[command(flatten)]
+        size: Size,
+        /// Print every event instead of the timeline.
+        #[arg(long)]
+        trace: bool,
+    },
+    /// Run many generated scenarios and print one line about all of them.
+    Many {
+        /// How many.
+        #[arg(long)]
+        seeds: u64,
+        /// The first seed.
+        #[arg(long, default_value_t = 1)]
+        first_seed: u64,
+        #[command(flatten)]
+        size: Size,
+        /// On how many threads; as many as there are cores unless given.
+        #[arg(long)]
+        jobs: Option<NonZero<usize>>,
+    },
+}
+
+#[derive(Args, Clone, Copy, Debug)]
+struct Size {
+    /// How many nodes a cluster has.
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    nodes: u32,
+    /// How many minutes pass in a cluster.
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=100_000))]
+    minutes: u64,
+}
+
+impl Size {
+    const fn duration(self) -> Duration {
+        Duration::from_mins(self.minutes)
+    }
+}
+
+fn main() -> ExitCode {
+    match Cli::parse().command {
+        Command::Run { seed, size, trace } => run(seed, size, trace),
+        Command::Many {
+            seeds,
+            first_seed,
+            size,
+            jobs,
+        } => many(&Campaign {
+            first_seed,
+            seeds,
+            nodes: size.nodes,
+            duration: size.duration(),
+            jobs: jobs.unwrap_or_else(cores),
+        }),
+    }
+}
+
+fn run(seed: u64, size: Size, trace: bool) -> ExitCode {
+    let mut cluster = Cluster::of(Scenario::generate(seed, size.nodes, size.duration()));
+    if trace {
+        cluster = cluster.keep_trace();
+    }
+    let report = cluster.run();
+    if trace {
+        for line in report.trace() {
+            println!("{line}");
+        }
+        println!("trace hash {:016x}", report.trace_hash());
+    } else {
+        print!("{report}");
+    }
+    if report.is_ok() {
+        return ExitCode::SUCCESS;
+    }
+    eprintln!("\n{}", report.failure());
+    eprintln!("again: {}", again(seed, size.nodes, size.duration()));
+    ExitCode::FAILURE
+}
+
+fn many(campaign: &Campaign) -> ExitCode {
+    let (report, took) = timed(|| campaign.run());
+    let CampaignReport {
+        failures,
+        statistics,
+        trace_hash,
+    } = report;
+    for (seed, violation) in &failures {
+        println!("seed {seed}: {violation}");
+        println!("  again: {}", again(*seed, campaign.nodes, campaign.duration));
+    }
+    println!(
+        "{} seeds of {} nodes: {:.1} hours simulated in {:.1} s, {} events, probes: {}; {} failed; hash {trace_hash:016x}",
+        campaign.seeds,
+        campaign.nodes,
+        statistics.simulated.as_secs_f64() / 3600.0,
+        took.as_secs_f64(),
+        statistics.events,
+        statistics.probes,
+        failures.len(),
+    );
+    if failures.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+fn again(seed: u64, nodes: u32, duration: Duration) -> String {
+    let minutes = duration.as_secs() / 60;
+    format!("cargo run --release --bin sim -- run --seed {seed} --nodes {nodes} --minutes {minutes}")
+}
+
+fn cores() -> NonZero<usize> {
+    std::thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN)
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "how long it took is shown to people and decides nothing"
+)]
+fn timed<T>(work: impl FnOnce() -> T) -> (T, Duration) {
+    let start = std::time::Instant::now();
+    let result = work();
+    (result, start.elapsed())
+}

@@ -165,7 +165,6 @@ impl World {
         match event {
             Told::LeaseAcquired { .. }
             | Told::LeaseLost { .. }
-            | Told::CreateRaceLost { .. }
             | Told::SubnetsExhausted { .. }
             | Told::ConfigMissing { .. }
             | Told::ConfigInvalid { .. }
@@ -175,6 +174,7 @@ impl World {
             | Told::KernelFailed { .. }
             | Told::Ready => self.milestone(Some(node), event.to_string()),
             Told::StoreUnreachable { .. }
+            | Told::CreateRaceLost { .. }
             | Told::LeaseRenewed { .. }
             | Told::PeerAdded { .. }
             | Told::PeerRemoved { .. }
