@@ -52,7 +52,7 @@ pub(super) struct History {
     newest: BTreeMap<Vec<u8>, Arc<KeyValue>>,
     /// Each key's changes in the order of their revisions; the first may lie before the compaction.
     past: BTreeMap<Vec<u8>, Vec<Change>>,
-    /// The changes of each revision from the compacted one on.
+    /// The changes of each revision from the compacted one on; of the compacted one the writes alone.
     commits: BTreeMap<Revision, Vec<Change>>,
     /// The changes of the revision being made.
     open: Vec<Change>,
@@ -163,6 +163,9 @@ impl History {
     }
 
     /// Forgets what only revisions before `revision` can see.
+    ///
+    /// Deletions at `revision` itself are forgotten too, although a watch from there ought to hear of them: so
+    /// does etcd before 3.4.34 and 3.5.16 (etcd's issue 18089), and clients have to live with it.
     pub(super) fn compact(&mut self, revision: Revision) -> Result<(), EtcdError> {
         if revision <= self.compacted {
             return Err(EtcdError::Compacted);
@@ -176,6 +179,9 @@ impl History {
             self.forget(&key, revision);
         }
         self.commits = self.commits.split_off(&revision);
+        if let Some(changes) = self.commits.get_mut(&revision) {
+            changes.retain(|change| change.state().is_some());
+        }
         self.compacted = revision;
         Ok(())
     }
