@@ -5,7 +5,6 @@ mod error;
 
 use alloc::format;
 use alloc::string::{String, ToString};
-use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use core::str::FromStr;
 
@@ -14,7 +13,7 @@ use serde::Deserialize;
 
 use self::cut::{Cut, Family, IPV4, IPV6};
 pub use self::error::NetworkConfigError;
-use self::error::{KNOWN_BACKENDS, excerpt, list};
+use self::error::{KNOWN_BACKENDS, excerpt, excerpts, list};
 use crate::json::{JsonError, Object};
 
 /// The longest config that is read, in bytes.
@@ -273,7 +272,7 @@ fn backend(object: &Object<'_>) -> Result<BackendConfig, NetworkConfigError> {
     })?;
     let Some(kind) = kind.filter(|kind| !kind.is_empty()) else {
         // Values stay out of the message: options may hold secrets.
-        let keys: Vec<_> = inner.unknown_keys(&[]).into_iter().map(excerpt).collect();
+        let keys = excerpts(&inner.unknown_keys(&[]));
         return Err(NetworkConfigError::NoBackendType(match keys.as_slice() {
             [] => "is {}".to_string(),
             keys => format!("has only {}", list(keys)),
@@ -304,12 +303,11 @@ fn wrong_type(key: &'static str, value: &str, expected: &str) -> NetworkConfigEr
 }
 
 fn no_network(object: &Object<'_>, family: &'static Family) -> NetworkConfigError {
-    let unknown: Vec<_> = object.unknown_keys(&KEYS).into_iter().map(excerpt).collect();
     NetworkConfigError::NoNetwork {
         key: family.network_key,
         value: object.raw(family.network_key).map(excerpt),
         example: family.example,
-        unknown,
+        unknown: excerpts(&object.unknown_keys(&KEYS)),
     }
 }
 

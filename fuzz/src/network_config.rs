@@ -4,7 +4,7 @@ use ipnet::{Ipv4Net, Ipv6Net};
 use selvedge_engine::{Firewall, NetworkConfig, Range4, Range6, Rng, pick_v4, pick_v6};
 
 /// The longest that an error may be, in bytes.
-const MAX_ERROR: usize = 1024;
+const MAX_ERROR: usize = 2048;
 
 /// Reads the bytes as a network config.
 ///

@@ -18,6 +18,9 @@ pub(super) const KNOWN_BACKENDS: [&str; 9] = [
     "wireguard",
 ];
 
+/// How many keys an error names.
+const MAX_KEYS: usize = 5;
+
 /// How much of a value an error quotes, in characters.
 const MAX_EXCERPT: usize = 60;
 
@@ -189,6 +192,15 @@ pub(super) fn excerpt(value: &str) -> String {
         .collect();
     if letters.next().is_some() {
         shown.push_str("...");
+    }
+    shown
+}
+
+/// Returns the texts of the first few keys for an error.
+pub(super) fn excerpts(keys: &[&str]) -> Vec<String> {
+    let mut shown: Vec<_> = keys.iter().take(MAX_KEYS).map(|key| excerpt(key)).collect();
+    if let Some(more) = keys.len().checked_sub(MAX_KEYS).filter(|more| *more > 0) {
+        shown.push(format!("and {more} more"));
     }
     shown
 }

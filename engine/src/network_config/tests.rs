@@ -227,6 +227,18 @@ fn quoted_values_are_short_and_on_one_line() {
     assert!(!error.contains(char::is_control), "{error}");
 }
 
+#[test]
+fn of_many_keys_that_mean_nothing_the_first_are_named() {
+    let keys: Vec<_> = (0..1000).map(|number| format!("\"key{number}\":0")).collect();
+
+    let error = parse(&format!("{{{}}}", keys.join(","))).unwrap_err().to_string();
+
+    assert!(
+        error.ends_with(": key0, key1, key2, key3, key4, and 995 more"),
+        "{error}"
+    );
+}
+
 proptest! {
     #[test]
     fn reading_never_panics(text in proptest::collection::vec(any::<u8>(), 0..200)) {
