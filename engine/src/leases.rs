@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use core::net::Ipv4Addr;
 
 use crate::lease::LeaseRecord;
+use crate::network_config::NetworkConfig;
 use crate::reject_reason::RejectReason;
 use crate::setup::StorePrefix;
 use crate::store::{EtcdLeaseId, Header, KeyValue, Revision, WatchEvent};
@@ -71,11 +72,10 @@ impl Leases {
         self.entries.len()
     }
 
-    /// Returns every subnet that a key names, also those whose value is unusable: they are taken all the same.
-    pub(crate) fn subnets(&self) -> impl Iterator<Item = (&Entry, Subnet)> {
-        self.entries
-            .values()
-            .filter_map(|entry| Some((entry, entry.subnet.ok()?)))
+    /// Returns every subnet of the network that a key names, also those whose value is unusable: they are taken all
+    /// the same. What lies outside the network, or covers all of it, takes nothing from anybody.
+    pub(crate) fn subnets_of(&self, network: &NetworkConfig) -> impl Iterator<Item = (&Entry, Subnet)> {
+        self.subnets().filter(|(_, subnet)| network.gives_out(subnet))
     }
 
     /// Returns the leases that announce a public IP, in key order.
@@ -89,8 +89,14 @@ impl Leases {
     }
 
     /// Tells whether an older lease of another node covers part of `subnet`, which `entry` names.
-    pub(crate) fn is_shadowed(&self, entry: &Entry, subnet: &Subnet, own_ip: Ipv4Addr) -> bool {
-        self.subnets().any(|(other, range)| {
+    pub(crate) fn is_shadowed(
+        &self,
+        entry: &Entry,
+        subnet: &Subnet,
+        own_ip: Ipv4Addr,
+        network: &NetworkConfig,
+    ) -> bool {
+        self.subnets_of(network).any(|(other, range)| {
             other.create_revision < entry.create_revision
                 && range.overlaps(subnet)
                 && other
@@ -141,6 +147,12 @@ impl Leases {
         if kv.mod_revision > self.revision {
             self.apply_event(WatchEvent::Put(kv));
         }
+    }
+
+    fn subnets(&self) -> impl Iterator<Item = (&Entry, Subnet)> {
+        self.entries
+            .values()
+            .filter_map(|entry| Some((entry, entry.subnet.ok()?)))
     }
 
     fn apply_event(&mut self, event: WatchEvent) -> Change {

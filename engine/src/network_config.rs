@@ -15,6 +15,7 @@ use self::cut::{Cut, Family, IPV4, IPV6};
 pub use self::error::NetworkConfigError;
 use self::error::{KNOWN_BACKENDS, excerpt, excerpts, list};
 use crate::json::{JsonError, Object};
+use crate::subnet::Subnet;
 
 /// The longest config that is read, in bytes.
 const MAX_CONFIG: usize = 256 * 1024;
@@ -121,6 +122,18 @@ impl NetworkConfig {
             },
             backend,
         })
+    }
+
+    /// Tells whether a subnet takes addresses of this network: it lies inside, and is less than all of it, in a
+    /// family that both have.
+    pub(crate) fn gives_out(&self, subnet: &Subnet) -> bool {
+        let v4 = self.v4.zip(subnet.v4()).is_some_and(|(range, net)| {
+            range.network.contains(&net) && net.prefix_len() > range.network.prefix_len()
+        });
+        let v6 = self.v6.zip(subnet.v6()).is_some_and(|(range, net)| {
+            range.network.contains(&net) && net.prefix_len() > range.network.prefix_len()
+        });
+        v4 || v6
     }
 }
 

@@ -36,16 +36,17 @@ impl Junk {
         Self::NotText,
     ];
 
-    /// Returns the last part of the key.
+    /// Returns the last part of the key; no node of the usual network takes such a subnet, for its first 256 addresses
+    /// are given to nobody (control-plane.md, 2.2).
     pub const fn key(self) -> &'static [u8] {
         match self {
             Self::NoSubnet => b"hello world",
             Self::TrailingText => b"10.5.250.0-24/old",
             Self::OutsideNetwork => b"192.168.7.0-24",
             Self::Everything => b"0.0.0.0-0",
-            Self::NoJson => b"10.5.251.0-24",
-            Self::WrongShape => b"10.5.252.0-24",
-            Self::LoopbackAddress => b"10.5.253.0-24",
+            Self::NoJson => b"10.5.0.0-26",
+            Self::WrongShape => b"10.5.0.64-26",
+            Self::LoopbackAddress => b"10.5.0.128-26",
             Self::NotText => b"\xff\xfe-24",
         }
     }

@@ -182,8 +182,8 @@ impl Keeper {
             News::Changed | News::Listed => {}
             News::Restarted => self.forget_revisions(),
         }
-        self.check_held(claim.record.public_ip, follower, outbox);
-        self.yield_if_claimed(claim.record.public_ip, follower);
+        self.check_held(claim, follower, outbox);
+        self.yield_if_claimed(claim, follower);
         if news != News::Changed && matches!(self.state, State::Listing) {
             self.decide(claim, follower, outbox);
         }

@@ -340,3 +340,16 @@ fn v6(text: &str) -> Range6 {
     let text = text.replacen('{', switches, 1);
     parse(&text).unwrap().v6.unwrap()
 }
+
+#[test]
+fn only_a_subnet_inside_the_network_and_smaller_than_it_takes_addresses_of_it() {
+    let config = NetworkConfig::parse(br#"{"Network":"10.5.0.0/16"}"#).unwrap();
+    let gives_out = |text: &str| config.gives_out(&Subnet::parse(text).unwrap());
+
+    assert!(gives_out("10.5.1.0-24"));
+    assert!(gives_out("10.5.128.0-17"));
+    assert!(!gives_out("10.5.0.0-16"));
+    assert!(!gives_out("10.0.0.0-8"));
+    assert!(!gives_out("0.0.0.0-0"));
+    assert!(!gives_out("192.168.7.0-24"));
+}

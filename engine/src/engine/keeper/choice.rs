@@ -44,7 +44,8 @@ pub(super) fn choose(
 ) -> Choice {
     let own: Vec<_> = leases.of_public_ip(claim.record.public_ip).collect();
     let is_mine = |entry: &Entry, subnet: &Subnet| {
-        fits(claim.network, subnet) && !leases.is_shadowed(entry, subnet, claim.record.public_ip)
+        fits(claim.network, subnet)
+            && !leases.is_shadowed(entry, subnet, claim.record.public_ip, claim.network)
     };
     let fitting = || own.iter().filter(|(entry, subnet)| is_mine(entry, subnet));
     let held_before =
@@ -82,14 +83,18 @@ fn take_over(entry: &Entry, subnet: Subnet, claim: &Claim<'_>) -> Choice {
 }
 
 fn create(claim: &Claim<'_>, preferred: &PreviousSubnet, leases: &Leases, rng: &mut Rng) -> Choice {
+    let taken: Vec<Subnet> = leases
+        .subnets_of(claim.network)
+        .map(|(_, subnet)| subnet)
+        .collect();
     let v4 = claim
         .network
         .v4
-        .map(|range| free_v4(&range, preferred.v4, leases, rng));
+        .map(|range| free_v4(&range, preferred.v4, &taken, rng));
     let v6 = claim
         .network
         .v6
-        .map(|range| free_v6(&range, preferred.v6, leases, rng));
+        .map(|range| free_v6(&range, preferred.v6, &taken, rng));
     let subnet = match (v4, v6) {
         (Some(Some(v4)), Some(Some(v6))) => Subnet::Dual(v4, v6),
         (Some(Some(v4)), None) => Subnet::V4(v4),
@@ -112,8 +117,8 @@ fn create(claim: &Claim<'_>, preferred: &PreviousSubnet, leases: &Leases, rng: &
     ))
 }
 
-fn free_v4(range: &Range4, preferred: Option<Ipv4Net>, leases: &Leases, rng: &mut Rng) -> Option<Ipv4Net> {
-    let taken: Vec<_> = leases.subnets().filter_map(|(_, subnet)| subnet.v4()).collect();
+fn free_v4(range: &Range4, preferred: Option<Ipv4Net>, taken: &[Subnet], rng: &mut Rng) -> Option<Ipv4Net> {
+    let taken: Vec<_> = taken.iter().filter_map(Subnet::v4).collect();
     let is_free = |net: &Ipv4Net| {
         !taken
             .iter()
@@ -124,8 +129,8 @@ fn free_v4(range: &Range4, preferred: Option<Ipv4Net>, leases: &Leases, rng: &mu
         .or_else(|| pick_v4(range, &taken, rng))
 }
 
-fn free_v6(range: &Range6, preferred: Option<Ipv6Net>, leases: &Leases, rng: &mut Rng) -> Option<Ipv6Net> {
-    let taken: Vec<_> = leases.subnets().filter_map(|(_, subnet)| subnet.v6()).collect();
+fn free_v6(range: &Range6, preferred: Option<Ipv6Net>, taken: &[Subnet], rng: &mut Rng) -> Option<Ipv6Net> {
+    let taken: Vec<_> = taken.iter().filter_map(Subnet::v6).collect();
     let is_free = |net: &Ipv6Net| {
         !taken
             .iter()

@@ -1,8 +1,6 @@
 //! Noticing that the lease is gone, another's, or changed.
 
-use core::net::Ipv4Addr;
-
-use super::{Held, Keeper, State, Term};
+use super::{Claim, Held, Keeper, State, Term};
 use crate::engine::follower::Follower;
 use crate::engine::outbox::Outbox;
 use crate::event::Event;
@@ -17,13 +15,14 @@ impl Keeper {
     }
 
     /// Compares the lease held with the view: it may be gone, another's, or changed by an operator.
-    pub(super) fn check_held(&mut self, own_ip: Ipv4Addr, follower: &Follower, outbox: &mut Outbox) {
+    pub(super) fn check_held(&mut self, claim: &Claim<'_>, follower: &Follower, outbox: &mut Outbox) {
+        let own_ip = claim.record.public_ip;
         let State::Held { held, .. } = &self.state else {
             return;
         };
         let leases = follower.leases();
         match leases.get(&held.key) {
-            Some(entry) if leases.is_shadowed(entry, &held.subnet, own_ip) => {
+            Some(entry) if leases.is_shadowed(entry, &held.subnet, own_ip, claim.network) => {
                 self.lose(leases.revision(), outbox);
             }
             None if leases.revision() < held.mod_revision => {}
@@ -64,7 +63,8 @@ impl Keeper {
     }
 
     /// Stops serving a subnet that was lost once another node's lease covers it.
-    pub(super) fn yield_if_claimed(&mut self, own_ip: Ipv4Addr, follower: &Follower) {
+    pub(super) fn yield_if_claimed(&mut self, claim: &Claim<'_>, follower: &Follower) {
+        let own_ip = claim.record.public_ip;
         let Some(carried) = self.carried else { return };
         if self.held().is_some() {
             return;
@@ -73,7 +73,7 @@ impl Keeper {
             |record: &Result<LeaseRecord, _>| record.as_ref().is_ok_and(|record| record.public_ip != own_ip);
         let claimed = follower
             .leases()
-            .subnets()
+            .subnets_of(claim.network)
             .any(|(entry, subnet)| subnet.overlaps(&carried) && is_others(&entry.record));
         if claimed {
             self.carried = None;
