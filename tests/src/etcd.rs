@@ -67,6 +67,20 @@ impl Etcd {
             .find(|binary| binary.is_file())
     }
 
+    /// Asks an etcd binary for its version, as in `3.4.23`.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the binary cannot be run or tells no version.
+    pub fn version(binary: &Path) -> io::Result<String> {
+        let output = Command::new(binary).arg("--version").output()?;
+        let text = String::from_utf8_lossy(&output.stdout);
+        let version = text.lines().find_map(|line| line.strip_prefix("etcd Version: "));
+        version
+            .map(str::to_owned)
+            .ok_or_else(|| io::Error::other("etcd --version tells no version"))
+    }
+
     /// Starts etcd and waits until it serves clients.
     ///
     /// # Errors

@@ -76,11 +76,13 @@ impl SharedStore {
     }
 
     /// Looks into the store or acts on it, at the time that its servers last saw; watchers hear of it at once.
+    ///
+    /// The store is locked meanwhile: `act` must not come back to this handle.
     pub fn act<T>(&self, act: impl FnOnce(&mut EtcdStore, Instant) -> T) -> T {
         self.act_at(Instant::ZERO, act)
     }
 
-    /// Decides the fate of every call from now on.
+    /// Decides the fate of every call from now on; `hook` must not come back to this handle.
     pub fn set_fates(&self, hook: impl FnMut(Call) -> Fate + Send + 'static) {
         self.lock().fates = FateHook::new(hook);
     }
