@@ -92,17 +92,20 @@ pub fn parse(
         from_environment = from;
     }
 
-    match Cli::try_parse_from(args) {
-        Ok(cli) => invocation(cli),
-        Err(error) => match error.kind() {
-            ErrorKind::DisplayHelp
+    let error = match Cli::try_parse_from(args) {
+        Ok(cli) => return invocation(cli),
+        Err(error) => error,
+    };
+    let is_wanted = matches!(
+        error.kind(),
+        ErrorKind::DisplayHelp
             | ErrorKind::DisplayVersion
-            | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
-                Ok(Invocation::Print(error.render().to_string()))
-            }
-            _ => Err(UsageError::of_clap(&error, &from_environment)),
-        },
+            | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
+    );
+    if is_wanted {
+        return Ok(Invocation::Print(error.render().to_string()));
     }
+    Err(UsageError::of_clap(&error, &from_environment))
 }
 
 fn is_flanneld(args: &[String]) -> bool {

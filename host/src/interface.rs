@@ -1,7 +1,6 @@
 //! The interface that carries the tunnel: the kernel's facts, put to the engine's choice.
 
 use std::io;
-use std::net::IpAddr;
 
 use netlink_packet_route::address::{AddressAttribute, AddressMessage};
 use netlink_packet_route::link::{LinkAttribute, LinkMessage};
@@ -11,7 +10,7 @@ use selvedge_engine::{
     Selection, Underlay,
 };
 
-use crate::kernel::netlink::{Netlink, destination, output, preferred_source};
+use crate::kernel::netlink::{Netlink, attribute, destination, output, preferred_source};
 
 /// Why no interface was found.
 #[derive(Debug, thiserror::Error)]
@@ -67,41 +66,23 @@ async fn look_up(netlink: &Netlink, selection: &Selection) -> Option<RouteLookup
 }
 
 fn interface(link: &LinkMessage, addresses: &[AddressMessage]) -> Option<Interface> {
-    let name = link.attributes.iter().find_map(|attribute| match attribute {
-        LinkAttribute::IfName(name) => Some(name.clone()),
-        _ => None,
-    })?;
-    let mtu = link.attributes.iter().find_map(|attribute| match attribute {
-        LinkAttribute::Mtu(mtu) => Some(*mtu),
-        _ => None,
-    })?;
     let index = link.header.index;
     let own = addresses.iter().filter(|address| address.header.index == index);
     Some(Interface {
-        name,
+        name: attribute!(link, LinkAttribute::IfName(name) => Some(name.clone()))?,
         index,
-        mtu,
+        mtu: attribute!(link, LinkAttribute::Mtu(mtu) => Some(*mtu))?,
         addresses: own.filter_map(interface_address).collect(),
     })
 }
 
-/// Reads an address; on a point-to-point link the peer's comes first, so the local one is preferred.
+/// Reads an address; on a point-to-point link the other attribute holds the peer's, so the local one is
+/// preferred.
 fn interface_address(message: &AddressMessage) -> Option<InterfaceAddress> {
-    let find = |wanted: fn(&AddressAttribute) -> Option<IpAddr>| message.attributes.iter().find_map(wanted);
-    let local = find(|attribute| match attribute {
-        AddressAttribute::Local(address) => Some(*address),
-        _ => None,
-    });
-    let address = local.or_else(|| {
-        find(|attribute| match attribute {
-            AddressAttribute::Address(address) => Some(*address),
-            _ => None,
-        })
-    })?;
-    let flags = message.attributes.iter().find_map(|attribute| match attribute {
-        AddressAttribute::Flags(flags) => Some(flags.bits()),
-        _ => None,
-    });
+    let local = attribute!(message, AddressAttribute::Local(address) => Some(*address));
+    let address =
+        local.or_else(|| attribute!(message, AddressAttribute::Address(address) => Some(*address)))?;
+    let flags = attribute!(message, AddressAttribute::Flags(flags) => Some(flags.bits()));
     Some(InterfaceAddress {
         address,
         flags: AddressFlags(flags.unwrap_or_else(|| u32::from(message.header.flags.bits()))),

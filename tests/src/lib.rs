@@ -2,5 +2,9 @@
 
 pub mod engine_and_store;
 pub mod etcd;
+pub mod memory_tun;
 pub mod requirement;
 pub mod skip;
+pub mod stub_kernel;
+pub mod turmoil_cluster;
+pub mod turmoil_net;

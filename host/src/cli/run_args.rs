@@ -70,7 +70,7 @@ pub struct RunArgs {
     #[arg(long, value_name = "MINUTES", default_value = "60", value_parser = parse_renew_margin, help_heading = "Node")]
     pub subnet_lease_renew_margin: u32,
 
-    /// Written to the subnet file as FLANNEL_IPMASQ, for those who read it; no rules are installed yet
+    /// Written to the subnet file for those who read it; no masquerading rules are installed yet
     #[arg(
         long,
         value_name = "BOOL",

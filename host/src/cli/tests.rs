@@ -4,6 +4,9 @@ use selvedge_engine::{InterfaceChoice, Masquerade, Membership, StorePrefix};
 
 use super::*;
 
+/// Arguments and variables.
+type Case = (&'static [&'static str], &'static [(&'static str, &'static str)]);
+
 #[test]
 fn the_help_reads_well() {
     insta::assert_snapshot!("help", printed(&["--help"]));
@@ -96,7 +99,7 @@ fn the_program_called_flanneld_runs() {
 
 #[test]
 fn bad_input_gives_one_clear_line() {
-    let cases: &[(&[&str], &[(&str, &str)])] = &[
+    let cases: &[Case] = &[
         (&["run", "--ifac", "eth0"], &[]),
         (&["run", "-frobnicate"], &[]),
         (&["run", "--kube-subnet-mgr"], &[]),
@@ -130,10 +133,11 @@ fn bad_input_gives_one_clear_line() {
             let line = parse_with(args, variables).expect_err("bad input").to_string();
             assert_eq!(line.lines().count(), 1, "{line}");
             assert!(!line.contains("hunter2"), "{line}");
-            let variables: String = variables
+            let variables: Vec<String> = variables
                 .iter()
                 .map(|(name, value)| format!("{name}={value} "))
                 .collect();
+            let variables = variables.concat();
             format!("$ {variables}selvedge {}\n{line}\n", args.join(" "))
         })
         .collect();

@@ -42,17 +42,18 @@ impl UsageError {
     pub fn of_clap(error: &clap::Error, from_environment: &BTreeSet<String>) -> Self {
         let arg = text(error, ContextKind::InvalidArg).unwrap_or_default();
         let flag = flag_of(&arg);
-        match error.kind() {
-            ErrorKind::UnknownArgument => Self(unknown(error, &arg, flag)),
-            ErrorKind::InvalidValue | ErrorKind::ValueValidation => {
-                Self(bad_value(error, &arg, from_environment))
-            }
-            ErrorKind::InvalidSubcommand => {
-                let given = text(error, ContextKind::InvalidSubcommand).unwrap_or_default();
-                Self(format!("unknown command {given}; see selvedge --help"))
-            }
-            _ => Self(first_line(error)),
+        let kind = error.kind();
+        if kind == ErrorKind::UnknownArgument {
+            return Self(unknown(error, &arg, flag));
         }
+        if matches!(kind, ErrorKind::InvalidValue | ErrorKind::ValueValidation) {
+            return Self(bad_value(error, &arg, from_environment));
+        }
+        if kind == ErrorKind::InvalidSubcommand {
+            let given = text(error, ContextKind::InvalidSubcommand).unwrap_or_default();
+            return Self(format!("unknown command {given}; see selvedge --help"));
+        }
+        Self(first_line(error))
     }
 }
 
@@ -96,18 +97,21 @@ fn bad_value(error: &clap::Error, arg: &str, from_environment: &BTreeSet<String>
 }
 
 fn valid_values(error: &clap::Error) -> Option<String> {
-    match error.get(ContextKind::ValidValue)? {
-        ContextValue::Strings(values) if !values.is_empty() => Some(values.join(", ")),
-        _ => None,
-    }
+    let ContextValue::Strings(values) = error.get(ContextKind::ValidValue)? else {
+        return None;
+    };
+    (!values.is_empty()).then(|| values.join(", "))
 }
 
 fn text(error: &clap::Error, kind: ContextKind) -> Option<String> {
-    match error.get(kind)? {
-        ContextValue::String(text) => Some(text.clone()),
-        ContextValue::Strings(texts) => texts.first().cloned(),
-        _ => None,
+    let value = error.get(kind)?;
+    if let ContextValue::String(text) = value {
+        return Some(text.clone());
     }
+    if let ContextValue::Strings(texts) = value {
+        return texts.first().cloned();
+    }
+    None
 }
 
 /// Returns the flag's name in clap's way of writing it: `--iface <NAME|ADDRESS>` or `--ip-masq[=<BOOL>]`.

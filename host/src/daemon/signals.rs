@@ -52,9 +52,10 @@ fn name(kind: SignalKind) -> &'static str {
 
 async fn log_counters(mut requests: Signal, probe: TunnelProbe) {
     while requests.recv().await.is_some() {
-        match probe.report().await {
-            Some(report) => tracing::info!("packets: {report}"),
-            None => tracing::info!("packets: the tunnel is not running"),
+        if let Some(report) = probe.report().await {
+            tracing::info!("packets: {report}");
+        } else {
+            tracing::info!("packets: the tunnel is not running");
         }
     }
 }

@@ -43,33 +43,31 @@ impl Attempt {
         KernelError { kind, message }
     }
 
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "most of the many errnos mean nothing in particular here"
+    )]
     fn kind(&self, errno: Errno) -> KernelErrorKind {
-        match (self, errno) {
-            (_, Errno::EPERM | Errno::EACCES) => KernelErrorKind::Permission,
-            // A device of that name that is no TUN device yields EINVAL.
-            (Self::CreateTun(_), Errno::EBUSY | Errno::EINVAL | Errno::EEXIST) => KernelErrorKind::Taken,
-            (Self::CreateTun(_), Errno::ENOENT | Errno::ENODEV | Errno::ENXIO) => {
-                KernelErrorKind::Unsupported
-            }
-            (Self::Sysctl(_), Errno::EROFS) => KernelErrorKind::Permission,
-            (_, Errno::EEXIST | Errno::EADDRINUSE | Errno::EBUSY) => KernelErrorKind::Taken,
-            (
-                _,
-                Errno::ENOENT
-                | Errno::ENODEV
-                | Errno::ENXIO
-                | Errno::EADDRNOTAVAIL
-                | Errno::ENETDOWN
-                | Errno::ESRCH,
-            ) => KernelErrorKind::NotFound,
-            (
-                _,
-                Errno::EOPNOTSUPP
-                | Errno::ENOSYS
-                | Errno::EAFNOSUPPORT
-                | Errno::EPROTONOSUPPORT
-                | Errno::EROFS,
-            ) => KernelErrorKind::Unsupported,
+        let tun = matches!(self, Self::CreateTun(_));
+        let sysctl = matches!(self, Self::Sysctl(_));
+        match errno {
+            Errno::EPERM | Errno::EACCES => KernelErrorKind::Permission,
+            Errno::EROFS if sysctl => KernelErrorKind::Permission,
+            // A device of that name that is no TUN device.
+            Errno::EINVAL if tun => KernelErrorKind::Taken,
+            Errno::EEXIST | Errno::EADDRINUSE | Errno::EBUSY => KernelErrorKind::Taken,
+            Errno::ENOENT | Errno::ENODEV | Errno::ENXIO if tun => KernelErrorKind::Unsupported,
+            Errno::ENOENT
+            | Errno::ENODEV
+            | Errno::ENXIO
+            | Errno::EADDRNOTAVAIL
+            | Errno::ENETDOWN
+            | Errno::ESRCH => KernelErrorKind::NotFound,
+            Errno::EOPNOTSUPP
+            | Errno::ENOSYS
+            | Errno::EAFNOSUPPORT
+            | Errno::EPROTONOSUPPORT
+            | Errno::EROFS => KernelErrorKind::Unsupported,
             _ => KernelErrorKind::Other,
         }
     }

@@ -4,7 +4,7 @@
 //! too many. What is told to the engine is what the kernel answers when it is asked.
 
 use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
 use netlink_packet_core::{NetlinkMessage, NetlinkPayload};
 use netlink_packet_route::RouteNetlinkMessage;
@@ -13,7 +13,7 @@ use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
 use netlink_packet_route::route::RouteMessage;
 use selvedge_engine::{Address, KernelEvent, KernelObject, Link, LinkName, Route};
 
-use super::netlink::{competes, is_ours, is_through, output};
+use super::netlink::{attribute, competes, is_ours, is_through, output};
 
 /// What we have made and not removed: the objects that the engine wants to hear about.
 #[derive(Clone, Debug, Default)]
@@ -53,19 +53,25 @@ impl Made {
         let Some((link, index)) = &self.link else {
             return false;
         };
-        match &notification.payload {
-            NetlinkPayload::Overrun(_) => true,
-            NetlinkPayload::InnerMessage(message) => match message {
-                RouteNetlinkMessage::NewLink(changed) => {
-                    changed.header.index == *index && (is_down(changed) || differs(changed, link))
-                }
-                RouteNetlinkMessage::DelLink(deleted) => deleted.header.index == *index,
-                RouteNetlinkMessage::DelAddress(deleted) => deleted.header.index == *index,
-                RouteNetlinkMessage::DelRoute(deleted) => is_ours(deleted) && output(deleted) == Some(*index),
-                _ => false,
-            },
-            _ => false,
+        if let NetlinkPayload::Overrun(_) = notification.payload {
+            return true;
         }
+        let NetlinkPayload::InnerMessage(message) = &notification.payload else {
+            return false;
+        };
+        if let RouteNetlinkMessage::NewLink(changed) = message {
+            return changed.header.index == *index && (is_down(changed) || differs(changed, link));
+        }
+        if let RouteNetlinkMessage::DelLink(deleted) = message {
+            return deleted.header.index == *index;
+        }
+        if let RouteNetlinkMessage::DelAddress(deleted) = message {
+            return deleted.header.index == *index;
+        }
+        if let RouteNetlinkMessage::DelRoute(deleted) = message {
+            return is_ours(deleted) && output(deleted) == Some(*index);
+        }
+        false
     }
 
     /// Lists what is missing or differs. With a device goes all that hangs on it, with its being up its routes.
@@ -103,34 +109,27 @@ impl Made {
     }
 }
 
-/// Returns the IPv4 address in a message.
-pub(crate) fn local(message: &AddressMessage) -> Option<Ipv4Addr> {
-    message.attributes.iter().find_map(|attribute| match attribute {
-        AddressAttribute::Local(IpAddr::V4(address)) => Some(*address),
-        _ => None,
-    })
-}
-
 fn is_down(link: &LinkMessage) -> bool {
     !link.header.flags.contains(LinkFlags::Up)
 }
 
 fn differs(found: &LinkMessage, wanted: &Link) -> bool {
-    found.attributes.iter().any(|attribute| match attribute {
-        LinkAttribute::Mtu(mtu) => *mtu != wanted.mtu,
-        LinkAttribute::IfName(name) => *name != wanted.name.0,
-        _ => false,
-    })
+    let mtu = attribute!(found, LinkAttribute::Mtu(mtu) => Some(*mtu));
+    let name = attribute!(found, LinkAttribute::IfName(name) => Some(name));
+    mtu.is_some_and(|mtu| mtu != wanted.mtu) || name.is_some_and(|name| *name != wanted.name.0)
 }
 
 fn is_at(found: &AddressMessage, index: u32, wanted: &Address) -> bool {
     found.header.index == index
         && found.header.prefix_len == wanted.net.prefix_len()
-        && local(found) == Some(wanted.net.addr())
+        && attribute!(found, AddressAttribute::Local(address) => Some(*address))
+            == Some(IpAddr::V4(wanted.net.addr()))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use netlink_packet_route::AddressFamily;
     use rtnetlink::{AddressMessageBuilder, LinkUnspec, RouteMessageBuilder};
     use selvedge_engine::LinkKind;

@@ -17,6 +17,17 @@ use selvedge_engine::{Address, KernelError, KernelErrorKind, Link, ROUTE_PROTOCO
 
 use super::error::Attempt;
 
+/// Returns a value from the first attribute of a message that matches.
+macro_rules! attribute {
+    ($message:expr, $pattern:pat => $value:expr) => {
+        $message
+            .attributes
+            .iter()
+            .find_map(|attribute| if let $pattern = attribute { $value } else { None })
+    };
+}
+pub(crate) use attribute;
+
 /// Messages that the kernel sends by itself.
 pub(crate) type Notifications = futures::channel::mpsc::UnboundedReceiver<(
     NetlinkMessage<RouteNetlinkMessage>,
@@ -168,30 +179,18 @@ impl Netlink {
 
 /// Returns the destination of a route, the unspecified address for a default route.
 pub(crate) fn destination(route: &RouteMessage) -> IpAddr {
-    route
-        .attributes
-        .iter()
-        .find_map(|attribute| match attribute {
-            RouteAttribute::Destination(address) => ip(address),
-            _ => None,
-        })
+    attribute!(route, RouteAttribute::Destination(address) => ip(address))
         .unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED))
 }
 
 /// Returns the source address that a route prefers.
 pub(crate) fn preferred_source(route: &RouteMessage) -> Option<IpAddr> {
-    route.attributes.iter().find_map(|attribute| match attribute {
-        RouteAttribute::PrefSource(address) => ip(address),
-        _ => None,
-    })
+    attribute!(route, RouteAttribute::PrefSource(address) => ip(address))
 }
 
 /// Returns the device of a route with one next hop.
 pub(crate) fn output(route: &RouteMessage) -> Option<u32> {
-    route.attributes.iter().find_map(|attribute| match attribute {
-        RouteAttribute::Oif(index) => Some(*index),
-        _ => None,
-    })
+    attribute!(route, RouteAttribute::Oif(index) => Some(*index))
 }
 
 /// Tells whether a route carries our mark.
@@ -201,13 +200,7 @@ pub(super) fn is_ours(route: &RouteMessage) -> bool {
 
 /// Returns the routing table of a route.
 pub(super) fn table(route: &RouteMessage) -> u32 {
-    route
-        .attributes
-        .iter()
-        .find_map(|attribute| match attribute {
-            RouteAttribute::Table(table) => Some(*table),
-            _ => None,
-        })
+    attribute!(route, RouteAttribute::Table(table) => Some(*table))
         .unwrap_or_else(|| u32::from(route.header.table))
 }
 
@@ -221,10 +214,7 @@ pub(super) fn route_message(index: u32, route: &Route) -> RouteMessage {
 
 /// Tells whether the kernel takes two routes for the same: destination, TOS and priority are equal.
 pub(super) fn competes(present: &RouteMessage, wanted: &Route) -> bool {
-    let priority = present.attributes.iter().find_map(|attribute| match attribute {
-        RouteAttribute::Priority(priority) => Some(*priority),
-        _ => None,
-    });
+    let priority = attribute!(present, RouteAttribute::Priority(priority) => Some(*priority));
     present.header.address_family == AddressFamily::Inet
         && destination(present) == IpAddr::V4(wanted.destination.network())
         && present.header.destination_prefix_length == wanted.destination.prefix_len()
@@ -242,11 +232,13 @@ pub(super) fn is_through(route: &RouteMessage, index: u32) -> bool {
 }
 
 fn ip(address: &RouteAddress) -> Option<IpAddr> {
-    match address {
-        RouteAddress::Inet(address) => Some(IpAddr::V4(*address)),
-        RouteAddress::Inet6(address) => Some(IpAddr::V6(*address)),
-        _ => None,
+    if let RouteAddress::Inet(address) = address {
+        return Some(IpAddr::V4(*address));
     }
+    if let RouteAddress::Inet6(address) = address {
+        return Some(IpAddr::V6(*address));
+    }
+    None
 }
 
 fn taken(wanted: &Route, present: &RouteMessage) -> KernelError {
@@ -277,8 +269,8 @@ fn is(error: &io::Error, errno: Errno) -> bool {
 }
 
 fn into_io(error: Error) -> io::Error {
-    match error {
-        Error::NetlinkError(message) => message.to_io(),
-        error => io::Error::other(error),
+    if let Error::NetlinkError(message) = error {
+        return message.to_io();
     }
+    io::Error::other(error)
 }

@@ -32,18 +32,18 @@ pub(super) fn classify_cancel(endpoint: &Endpoint, reason: &str) -> StoreError {
 
 /// Tells whether the connection could not even be made, so that nothing was carried out.
 pub(super) fn is_connect_failure(error: &Error) -> bool {
-    match error {
-        Error::GRpcStatus(status) => chain(status).any(|cause| cause.is::<ConnectError>()),
-        _ => false,
-    }
+    let Error::GRpcStatus(status) = error else {
+        return false;
+    };
+    chain(status).any(<dyn StdError>::is::<ConnectError>)
 }
 
 /// Tells whether etcd has no users, so that credentials are of no use.
 pub(super) fn is_auth_disabled(error: &Error) -> bool {
-    match error {
-        Error::GRpcStatus(status) => status.message().contains("authentication is not enabled"),
-        _ => false,
-    }
+    let Error::GRpcStatus(status) = error else {
+        return false;
+    };
+    status.message().contains("authentication is not enabled")
 }
 
 fn kind(error: &Error) -> StoreErrorKind {
@@ -53,7 +53,15 @@ fn kind(error: &Error) -> StoreErrorKind {
             StoreErrorKind::Invalid
         }
         Error::LeaseKeepAliveError(text) if text.contains("lease not found") => StoreErrorKind::LeaseNotFound,
-        _ => StoreErrorKind::Unavailable,
+        Error::IoError(_)
+        | Error::TransportError(_)
+        | Error::WatchError(_)
+        | Error::Utf8Error(_)
+        | Error::LeaseKeepAliveError(_)
+        | Error::ElectError(_)
+        | Error::EndpointError(_)
+        | Error::EndpointsNotManaged
+        | Error::Internal(_) => StoreErrorKind::Unavailable,
     }
 }
 
@@ -128,6 +136,10 @@ fn cause(error: &Error) -> String {
     }
 }
 
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "the operating system's words do for the many others"
+)]
 fn io_text(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::ConnectionRefused => "connection refused; is it running there?".to_owned(),

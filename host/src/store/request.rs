@@ -19,7 +19,9 @@ pub(super) async fn answer(
     timeout: Duration,
     request: StoreRequest,
 ) -> Result<StoreResponse, StoreError> {
-    let answered = pool.call(timeout, |client| send(client, request.clone())).await?;
+    let answered = pool
+        .call(timeout, |client| Box::pin(send(client, request.clone())))
+        .await?;
     Ok(answered.value)
 }
 

@@ -25,7 +25,7 @@ pub(super) fn key_values(kvs: &[etcd::KeyValue]) -> Vec<KeyValue> {
 pub(super) fn txn(txn: Txn) -> etcd::Txn {
     let ops = |ops: Vec<TxnOp>| ops.into_iter().map(txn_op).collect::<Vec<_>>();
     etcd::Txn::new()
-        .when(txn.compares.into_iter().map(compare).collect::<Vec<_>>())
+        .when(txn.compares.iter().map(compare).collect::<Vec<_>>())
         .and_then(ops(txn.success))
         .or_else(ops(txn.failure))
 }
@@ -63,7 +63,7 @@ fn key_value(kv: &etcd::KeyValue) -> KeyValue {
     }
 }
 
-fn compare(compare: Compare) -> etcd::Compare {
+fn compare(compare: &Compare) -> etcd::Compare {
     let op = match compare.op {
         CompareOp::Equal => etcd::CompareOp::Equal,
         CompareOp::Less => etcd::CompareOp::Less,

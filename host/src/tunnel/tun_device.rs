@@ -108,8 +108,8 @@ impl PacketDevice for RegisteredTun {
 }
 
 fn into_io(error: tun::Error) -> io::Error {
-    match error {
-        tun::Error::Io(error) => error,
-        error => io::Error::other(error),
+    if let tun::Error::Io(error) = error {
+        return error;
     }
+    io::Error::other(error)
 }

@@ -150,11 +150,9 @@ impl<D: PacketDevice, S: PacketSocket, C: Clock> Worker<D, S, C> {
         for _ in 0..BATCH {
             let length = match self.device.try_recv(&mut self.buffer) {
                 Ok(length) => length,
-                Err(error) => match error.kind() {
-                    io::ErrorKind::WouldBlock => return Ok(()),
-                    io::ErrorKind::Interrupted => continue,
-                    _ => return Err(WorkerEnd::Device(error)),
-                },
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(WorkerEnd::Device(error)),
             };
             self.outbound(table, length, now);
         }
@@ -174,7 +172,7 @@ impl<D: PacketDevice, S: PacketSocket, C: Clock> Worker<D, S, C> {
                 deliver(&self.device, &mut self.transport, error);
             }
             Outbound::Drop(reason) => {
-                tracing::trace!(reason = reason.name(), "dropped a packet from this node")
+                tracing::trace!(reason = reason.name(), "dropped a packet from this node");
             }
         }
     }
@@ -183,11 +181,9 @@ impl<D: PacketDevice, S: PacketSocket, C: Clock> Worker<D, S, C> {
         for _ in 0..BATCH {
             let (length, from) = match self.socket.try_recv_from(&mut self.buffer) {
                 Ok(datagram) => datagram,
-                Err(error) => match error.kind() {
-                    io::ErrorKind::WouldBlock => return Ok(()),
-                    io::ErrorKind::Interrupted => continue,
-                    _ => return self.bear(error),
-                },
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return self.bear(error),
             };
             self.socket_errors = 0;
             self.inbound(table, length, from.ip(), now);

@@ -1,0 +1,83 @@
+//! A node without a kernel: objects exist once they were asked for, and the tunnel runs between a [`MemoryTun`] and
+//! a simulated socket.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use selvedge_engine::{KernelError, KernelErrorKind, KernelEvent, KernelObject, KernelOp};
+use selvedge_host::kernel::Kernel;
+use selvedge_host::tunnel::worker::Worker;
+use selvedge_host::tunnel::{Query, SharedTable};
+use tokio::sync::mpsc;
+
+use crate::memory_tun::MemoryTun;
+use crate::turmoil_net::{SimClock, SimUdp};
+
+/// The objects that a [`StubKernel`] holds, for the test to see.
+pub type Objects = Arc<Mutex<BTreeSet<KernelObject>>>;
+
+/// A kernel that grants everything.
+#[derive(Debug)]
+pub struct StubKernel {
+    objects: Objects,
+    tun: MemoryTun,
+    table: SharedTable,
+    worker: Option<mpsc::Sender<Query>>,
+}
+
+impl StubKernel {
+    /// Makes a kernel without objects.
+    pub fn new(objects: Objects, tun: MemoryTun, table: SharedTable) -> Self {
+        objects.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        Self {
+            objects,
+            tun,
+            table,
+            worker: None,
+        }
+    }
+
+    async fn ensure(&mut self, object: KernelObject) -> Result<(), KernelError> {
+        if let KernelObject::Socket(local) = object
+            && self.worker.is_none()
+        {
+            let socket = SimUdp::bind(local.port()).await.map_err(|error| KernelError {
+                kind: KernelErrorKind::Taken,
+                message: error.to_string(),
+            })?;
+            let worker = Worker::new(self.tun.clone(), socket, SimClock, self.table.clone());
+            let (queries, receiver) = mpsc::channel(1);
+            tokio::task::spawn_local(worker.run(receiver));
+            self.worker = Some(queries);
+        }
+        self.objects().insert(object);
+        Ok(())
+    }
+
+    fn remove(&mut self, object: &KernelObject) {
+        if let KernelObject::Socket(_) = object {
+            self.worker = None;
+        }
+        self.objects().remove(object);
+    }
+
+    fn objects(&self) -> std::sync::MutexGuard<'_, BTreeSet<KernelObject>> {
+        self.objects.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Kernel for StubKernel {
+    async fn apply(&mut self, op: KernelOp) -> Result<(), KernelError> {
+        match op {
+            KernelOp::Ensure(object) => self.ensure(object).await,
+            KernelOp::Remove(object) => {
+                self.remove(&object);
+                Ok(())
+            }
+        }
+    }
+
+    async fn next_event(&mut self) -> KernelEvent {
+        std::future::pending().await
+    }
+}
