@@ -232,11 +232,12 @@ fn a_choice_that_grew_stale_on_its_way_is_refused_and_made_anew() {
         .extend([Fate::Answered, Fate::Answered, Fate::Answered, Fate::HeldBack]);
     bench.settle();
 
-    bench.put("subnets/10.50.0.0-22", r#"{"PublicIP":"192.0.2.9"}"#);
+    bench.put("subnets/10.50.0.0-23", r#"{"PublicIP":"192.0.2.8"}"#);
+    bench.put("subnets/10.50.2.0-23", r#"{"PublicIP":"192.0.2.9"}"#);
     bench.release(slow);
     bench.run_for(Duration::from_secs(30));
 
-    assert_eq!(bench.subnet(slow), None, "a larger subnet fills the network now");
+    assert_eq!(bench.subnet(slow), None, "larger subnets fill the network now");
     assert!(bench.node(slow).said("no free subnet"));
 }
 
@@ -298,6 +299,22 @@ fn a_compacted_watch_is_followed_by_a_list_that_finds_every_change() {
     bench.run_for(Duration::from_secs(5));
 
     assert_eq!(bench.node(node).peers(), ["10.50.9.0-24 192.0.2.19"]);
+}
+
+#[test]
+fn a_deletion_that_compaction_swallowed_is_noticed_all_the_same() {
+    let mut bench = Bench::new(CONFIG);
+    let node = bench.add([192, 0, 2, 1]);
+    bench.put("subnets/10.50.9.0-24", r#"{"PublicIP":"192.0.2.9"}"#);
+    bench.settle();
+    bench.break_watches(node);
+
+    bench.delete("subnets/10.50.9.0-24");
+    let newest = bench.store.header().revision;
+    bench.store.compact(newest).expect("the store compacts");
+    bench.run_for(Duration::from_secs(5));
+
+    assert!(bench.node(node).peers().is_empty());
 }
 
 #[test]
