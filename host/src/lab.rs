@@ -96,7 +96,11 @@ impl Lab {
     /// How long a node may take to become ready.
     pub const READY_WITHIN: Duration = Duration::from_secs(30);
 
-    /// Builds a lab, starts its store and its nodes, and attaches the pods when every node is ready.
+    /// How long it may take until all pods reach each other.
+    pub const CONNECTED_WITHIN: Duration = Duration::from_secs(10);
+
+    /// Builds a lab, starts its store and its nodes, attaches the pods when every node is ready, and waits until
+    /// they reach each other.
     ///
     /// What an earlier run of the same name left behind is removed first. On any error, a signal included,
     /// everything is removed again.
@@ -114,6 +118,7 @@ impl Lab {
         }
         lab.wait_ready()?;
         lab.attach_pods()?;
+        lab.wait_connected()?;
         Ok(lab)
     }
 

@@ -1,8 +1,10 @@
 //! What the tests that cross packages share.
 
+pub mod capture;
 pub mod engine_and_store;
 pub mod etcd;
 pub mod memory_tun;
+pub mod real_nodes;
 pub mod requirement;
 pub mod skip;
 pub mod stub_kernel;

@@ -49,6 +49,7 @@ fn exit_code(error: &LabError) -> ProcessExitCode {
         | LabError::Busy(_)
         | LabError::Store { .. }
         | LabError::NotReady { .. }
+        | LabError::NotConnected { .. }
         | LabError::BadSubnetFile { .. }
         | LabError::Demo(_)
         | LabError::Io { .. } => ProcessExitCode::from(FAILED),

@@ -151,5 +151,5 @@ fn log_tail(path: &Path) -> String {
     let tail = lines
         .get(lines.len().saturating_sub(LOG_LINES)..)
         .unwrap_or_default();
-    tail.iter().map(|line| format!("  {line}\n")).collect()
+    tail.iter().flat_map(|line| ["  ", line, "\n"]).collect()
 }

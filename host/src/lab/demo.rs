@@ -5,17 +5,12 @@ use std::time::Duration;
 use super::error::LabError;
 use super::name::{NodeNumber, Place};
 use super::probe::Pace;
-use super::report::{PodLink, duration};
+use super::report::{PodLink, RunningLink, duration};
 use super::stopwatch::Stopwatch;
 use super::{Cut, Interrupt, Lab, LabOptions};
 
 const CUT_FOR: Duration = Duration::from_secs(3);
 const HEALED_WITHIN: Duration = Duration::from_secs(15);
-const STREAM: Pace = Pace {
-    interval: Duration::from_millis(20),
-    patience: Duration::from_millis(300),
-    count: u16::MAX,
-};
 
 /// Runs the demonstration and removes the lab.
 ///
@@ -64,9 +59,9 @@ fn show_cut(lab: &Lab, node: NodeNumber, interrupt: &Interrupt) -> Result<(), La
     let place = Place::Node(node);
     println!("Now {place}'s cable is pulled for {}.\n", duration(CUT_FOR));
     lab.cut(node, Cut::Underlay)?;
-    let running = lab.start_probes(&lab.pairs(), STREAM)?;
+    let running = lab.start_probes(&lab.pairs(), Pace::STEADY)?;
     interrupt.sleep(CUT_FOR)?;
-    let links: Vec<PodLink> = running.into_iter().map(|link| link.stop()).collect();
+    let links: Vec<PodLink> = running.into_iter().map(RunningLink::stop).collect();
     let leases = lab.leases()?;
     println!("{}", lab.table(&leases, &links));
     let (touched, others): (Vec<_>, Vec<_>) = links.into_iter().partition(|link| touches(link, node));
@@ -105,7 +100,7 @@ fn show_healing(lab: &Lab, node: NodeNumber, interrupt: &Interrupt) -> Result<()
         .into_iter()
         .filter(|(from, to)| *from == node || *to == node)
         .collect();
-    let running = lab.start_probes(&pairs, STREAM)?;
+    let running = lab.start_probes(&pairs, Pace::STEADY)?;
     let plugged = Stopwatch::start();
     lab.heal(node)?;
     while running.iter().any(|link| !link.stream.answered()) && plugged.elapsed() < HEALED_WITHIN {
@@ -115,7 +110,7 @@ fn show_healing(lab: &Lab, node: NodeNumber, interrupt: &Interrupt) -> Result<()
         .first()
         .map_or(Duration::ZERO, |link| link.stream.elapsed());
     let healed_at = since_start.saturating_sub(plugged.elapsed());
-    let links: Vec<PodLink> = running.into_iter().map(|link| link.stop()).collect();
+    let links: Vec<PodLink> = running.into_iter().map(RunningLink::stop).collect();
     let back = links
         .iter()
         .map(|link| link.echoes.first_answer_since(Duration::ZERO))

@@ -73,6 +73,16 @@ pub enum LabError {
         /// The last lines that it wrote.
         log: String,
     },
+    /// The daemons are ready, but their pods do not reach each other.
+    #[error("{from} gets no answer from {to} for {seconds} s")]
+    NotConnected {
+        /// The pod that sends.
+        from: Place,
+        /// The pod that ought to answer.
+        to: Place,
+        /// How long it was tried.
+        seconds: u64,
+    },
     /// A subnet file without what a pod needs.
     #[error("{path}: {problem}")]
     BadSubnetFile {

@@ -46,7 +46,7 @@ pub struct ProbeStream {
     started: Stopwatch,
     stop: Arc<AtomicBool>,
     answered: Arc<AtomicBool>,
-    worker: JoinHandle<Echoes>,
+    worker: Option<JoinHandle<Echoes>>,
 }
 
 impl ProbeStream {
@@ -75,7 +75,7 @@ impl ProbeStream {
             started,
             stop,
             answered,
-            worker,
+            worker: Some(worker),
         })
     }
 
@@ -96,8 +96,17 @@ impl ProbeStream {
     }
 
     /// Waits until all are sent and answered or given up, and returns what became of them.
-    pub fn finish(self) -> Echoes {
-        self.worker.join().unwrap_or_default()
+    pub fn finish(mut self) -> Echoes {
+        self.worker
+            .take()
+            .and_then(|worker| worker.join().ok())
+            .unwrap_or_default()
+    }
+}
+
+impl Drop for ProbeStream {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
     }
 }
 
@@ -173,7 +182,11 @@ impl Pinger {
                 });
                 continue;
             }
-            let wait = if sending { due - now } else { self.pace.interval };
+            let wait = if sending {
+                due.saturating_sub(now)
+            } else {
+                self.pace.interval
+            };
             let Some(sequence) = self.receive(wait) else {
                 continue;
             };

@@ -6,6 +6,7 @@ use super::Lab;
 use super::error::LabError;
 use super::name::{NodeNumber, Place};
 use super::probe::{Echoes, Pace, ProbeStream};
+use super::stopwatch::Stopwatch;
 use super::store::StoredLease;
 
 /// Beyond this many nodes the table shows one column of round-trip times instead of one for each pod.
@@ -39,6 +40,12 @@ impl Pace {
         patience: Duration::from_millis(500),
         count: 5,
     };
+    /// Fifty probes a second until the stream is stopped.
+    pub const STEADY: Self = Self {
+        interval: Duration::from_millis(20),
+        patience: Duration::from_millis(300),
+        count: u16::MAX,
+    };
 }
 
 impl Lab {
@@ -57,6 +64,33 @@ impl Lab {
         Ok(links)
     }
 
+    /// Waits until every pod got an answer from every other.
+    ///
+    /// # Errors
+    ///
+    /// [`LabError::NotConnected`] if a pair has none after [`Lab::CONNECTED_WITHIN`].
+    pub fn wait_connected(&self) -> Result<(), LabError> {
+        for pairs in self.pairs().chunks(BATCH) {
+            let running = self.start_probes(pairs, Pace::STEADY)?;
+            let waiting = Stopwatch::start();
+            while let Some(silent) = running.iter().find(|link| !link.stream.answered()) {
+                if waiting.elapsed() > Self::CONNECTED_WITHIN {
+                    return Err(LabError::NotConnected {
+                        from: Place::Pod(silent.from),
+                        to: Place::Pod(silent.to),
+                        seconds: Self::CONNECTED_WITHIN.as_secs(),
+                    });
+                }
+                self.interrupt.sleep(Duration::from_millis(10))?;
+            }
+            // The last probes are over before others look at the traffic.
+            for link in running {
+                link.stop();
+            }
+        }
+        Ok(())
+    }
+
     /// Draws the table of nodes with their leases and what the probes between their pods showed.
     pub fn table(&self, leases: &[StoredLease], links: &[PodLink]) -> String {
         let nodes = self.nodes();
@@ -73,7 +107,9 @@ impl Lab {
             let mut row = lease_cells(*from, leases);
             let own: Vec<&PodLink> = links.iter().filter(|link| link.from == *from).collect();
             let mut all = Echoes::default();
-            own.iter().for_each(|link| all.extend(&link.echoes));
+            for link in &own {
+                all.extend(&link.echoes);
+            }
             if wide {
                 row.extend(nodes.iter().map(|to| {
                     own.iter()

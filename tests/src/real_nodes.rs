@@ -1,0 +1,247 @@
+//! Real daemons in network namespaces, with a real etcd in the place of the lab's store.
+
+use std::future::Future;
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::path::Path;
+use std::thread;
+use std::time::Duration;
+
+use etcd_client::{Client, GetOptions};
+use selvedge_host::lab::{Interrupt, Lab, LabOptions, NodeNumber, Place, Stopwatch, StoreChoice};
+
+use crate::etcd::{self, Etcd};
+
+/// Where etcd serves the nodes.
+pub const STORE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 250);
+/// Where flannel keeps a cluster's keys by default.
+pub const PREFIX: &str = "/coreos.com/network";
+
+/// A lab whose store is a real etcd; everything ends when it is dropped.
+#[derive(Debug)]
+pub struct RealNodes {
+    etcd: Option<Etcd>,
+    /// The namespaces and daemons.
+    pub lab: Lab,
+}
+
+impl RealNodes {
+    /// Brings up nodes of the program with a pod behind each, and waits until all pods reach each other.
+    ///
+    /// # Panics
+    ///
+    /// If it does not come up; the message has the log of the node that fails.
+    pub fn up(name: &str, nodes: u8, program: &str) -> Self {
+        let mut real = Self::wire(name, nodes, program);
+        real.start_etcd();
+        real.lab.put_config().expect("etcd takes the network config");
+        real.start_all();
+        real
+    }
+
+    /// Wires the namespaces, without any process.
+    ///
+    /// # Panics
+    ///
+    /// If the namespaces cannot be had.
+    pub fn wire(name: &str, nodes: u8, program: &str) -> Self {
+        let options = LabOptions {
+            nodes,
+            store: StoreChoice::Provided,
+            ..LabOptions::new(name.parse().expect("a lab's name"), program.into())
+        };
+        let lab = Lab::build(options, Interrupt::never()).expect("the lab is built");
+        Self { etcd: None, lab }
+    }
+
+    /// Starts etcd, empty.
+    ///
+    /// # Panics
+    ///
+    /// If it does not start.
+    pub fn start_etcd(&mut self) {
+        let namespace = self.lab.namespace(Place::Store);
+        let place = etcd::Place::in_namespace(namespace.name(), STORE.into());
+        let binary = Etcd::find_binary().expect("etcd is installed");
+        self.etcd = Some(Etcd::start(&binary, place).expect("etcd starts"));
+    }
+
+    /// Starts every node and waits until all pods reach each other.
+    ///
+    /// # Panics
+    ///
+    /// If they do not.
+    pub fn start_all(&mut self) {
+        for number in self.lab.nodes() {
+            self.lab.start_node(number).expect("the daemon starts");
+        }
+        self.await_traffic();
+    }
+
+    /// Waits until all nodes are ready and all pods reach each other.
+    ///
+    /// # Panics
+    ///
+    /// If they do not.
+    pub fn await_traffic(&mut self) {
+        let ready = self.lab.wait_ready();
+        ready.unwrap_or_else(|error| panic!("{error}"));
+        self.lab.attach_pods().expect("pods are attached");
+        let connected = self.lab.wait_connected();
+        connected.unwrap_or_else(|error| panic!("{error}\n{}", self.log(node(1))));
+    }
+
+    /// Returns the address of the pod behind a node.
+    ///
+    /// # Panics
+    ///
+    /// If the node has no subnet file.
+    pub fn pod(&self, number: u8) -> Ipv4Addr {
+        let network = self
+            .lab
+            .pod_network(node(number))
+            .expect("the subnet file is there");
+        network.pod().expect("the subnet has room for a pod")
+    }
+
+    /// Returns the network address of a node's subnet: the address of its TUN device.
+    ///
+    /// # Panics
+    ///
+    /// If the node has no subnet file.
+    pub fn subnet_address(&self, number: u8) -> Ipv4Addr {
+        let network = self
+            .lab
+            .pod_network(node(number))
+            .expect("the subnet file is there");
+        network.subnet().network()
+    }
+
+    /// Returns what a node's daemon has logged so far.
+    pub fn log(&self, number: NodeNumber) -> String {
+        let file = self.lab.log_file(Place::Node(number));
+        std::fs::read_to_string(file).unwrap_or_default()
+    }
+
+    /// Waits until a node's daemon has logged a text, and returns that line.
+    ///
+    /// # Panics
+    ///
+    /// If it does not within ten seconds.
+    pub fn await_log(&self, number: NodeNumber, text: &str) -> String {
+        let mut line = None;
+        let found = wait_until(Duration::from_secs(10), || {
+            line = self
+                .log(number)
+                .lines()
+                .find(|line| line.contains(text))
+                .map(str::to_owned);
+            line.is_some()
+        });
+        assert!(found, "no line with {text:?}:\n{}", self.log(number));
+        line.unwrap_or_default()
+    }
+
+    /// Writes a key under the prefix.
+    ///
+    /// # Panics
+    ///
+    /// If etcd refuses.
+    pub fn put(&self, key: &str, value: &str) {
+        let key = format!("{PREFIX}/{key}");
+        self.ask(async |mut client| client.put(key, value, None).await.map(drop));
+    }
+
+    /// Returns the keys under the prefix with their values.
+    ///
+    /// # Panics
+    ///
+    /// If etcd refuses.
+    pub fn keys(&self) -> Vec<(String, String)> {
+        let all = Some(GetOptions::new().with_prefix());
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let answer = self.ask(async |mut client| client.get(PREFIX, all).await);
+        answer
+            .kvs()
+            .iter()
+            .map(|kv| (text(kv.key()), text(kv.value())))
+            .collect()
+    }
+
+    fn ask<T: Send, F: Future<Output = Result<T, etcd_client::Error>>>(
+        &self,
+        talk: impl FnOnce(Client) -> F + Send,
+    ) -> T {
+        let inside = self.lab.namespace(Place::Store).enter(|| {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            runtime.expect("a runtime").block_on(async {
+                let client = Client::connect([format!("{STORE}:2379")], None).await?;
+                talk(client).await
+            })
+        });
+        inside
+            .expect("the store's namespace is there")
+            .expect("etcd answers")
+    }
+}
+
+/// Returns a node's number.
+///
+/// # Panics
+///
+/// For a number that no node has.
+pub fn node(number: u8) -> NodeNumber {
+    NodeNumber::new(number).expect("a node's number")
+}
+
+/// Tries a condition until it holds or the time is over; returns whether it held.
+pub fn wait_until(limit: Duration, mut holds: impl FnMut() -> bool) -> bool {
+    let waiting = Stopwatch::start();
+    loop {
+        if holds() {
+            return true;
+        }
+        if waiting.elapsed() > limit {
+            return false;
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Returns how much processor time a process has used.
+///
+/// # Panics
+///
+/// If the process is gone.
+pub fn cpu_time(pid: nix::unistd::Pid) -> Duration {
+    // proc(5): utime and stime are the 14th and 15th field, in ticks of 10 ms; the name may contain blanks.
+    let stat = std::fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("stat"));
+    let stat = stat.expect("the process runs");
+    let after_name = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
+    let ticks = after_name
+        .split_whitespace()
+        .skip(11)
+        .take(2)
+        .filter_map(|field| field.parse::<u64>().ok());
+    Duration::from_millis(10 * ticks.sum::<u64>())
+}
+
+/// Replaces what differs from run to run in what `ip` and others print: the random subnets of nodes 1 and 2
+/// become 10.50.1 and 10.50.2, link-local addresses lose their digits, blanks are made equal.
+pub fn normalise(text: &str, real: &RealNodes) -> String {
+    let mut text = text.to_owned();
+    // Not in one step: one node's real subnet may be what another's becomes.
+    for (number, mark) in [(1, "FIRST"), (2, "SECOND")] {
+        let [a, b, c, _] = real.subnet_address(number).octets();
+        text = text.replace(&format!("{a}.{b}.{c}."), mark);
+    }
+    text = text.replace("FIRST", "10.50.1.").replace("SECOND", "10.50.2.");
+    let word = |word: &str| {
+        let address = word.split_once('/').map_or(word, |(address, _)| address);
+        match address.parse::<Ipv6Addr>() {
+            Ok(address) if address.is_unicast_link_local() => "<link-local>".to_owned(),
+            Ok(_) | Err(_) => word.to_owned(),
+        }
+    };
+    let line = |line: &str| line.split_whitespace().map(word).collect::<Vec<_>>().join(" ");
+    text.lines().map(line).collect::<Vec<_>>().join("\n")
+}

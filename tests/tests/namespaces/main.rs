@@ -1,0 +1,14 @@
+//! Real daemons in network namespaces with a real etcd: what a user of the network sees, what is on the wire, what
+//! stands in the kernel and in etcd, and what happens when something breaks.
+
+mod bad_input;
+mod command_line;
+mod facts;
+mod hostile;
+mod icmp_errors;
+mod life;
+mod traffic;
+mod wire;
+
+/// The program under test.
+const PROGRAM: &str = env!("CARGO_BIN_EXE_selvedge-under-test");
