@@ -59,11 +59,15 @@ struct State {
 
 impl TurmoilCluster {
     /// Makes a cluster of `nodes` nodes that serve the network config `config`.
+    ///
+    /// # Panics
+    ///
+    /// If the store does not take the config.
     pub fn new(seed: u64, nodes: usize, config: &str) -> Self {
         let mut sim = turmoil::Builder::new()
             .rng_seed(seed)
             .tick_duration(TICK)
-            .simulation_duration(Duration::from_secs(24 * 3600))
+            .simulation_duration(Duration::from_hours(24))
             .tcp_capacity(4096)
             .udp_capacity(1024)
             .build();
@@ -138,6 +142,10 @@ impl TurmoilCluster {
     }
 
     /// Lists the leases in the store: subnet and value.
+    ///
+    /// # Panics
+    ///
+    /// If the store cannot be read.
     pub fn leases(&self) -> BTreeMap<String, String> {
         let prefix = StorePrefix::default();
         let kvs = self
@@ -239,6 +247,10 @@ impl TurmoilNode {
     }
 
     /// Asks the node to stop.
+    ///
+    /// # Panics
+    ///
+    /// If its loop does not listen.
     pub fn stop(&self) {
         let commands = self.state().commands.take();
         if let Some(commands) = commands {
@@ -284,7 +296,7 @@ fn setup(name: &str) -> Setup {
         },
         prefix: StorePrefix::default(),
         previous: PreviousSubnet::default(),
-        renew_margin: Duration::from_secs(3600),
+        renew_margin: Duration::from_hours(1),
         masquerade: Masquerade::Off,
         membership: Membership::Enforce,
     }

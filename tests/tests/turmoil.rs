@@ -1,6 +1,8 @@
 //! The real host loop with the real etcd client: what an event loop over pure engines cannot see, such as
 //! reconnects, dead connections, cancelled watches and shutdown.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -11,7 +13,7 @@ use selvedge_tests::turmoil_cluster::{TurmoilCluster, TurmoilNode};
 
 /// Leaves room for peers that the tests write themselves.
 const CONFIG: &str = r#"{"Network":"10.5.0.0/16","SubnetMax":"10.5.199.0"}"#;
-const MINUTE: Duration = Duration::from_secs(60);
+const MINUTE: Duration = Duration::from_mins(1);
 
 #[test]
 fn nodes_find_each_other_and_carry_packets() {
