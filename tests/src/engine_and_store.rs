@@ -108,6 +108,10 @@ impl Bench {
     }
 
     /// Returns the keys below `subnets/` with their values.
+    ///
+    /// # Panics
+    ///
+    /// If the store refuses a range.
     pub fn leases(&mut self) -> Vec<(String, String)> {
         let start = format!("{PREFIX}/subnets/");
         let range = selvedge_engine::KeyRange::Prefix(start.clone().into_bytes());
@@ -127,6 +131,10 @@ impl Bench {
     }
 
     /// Writes a key below the prefix, without etcd lease.
+    ///
+    /// # Panics
+    ///
+    /// If the store refuses the key.
     pub fn put(&mut self, key: &str, value: &str) {
         let key = format!("{PREFIX}/{key}");
         self.store
@@ -135,6 +143,10 @@ impl Bench {
     }
 
     /// Deletes a key below the prefix.
+    ///
+    /// # Panics
+    ///
+    /// If the store refuses the key.
     pub fn delete(&mut self, key: &str) {
         let key = format!("{PREFIX}/{key}").into_bytes();
         self.store
@@ -143,6 +155,10 @@ impl Bench {
     }
 
     /// Lets everything happen that needs no time.
+    ///
+    /// # Panics
+    ///
+    /// If the cluster does not come to rest.
     pub fn settle(&mut self) {
         for _ in 0..10_000 {
             let mut moved = false;
@@ -179,6 +195,10 @@ impl Bench {
     }
 
     /// Carries out the oldest request that was held back, and answers it.
+    ///
+    /// # Panics
+    ///
+    /// If none is held back.
     pub fn release(&mut self, index: usize) {
         let (id, request) = self.nodes[index]
             .held_back
@@ -255,7 +275,7 @@ impl Bench {
                 let result = match fate {
                     Fate::Answered => self.store.handle(&request, now),
                     Fate::AnswerLost => {
-                        let _: Result<_, _> = self.store.handle(&request, now);
+                        drop(self.store.handle(&request, now));
                         Err(timed_out())
                     }
                     Fate::Lost => Err(timed_out()),
