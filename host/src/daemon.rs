@@ -51,7 +51,10 @@ async fn serve(options: RunOptions) -> io::Result<ExitCode> {
     let (sender, mut commands) = mpsc::channel(COMMAND_CAPACITY);
     let probe = TunnelProbe::default();
     signals::listen(sender, probe.clone())?;
-    let supervisor = Supervisor::new(std::env::var_os("NOTIFY_SOCKET"))?;
+    let supervisor = Supervisor::new(std::env::var_os("NOTIFY_SOCKET")).unwrap_or_else(|error| {
+        tracing::warn!("cannot use NOTIFY_SOCKET: {error}");
+        Supervisor::default()
+    });
 
     tracing::info!("selvedge {} starts", env!("CARGO_PKG_VERSION"));
     tracing::debug!(?options);

@@ -274,12 +274,10 @@ async fn check_history(asker: &mut Asker, endpoints: &[String]) {
     asker
         .store
         .watch(WatchId(2), KeyRange::Prefix(b"/net/".to_vec()), Revision(1));
-    let ended = loop {
-        match asker.next().await {
-            StoreEvent::WatchCreated { id: WatchId(2), .. } => {}
-            event => break event,
-        }
-    };
+    let mut ended = asker.next().await;
+    if let StoreEvent::WatchCreated { .. } = ended {
+        ended = asker.next().await;
+    }
     assert!(
         matches!(&ended, StoreEvent::WatchEnded { id: WatchId(2), end: WatchEnd::Compacted(at) } if *at == newest),
         "{ended:?}"
@@ -351,10 +349,12 @@ impl Asker {
         self.asked += 1;
         let asked = RequestId(self.asked);
         self.store.request(asked, limit, request);
-        match self.next().await {
-            StoreEvent::Response { id, result } if id == asked => result,
-            event => panic!("not the answer: {event:?}"),
-        }
+        let event = self.next().await;
+        let StoreEvent::Response { id, result } = event else {
+            panic!("not the answer: {event:?}");
+        };
+        assert_eq!(id, asked);
+        result
     }
 
     /// Sends a request and returns the event that a watch yields besides the answer.

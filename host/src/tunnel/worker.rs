@@ -231,3 +231,6 @@ fn deliver(device: &impl PacketDevice, transport: &mut TransportCounters, packet
         transport.count_deliver_error(&error);
     }
 }
+
+#[cfg(test)]
+mod tests;
