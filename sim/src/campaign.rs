@@ -1,8 +1,8 @@
 //! Many generated scenarios, on several threads.
 
 use std::num::NonZero;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::cluster::Cluster;
@@ -46,9 +46,7 @@ impl Campaign {
                 scope.spawn(|| self.work(&next, &total));
             }
         });
-        let mut total = total
-            .into_inner()
-            .unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut total = total.into_inner().unwrap_or_else(PoisonError::into_inner);
         total.failures.sort_by_key(|(seed, _)| *seed);
         total
     }
@@ -61,7 +59,7 @@ impl Campaign {
             }
             let seed = self.first_seed.wrapping_add(index);
             let report = Cluster::of(Scenario::generate(seed, self.nodes, self.duration)).run();
-            let mut total = total.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+            let mut total = total.lock().unwrap_or_else(PoisonError::into_inner);
             total.statistics.add(report.statistics());
             total.trace_hash = total.trace_hash.wrapping_add(report.trace_hash());
             if let Some(violation) = report.violation() {
@@ -81,7 +79,7 @@ mod tests {
             first_seed: 5,
             seeds: 4,
             nodes: 3,
-            duration: Duration::from_secs(120),
+            duration: Duration::from_mins(2),
             jobs: NonZero::<usize>::MIN,
         };
         let shared = Campaign {

@@ -17,4 +17,4 @@ pub(crate) mod wire_format;
 use crate::violation::Finding;
 
 /// What a checker says: nothing, or what is wrong.
-pub(crate) type Verdict = Result<(), Box<Finding>>;
+pub(crate) type Verdict = Result<(), Finding>;

@@ -52,7 +52,7 @@ pub(crate) enum LossCause {
 #[derive(Debug)]
 pub(crate) struct Links {
     options: LinkOptions,
-    links: Vec<Link>,
+    pairs: Vec<Link>,
     nodes: usize,
 }
 
@@ -64,7 +64,7 @@ struct Link {
 
 impl Links {
     pub(crate) fn new(nodes: usize, options: LinkOptions, rng: &Rng) -> Self {
-        let links = (0..nodes * nodes)
+        let pairs = (0..nodes * nodes)
             .map(|index| Link {
                 rng: rng.fork(&format!("link {} {}", index / nodes, index % nodes)),
                 cut: false,
@@ -72,7 +72,7 @@ impl Links {
             .collect();
         Self {
             options,
-            links,
+            pairs,
             nodes,
         }
     }
@@ -110,7 +110,7 @@ impl Links {
     /// Tells whether datagrams pass from one node to the other.
     pub(crate) fn is_open(&self, from: NodeId, to: NodeId) -> bool {
         self.index(from, to)
-            .and_then(|index| self.links.get(index))
+            .and_then(|index| self.pairs.get(index))
             .is_some_and(|link| !link.cut)
     }
 
@@ -128,14 +128,14 @@ impl Links {
     /// Opens every link and gives all of them these options.
     pub(crate) fn reset(&mut self, options: LinkOptions) {
         self.options = options;
-        for link in &mut self.links {
+        for link in &mut self.pairs {
             link.cut = false;
         }
     }
 
     fn link_mut(&mut self, from: NodeId, to: NodeId) -> Option<&mut Link> {
         let index = self.index(from, to)?;
-        self.links.get_mut(index)
+        self.pairs.get_mut(index)
     }
 
     fn index(&self, from: NodeId, to: NodeId) -> Option<usize> {

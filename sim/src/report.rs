@@ -133,9 +133,10 @@ impl Report {
         let last = involved
             .get(involved.len().saturating_sub(LAST_EVENTS)..)
             .unwrap_or_default();
-        let events: String = last.iter().map(|line| format!("  {line}\n")).collect();
+        let events: Vec<String> = last.iter().map(|line| format!("  {line}\n")).collect();
         let faults = self.scenario.faults.iter().map(|timed| format!("  {timed}\n"));
-        let faults: String = faults.collect();
+        let faults: Vec<String> = faults.collect();
+        let (faults, events) = (faults.concat(), events.concat());
         format!(
             "{violation}\nseed {}, {} nodes, {:?}, trace hash {:016x}\nfaults:\n{faults}last events:\n{events}",
             self.scenario.seed,

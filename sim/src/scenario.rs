@@ -58,7 +58,7 @@ impl Scenario {
             prefix: StorePrefix::default(),
             links: LinkOptions::default(),
             store_path: StorePathOptions::default(),
-            renew_margin: Duration::from_mins(60),
+            renew_margin: Duration::from_hours(1),
             membership: Membership::default(),
             probe_interval: Duration::from_millis(500),
             faults: Vec::new(),

@@ -158,7 +158,10 @@ impl World {
                 error,
             } => self.handle_request_fails(node, life, id, error),
             Event::WatchFails { node, life, id } => self.handle_watch_fails(node, life, id),
-            Event::KeepAlive(node) => self.handle_keep_alive(node),
+            Event::KeepAlive(node) => {
+                self.handle_keep_alive(node);
+                Ok(())
+            }
             Event::StoreTimer => self.handle_store_timer(),
             Event::Probe(node) => self.handle_probe(node),
             Event::Datagram {
@@ -236,7 +239,7 @@ impl World {
             Ok(()) => Ok(()),
             Err(text) => {
                 let text = format!("{}: {text}", checkpoint.name);
-                Err(Box::new(Finding::new(Invariant::Custom, [], text)))
+                Err(Finding::new(Invariant::Custom, [], text))
             }
         }
     }
@@ -273,7 +276,7 @@ impl World {
 
 /// How often the model looks whether nodes agree with it.
 const SWEEP: Duration = Duration::from_secs(1);
-const MINUTE: Duration = Duration::from_secs(60);
+const MINUTE: Duration = Duration::from_mins(1);
 /// How long the last probes get.
 const REST: Duration = Duration::from_secs(5);
 /// How many datagrams a node that stands still keeps.

@@ -298,7 +298,7 @@ fn the_timeline_of_a_partition_reads_as_a_story() {
         .run_for(minutes(3));
 
     report.assert_ok();
-    insta::assert_snapshot!(report.to_string());
+    insta::assert_snapshot!(report.timeline());
 }
 
 const fn minutes(count: u64) -> Duration {

@@ -74,7 +74,7 @@ pub(crate) fn check_probe(probe: &Probe) -> Verdict {
         probe.from, probe.to, probe.id, probe.fate
     );
     let nodes = [probe.from, probe.to];
-    Err(Box::new(Finding::new(Invariant::AtRest, nodes, text)))
+    Err(Finding::new(Invariant::AtRest, nodes, text))
 }
 
 fn difference(expected: &BTreeMap<Ipv4Net, Ipv4Addr>, known: &BTreeMap<Ipv4Net, Ipv4Addr>) -> String {
@@ -89,8 +89,8 @@ fn difference(expected: &BTreeMap<Ipv4Net, Ipv4Addr>, known: &BTreeMap<Ipv4Net, 
     missing.chain(extra).collect::<Vec<_>>().join(", ")
 }
 
-fn finding(node: NodeId, text: String) -> Box<Finding> {
-    Box::new(Finding::new(Invariant::AtRest, [node], text))
+fn finding(node: NodeId, text: String) -> Finding {
+    Finding::new(Invariant::AtRest, [node], text)
 }
 
 #[cfg(test)]

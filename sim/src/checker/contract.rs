@@ -36,8 +36,8 @@ pub(crate) fn check_exit(node: NodeId, reason: &ExitReason) -> Verdict {
     Err(finding(node, format!("{node} ended: {reason}")))
 }
 
-fn finding(node: NodeId, text: String) -> Box<Finding> {
-    Box::new(Finding::new(Invariant::Contract, [node], text))
+fn finding(node: NodeId, text: String) -> Finding {
+    Finding::new(Invariant::Contract, [node], text)
 }
 
 #[cfg(test)]

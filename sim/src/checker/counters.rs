@@ -54,7 +54,7 @@ impl Tally {
             return Ok(());
         }
         let text = format!("{node} counted {counters:?}, but saw {self:?}");
-        Err(Box::new(Finding::new(Invariant::Counters, [node], text)))
+        Err(Finding::new(Invariant::Counters, [node], text))
     }
 
     fn count_reply(&mut self, reason: DropReason) {

@@ -121,26 +121,25 @@ pub(crate) fn check_error(node: NodeId, pod: Ipv4Addr, quoted_source: Option<Ipv
         return Ok(());
     }
     let text = format!("the pod {pod} on {node} got an ICMP error about a packet of {quoted_source:?}");
-    Err(Box::new(Finding::new(Invariant::Delivery, [node], text)))
+    Err(Finding::new(Invariant::Delivery, [node], text))
 }
 
 /// Checks a probe after all that can happen to it has happened.
 pub(crate) fn check_fate(probe: &Probe) -> Verdict {
-    match probe.fate {
-        Some(_) => Ok(()),
-        None => {
-            let text = format!("probe {} from {} to {} vanished", probe.id, probe.from, probe.to);
-            Err(finding(probe, text))
-        }
+    if probe.fate.is_some() {
+        return Ok(());
     }
+    let text = format!("probe {} from {} to {} vanished", probe.id, probe.from, probe.to);
+    Err(finding(probe, text))
 }
 
-fn finding(probe: &Probe, text: String) -> Box<Finding> {
-    Box::new(Finding::new(Invariant::Delivery, [probe.from, probe.to], text))
+fn finding(probe: &Probe, text: String) -> Finding {
+    Finding::new(Invariant::Delivery, [probe.from, probe.to], text)
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    let digits: Vec<String> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    digits.concat()
 }
 
 #[cfg(test)]

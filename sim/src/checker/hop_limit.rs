@@ -11,7 +11,7 @@ pub(crate) fn check_step(node: NodeId, before: Option<u8>, after: Option<u8>) ->
         (before, after) => {
             let text =
                 format!("{node} passed a packet on with time to live {after:?}, it came with {before:?}");
-            Err(Box::new(Finding::new(Invariant::HopLimit, [node], text)))
+            Err(Finding::new(Invariant::HopLimit, [node], text))
         }
     }
 }
@@ -22,7 +22,7 @@ pub(crate) fn check_first_way(node: NodeId, probe: u64, times: u32) -> Verdict {
         return Ok(());
     }
     let text = format!("{node} sends probe {probe} to another node although it came from one: a loop");
-    Err(Box::new(Finding::new(Invariant::HopLimit, [node], text)))
+    Err(Finding::new(Invariant::HopLimit, [node], text))
 }
 
 #[cfg(test)]

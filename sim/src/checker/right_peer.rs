@@ -27,7 +27,7 @@ pub(crate) fn check(
         ),
         None => format!("{node} sends a packet for {destination} to {peer}, but no lease covers it"),
     };
-    Err(Box::new(Finding::new(Invariant::RightPeer, [node], text)))
+    Err(Finding::new(Invariant::RightPeer, [node], text))
 }
 
 #[cfg(test)]

@@ -36,8 +36,8 @@ pub(crate) fn check_belief(cluster: &RefCluster, node: NodeId, carried: Ipv4Net,
     }
 }
 
-fn finding(nodes: Vec<NodeId>, text: String) -> Box<Finding> {
-    Box::new(Finding::new(Invariant::SingleOwner, nodes, text))
+fn finding(nodes: Vec<NodeId>, text: String) -> Finding {
+    Finding::new(Invariant::SingleOwner, nodes, text)
 }
 
 #[cfg(test)]

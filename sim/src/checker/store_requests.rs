@@ -14,8 +14,8 @@ pub(crate) const MAX_OPEN: usize = 6;
 /// How many requests and watches a node may open within a minute, with every retry that faults cause.
 pub(crate) const MAX_PER_MINUTE: usize = 120;
 /// The longest that a request may wait.
-const MAX_WAIT: Duration = Duration::from_secs(60);
-const MINUTE: Duration = Duration::from_secs(60);
+const MAX_WAIT: Duration = Duration::from_mins(1);
+const MINUTE: Duration = Duration::from_mins(1);
 
 /// The requests of one node within the last minute.
 #[derive(Clone, Debug, Default)]
@@ -54,8 +54,8 @@ pub(crate) fn check_open(node: NodeId, open: usize, deadline: Instant, now: Inst
     Ok(())
 }
 
-fn finding(node: NodeId, text: String) -> Box<Finding> {
-    Box::new(Finding::new(Invariant::StoreRequests, [node], text))
+fn finding(node: NodeId, text: String) -> Finding {
+    Finding::new(Invariant::StoreRequests, [node], text)
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ pub(crate) fn check(node: NodeId, datagram: &[u8]) -> Verdict {
         return Ok(());
     };
     let text = format!("{node} sends a datagram that is no IPv4 packet: {wrong}");
-    Err(Box::new(Finding::new(Invariant::WireFormat, [node], text)))
+    Err(Finding::new(Invariant::WireFormat, [node], text))
 }
 
 fn defect(datagram: &[u8]) -> Option<String> {

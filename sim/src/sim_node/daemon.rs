@@ -73,7 +73,7 @@ impl Daemon {
     }
 
     /// Tells the engine something and drains what it wants done, as the contract demands.
-    pub(crate) fn feed(&mut self, input: Input, now: Instant) -> Result<Vec<Action>, Box<Finding>> {
+    pub(crate) fn feed(&mut self, input: Input, now: Instant) -> Result<Vec<Action>, Finding> {
         match input {
             Input::Start => {}
             Input::Store(event) => self.engine.handle_store(event, now),

@@ -187,14 +187,12 @@ impl World {
     fn reach_pod(&mut self, node: NodeId, pod: Ipv4Addr, probe: Option<u64>, packet: &[u8]) -> Verdict {
         let ttl = packet::ttl(packet).unwrap_or_default();
         self.step(node, probe, PacketStep::PodGets { ttl });
-        match probe {
-            Some(id) => self.receive_probe(node, id, packet),
-            None => {
-                self.statistics.probes.icmp_errors += 1;
-                let quoted = packet::icmp_error_quote(packet).and_then(packet::source);
-                delivery::check_error(node, pod, quoted)
-            }
+        if let Some(id) = probe {
+            return self.receive_probe(node, id, packet);
         }
+        self.statistics.probes.icmp_errors += 1;
+        let quoted = packet::icmp_error_quote(packet).and_then(packet::source);
+        delivery::check_error(node, pod, quoted)
     }
 
     /// No probe is for a node itself: its address was a pod's on another node.

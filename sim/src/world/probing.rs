@@ -10,6 +10,7 @@ use crate::links::LossCause;
 use crate::node_id::NodeId;
 use crate::probe::{Probe, ProbeFate, ProbeKind};
 use crate::trace::PacketStep;
+use crate::violation::Finding;
 
 impl World {
     /// Lets the pod of a node send a probe to a pod of another, and sets the time of the next.
@@ -53,7 +54,7 @@ impl World {
         to: NodeId,
         kind: ProbeKind,
         length: usize,
-    ) -> Result<Option<u64>, Box<crate::violation::Finding>> {
+    ) -> Result<Option<u64>, Finding> {
         let pod_of = |id: NodeId| self.nodes.get(id.index()).and_then(|node| node.linux.pod());
         let (Some(source), Some(destination)) = (pod_of(from), pod_of(to)) else {
             return Ok(None);

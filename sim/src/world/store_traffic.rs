@@ -12,7 +12,7 @@ use super::event::Event;
 use crate::checker::{Verdict, single_owner, store_requests, store_values};
 use crate::node_id::NodeId;
 use crate::sim_node::Input;
-use crate::store_path::{Carried, InFlight};
+use crate::store_path::{Carried, InFlight, StorePath};
 use crate::store_service::{Heard, ToStore, unavailable};
 
 impl World {
@@ -58,10 +58,7 @@ impl World {
         daemon.watches.insert(id);
         self.detail(Some(node), format!("opens watch #{} from {start}", id.0));
         self.count_request(node)?;
-        let can_connect = self
-            .paths
-            .get(node.index())
-            .is_some_and(|path| path.can_connect());
+        let can_connect = self.paths.get(node.index()).is_some_and(StorePath::can_connect);
         match (self.service.is_up(), can_connect) {
             (true, true) => self.send_to_store(node, ToStore::Watch { id, range, start }),
             (true, false) => self.fail_watch(node, id, self.now + CONNECT_TIMEOUT),
@@ -159,18 +156,17 @@ impl World {
     }
 
     /// Breaks a connection that was silent for too long: open requests and watches fail.
-    pub(super) fn handle_keep_alive(&mut self, node: NodeId) -> Verdict {
+    pub(super) fn handle_keep_alive(&mut self, node: NodeId) {
         let now = self.now;
         let is_due = self
             .paths
             .get(node.index())
-            .and_then(|path| path.breaks_at())
+            .and_then(StorePath::breaks_at)
             .is_some_and(|at| at <= now);
         if is_due {
             self.detail(Some(node), "connection to the store breaks");
             self.disconnect(node);
         }
-        Ok(())
     }
 
     pub(super) fn handle_store_timer(&mut self) -> Verdict {
