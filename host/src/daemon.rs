@@ -20,7 +20,7 @@ use crate::exit_code::ExitCode;
 use crate::interface;
 use crate::kernel::linux::LinuxKernel;
 use crate::logging;
-use crate::store::{Store, tcp_channel};
+use crate::store::Store;
 use crate::supervisor::Supervisor;
 use crate::tunnel::{SharedTable, TunnelProbe};
 
@@ -77,7 +77,9 @@ async fn serve(options: RunOptions) -> io::Result<ExitCode> {
     let parts = Parts {
         clock,
         kernel: LinuxKernel::open(options.subnet_file, Arc::clone(&table), probe)?,
-        store: Store::new(&options.endpoints, options.credentials, &tcp_channel),
+        store: Store::new(&options.endpoints, options.credentials, &|endpoint| {
+            options.tls.channel(endpoint)
+        }),
         commands,
         table,
         observer: Journal::new(supervisor),

@@ -7,6 +7,7 @@ mod classify;
 pub mod endpoint;
 mod pool;
 mod request;
+pub mod tls;
 mod translate;
 mod watch;
 
@@ -18,7 +19,7 @@ use selvedge_engine::{KeyRange, RequestId, Revision, StoreEvent, StoreRequest, W
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
 
-pub use self::pool::{ChannelFactory, tcp_channel, transport};
+pub use self::pool::{ChannelFactory, transport};
 
 use self::endpoint::Endpoint;
 use self::pool::Pool;

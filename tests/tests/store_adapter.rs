@@ -13,8 +13,9 @@ use selvedge_engine::{
 };
 use selvedge_host::cli::Credentials;
 use selvedge_host::secret::Secret;
+use selvedge_host::store::Store;
 use selvedge_host::store::endpoint::Endpoint;
-use selvedge_host::store::{Store, tcp_channel};
+use selvedge_host::store::tls::Tls;
 use selvedge_sim::grpc::{SharedStore, serve};
 use selvedge_tests::etcd::{Etcd, Place};
 use selvedge_tests::need;
@@ -332,7 +333,9 @@ impl Asker {
             password: Secret::new(password),
         });
         Self {
-            store: Store::new(&endpoints, credentials, &tcp_channel),
+            store: Store::new(&endpoints, credentials, &|endpoint| {
+                Tls::default().channel(endpoint)
+            }),
             asked: 0,
         }
     }

@@ -31,6 +31,18 @@ pub struct RunArgs {
     )]
     pub etcd_prefix: String,
 
+    /// Authorities to trust for https, in PEM form, instead of the system's
+    #[arg(long, value_name = "FILE", help_heading = "etcd")]
+    pub etcd_cafile: Option<PathBuf>,
+
+    /// Certificate to show to etcd, in PEM form; needs --etcd-keyfile
+    #[arg(long, value_name = "FILE", help_heading = "etcd")]
+    pub etcd_certfile: Option<PathBuf>,
+
+    /// Its private key, in PEM form
+    #[arg(long, value_name = "FILE", help_heading = "etcd")]
+    pub etcd_keyfile: Option<PathBuf>,
+
     /// User for etcd's authentication
     #[arg(long, value_name = "NAME", help_heading = "etcd")]
     pub etcd_username: Option<String>,

@@ -9,13 +9,16 @@ use selvedge_engine::{Families, InterfaceChoice, Masquerade, Membership, Selecti
 use super::run_args::{LogLevel, RunArgs};
 use super::usage_error::UsageError;
 use crate::secret::Secret;
-use crate::store::endpoint::{Endpoint, EndpointError};
+use crate::store::endpoint::{Endpoint, EndpointError, Scheme};
+use crate::store::tls::Tls;
 
 /// The checked options of the daemon.
 #[derive(Clone, Debug)]
 pub struct RunOptions {
     /// Where etcd listens, at least one.
     pub endpoints: Vec<Endpoint>,
+    /// Whom to trust and what to show if they speak TLS.
+    pub tls: Tls,
     /// Whom etcd shall take us for.
     pub credentials: Option<Credentials>,
     /// Where the network's keys live.
@@ -50,8 +53,10 @@ impl RunOptions {
     ///
     /// If an endpoint is no URL, credentials are incomplete or a named file cannot be read.
     pub fn from_args(args: RunArgs) -> Result<Self, UsageError> {
+        let tls = tls(&args)?;
         Ok(Self {
-            endpoints: endpoints(&args.etcd_endpoints)?,
+            endpoints: endpoints(&args, &tls)?,
+            tls,
             credentials: credentials(&args)?,
             prefix: StorePrefix::new(&args.etcd_prefix),
             selection: selection(&args),
@@ -83,18 +88,45 @@ fn selection(args: &RunArgs) -> Selection {
     }
 }
 
-fn endpoints(text: &str) -> Result<Vec<Endpoint>, UsageError> {
-    let endpoints: Result<Vec<Endpoint>, EndpointError> = text
+fn tls(args: &RunArgs) -> Result<Tls, UsageError> {
+    let mut tls = Tls::default();
+    if let Some(authority) = &args.etcd_cafile {
+        tls = tls
+            .trusting(authority)
+            .map_err(|error| UsageError::new(format!("--etcd-cafile {error}")))?;
+    }
+    match (&args.etcd_certfile, &args.etcd_keyfile) {
+        (Some(certificate), Some(key)) => tls
+            .showing(certificate, key)
+            .map_err(|error| UsageError::new(format!("--etcd-certfile and --etcd-keyfile: {error}"))),
+        (None, None) => Ok(tls),
+        (Some(_), None) => Err(UsageError::new("--etcd-certfile needs --etcd-keyfile")),
+        (None, Some(_)) => Err(UsageError::new("--etcd-keyfile needs --etcd-certfile")),
+    }
+}
+
+/// Reads the endpoints; files for TLS mean that those without a scheme speak it.
+fn endpoints(args: &RunArgs, tls: &Tls) -> Result<Vec<Endpoint>, UsageError> {
+    let default = match (&args.etcd_cafile, &args.etcd_certfile) {
+        (None, None) => Scheme::Http,
+        (Some(_), _) | (_, Some(_)) => Scheme::Https,
+    };
+    let endpoints: Result<Vec<Endpoint>, EndpointError> = args
+        .etcd_endpoints
         .split(',')
         .map(str::trim)
         .filter(|url| !url.is_empty())
-        .map(Endpoint::parse)
+        .map(|url| Endpoint::parse_or(default, url))
         .collect();
     let endpoints = endpoints.map_err(|error| UsageError::new(format!("--etcd-endpoints {error}")))?;
     if endpoints.is_empty() {
         return Err(UsageError::new(
             "--etcd-endpoints names no URL; for example http://10.0.0.1:2379",
         ));
+    }
+    for endpoint in &endpoints {
+        tls.check(endpoint)
+            .map_err(|error| UsageError::new(format!("cannot speak TLS with {endpoint}: {error}")))?;
     }
     Ok(endpoints)
 }

@@ -7,7 +7,7 @@ use etcd_client::Error;
 use selvedge_engine::{StoreError, StoreErrorKind};
 use tonic::{Code, ConnectError, Status};
 
-use super::endpoint::Endpoint;
+use super::endpoint::{Endpoint, Scheme};
 
 /// What an error means for the engine, with a message that names the endpoint and the cause.
 pub(super) fn classify(endpoint: &Endpoint, error: &Error) -> StoreError {
@@ -115,6 +115,29 @@ fn kind_of_status(status: &Status) -> StoreErrorKind {
     }
 }
 
+const CONNECTION_LOST: &str = "connection lost";
+
+const WANTS_CERTIFICATE: &str = "it may want a client certificate (--etcd-certfile and --etcd-keyfile)";
+
+/// How hyper begins to tell of a connection that broke.
+const LOST: &[&str] = &["h2 protocol error", "operation was canceled", "connection closed"];
+
+/// Adds what may be behind a connection that breaks before etcd ever answered: TLS on one side only, or a
+/// certificate that is not shown. The other side says no word about it.
+pub(super) fn with_hint(error: StoreError, endpoint: &Endpoint) -> StoreError {
+    if !error.message.ends_with(CONNECTION_LOST) {
+        return error;
+    }
+    let hint = match endpoint.scheme() {
+        Scheme::Http => "it may want https",
+        Scheme::Https => WANTS_CERTIFICATE,
+    };
+    StoreError {
+        message: format!("{}; {hint}", error.message),
+        ..error
+    }
+}
+
 /// Puts the cause into words: the operating system's if there is one, else etcd's.
 fn cause(error: &Error) -> String {
     let Error::GRpcStatus(status) = error else {
@@ -129,8 +152,8 @@ fn cause(error: &Error) -> String {
     let deepest = chain(status).last().map(ToString::to_string);
     match (status.message(), deepest) {
         ("", Some(deepest)) => deepest,
-        ("transport error", Some(deepest)) => format!("connection lost: {deepest}"),
-        (message, _) if message.starts_with("h2 protocol error") => "connection lost".to_owned(),
+        ("transport error", Some(deepest)) => format!("{CONNECTION_LOST}: {deepest}"),
+        (message, _) if LOST.iter().any(|lost| message.starts_with(lost)) => CONNECTION_LOST.to_owned(),
         ("", None) => format!("{:?}", status.code()),
         (message, _) => message.strip_prefix("etcdserver: ").unwrap_or(message).to_owned(),
     }
@@ -144,7 +167,14 @@ fn io_text(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::ConnectionRefused => "connection refused; is it running there?".to_owned(),
         io::ErrorKind::TimedOut => "no answer to the attempt to connect".to_owned(),
-        io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => "connection lost".to_owned(),
+        io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => CONNECTION_LOST.to_owned(),
+        io::ErrorKind::InvalidData if error.to_string().contains("UnknownIssuer") => {
+            "its certificate is not from an authority that is trusted here; name its own with --etcd-cafile"
+                .to_owned()
+        }
+        io::ErrorKind::InvalidData if error.to_string().contains("received fatal alert") => {
+            format!("{error}; {WANTS_CERTIFICATE}")
+        }
         _ => error.to_string(),
     }
 }
@@ -256,6 +286,32 @@ mod tests {
         assert_eq!(
             classified.message,
             "etcd at http://10.0.0.1:2379: connection refused; is it running there?"
+        );
+    }
+
+    #[test]
+    fn a_connection_that_breaks_at_once_comes_with_a_hint() {
+        let lost = Error::GRpcStatus(Status::new(
+            Code::Unknown,
+            "h2 protocol error: error reading a body",
+        ));
+        let other = Error::GRpcStatus(Status::new(Code::Unavailable, "etcdserver: no leader"));
+        let https = Endpoint::parse("https://10.0.0.1:2379").unwrap();
+
+        let hint = |error, endpoint: &Endpoint| with_hint(classify(endpoint, error), endpoint).message;
+
+        assert_eq!(
+            hint(&lost, &endpoint()),
+            "etcd at http://10.0.0.1:2379: connection lost; it may want https"
+        );
+        assert_eq!(
+            hint(&lost, &https),
+            "etcd at https://10.0.0.1:2379: connection lost; it may want a client certificate \
+             (--etcd-certfile and --etcd-keyfile)"
+        );
+        assert_eq!(
+            hint(&other, &endpoint()),
+            "etcd at http://10.0.0.1:2379: no leader"
         );
     }
 

@@ -9,6 +9,7 @@ use tonic::codegen::http::Uri;
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Endpoint {
     uri: Uri,
+    scheme: Scheme,
 }
 
 /// Why a text is not the URL of an etcd member.
@@ -20,12 +21,19 @@ pub enum EndpointError {
     /// It carries a user or password, which etcd does not read there.
     #[error("must not carry a user or password; use --etcd-username and --etcd-password-file")]
     Credentials,
-    /// It asks for TLS.
-    #[error("{0}: https is not supported yet; use http")]
-    Tls(String),
     /// It has another scheme.
-    #[error("{0}: must start with http://")]
+    #[error("{0}: must start with http:// or https://")]
     Scheme(String),
+}
+
+/// How to talk to a member.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Scheme {
+    /// In the clear.
+    #[default]
+    Http,
+    /// By TLS.
+    Https,
 }
 
 impl Endpoint {
@@ -33,12 +41,21 @@ impl Endpoint {
     ///
     /// # Errors
     ///
-    /// If it is malformed or has a scheme that is not supported.
+    /// If it is malformed, has another scheme or carries credentials.
     pub fn parse(text: &str) -> Result<Self, EndpointError> {
-        let url = if text.contains("://") {
-            text.to_owned()
-        } else {
-            format!("http://{text}")
+        Self::parse_or(Scheme::Http, text)
+    }
+
+    /// Reads a URL, which may leave out its scheme if it is `default`.
+    ///
+    /// # Errors
+    ///
+    /// If it is malformed, has another scheme or carries credentials.
+    pub fn parse_or(default: Scheme, text: &str) -> Result<Self, EndpointError> {
+        let url = match default {
+            _ if text.contains("://") => text.to_owned(),
+            Scheme::Http => format!("http://{text}"),
+            Scheme::Https => format!("https://{text}"),
         };
         let malformed = || EndpointError::Malformed(text.to_owned());
         let uri = Uri::from_str(&url).map_err(|_| malformed())?;
@@ -49,10 +66,21 @@ impl Endpoint {
             return Err(malformed());
         }
         match uri.scheme_str() {
-            Some("http") => Ok(Self { uri }),
-            Some("https") => Err(EndpointError::Tls(text.to_owned())),
+            Some("http") => Ok(Self {
+                uri,
+                scheme: Scheme::Http,
+            }),
+            Some("https") => Ok(Self {
+                uri,
+                scheme: Scheme::Https,
+            }),
             Some(_) | None => Err(EndpointError::Scheme(text.to_owned())),
         }
+    }
+
+    /// Returns how to talk to the member.
+    pub const fn scheme(&self) -> Scheme {
+        self.scheme
     }
 
     /// Returns the URL.

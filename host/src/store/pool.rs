@@ -1,7 +1,7 @@
 //! One client for each etcd member, and the choice among them.
 
 use std::fmt;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use etcd_client::{Channel, Client, ConnectOptions, Error};
@@ -10,7 +10,7 @@ use tokio::sync::OnceCell;
 use tokio::time::{Instant, timeout_at};
 use tonic::transport::Endpoint as Transport;
 
-use super::classify::{classify, is_auth_disabled, is_connect_failure};
+use super::classify::{classify, is_auth_disabled, is_connect_failure, with_hint};
 use super::endpoint::Endpoint;
 use crate::cli::Credentials;
 
@@ -36,11 +36,6 @@ pub fn transport(endpoint: &Endpoint) -> Transport {
         .tcp_nodelay(true)
 }
 
-/// Makes the way to an etcd member over TCP.
-pub fn tcp_channel(endpoint: &Endpoint) -> Channel {
-    Channel::Tonic(transport(endpoint).connect_lazy())
-}
-
 /// The clients, and which of them is in use.
 pub(super) struct Pool {
     members: Vec<Member>,
@@ -53,6 +48,8 @@ struct Member {
     endpoint: Endpoint,
     channel: Channel,
     client: OnceCell<Client>,
+    /// Whether it ever answered.
+    answered: AtomicBool,
 }
 
 /// What a call yielded, and who answered.
@@ -71,6 +68,7 @@ impl Pool {
             endpoint: endpoint.clone(),
             channel: channels(endpoint),
             client: OnceCell::new(),
+            answered: AtomicBool::new(false),
         };
         Self {
             members: endpoints.iter().map(member).collect(),
@@ -102,13 +100,14 @@ impl Pool {
             match timeout_at(deadline, attempt).await {
                 Ok(Ok(value)) => {
                     self.current.store(index, Ordering::Relaxed);
+                    member.answered.store(true, Ordering::Relaxed);
                     let endpoint = &member.endpoint;
                     return Ok(Answered { value, endpoint });
                 }
                 Ok(Err(error)) if is_connect_failure(&error) => {
-                    refusals.push(classify(&member.endpoint, &error).message);
+                    refusals.push(member.explain(&error).message);
                 }
-                Ok(Err(error)) => return Err(self.failed(index, classify(&member.endpoint, &error))),
+                Ok(Err(error)) => return Err(self.failed(index, member.explain(&error))),
                 Err(_) => return Err(self.failed(index, no_answer(&member.endpoint, timeout))),
             }
         }
@@ -154,6 +153,15 @@ impl Pool {
 }
 
 impl Member {
+    fn explain(&self, error: &Error) -> StoreError {
+        let classified = classify(&self.endpoint, error);
+        if self.answered.load(Ordering::Relaxed) {
+            classified
+        } else {
+            with_hint(classified, &self.endpoint)
+        }
+    }
+
     /// Returns the client; with credentials the first time authenticates, which may fail and is then done
     /// again the next time.
     async fn client(&self, credentials: Option<&Credentials>) -> Result<Client, Error> {
