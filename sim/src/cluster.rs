@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use crate::fault::{Fault, StoreWay, SubnetFileFate, TimedFault};
+use crate::fault::{Fault, StoreWay, SubnetFileFate, Tampering, TimedFault};
+use crate::forgery::Forgery;
 use crate::junk::Junk;
 use crate::node_id::NodeId;
 use crate::probability::Probability;
@@ -221,11 +222,41 @@ impl Cluster {
         self.fault_at(at, Fault::Pause { node })
     }
 
-    /// Deletes the tunnel device of a node.
+    /// Changes what the daemon of a node has set up in the kernel.
     #[must_use]
-    pub fn delete_tunnel_at(self, at: Duration, node: impl Into<NodeId>) -> Self {
+    pub fn tamper_at(self, at: Duration, node: impl Into<NodeId>, tampering: Tampering) -> Self {
         let node = node.into();
-        self.fault_at(at, Fault::DeleteTunnel { node })
+        self.fault_at(at, Fault::Tamper { node, tampering })
+    }
+
+    /// Sends a datagram to the daemon of a node that none of the cluster sent.
+    #[must_use]
+    pub fn forge_at(self, at: Duration, node: impl Into<NodeId>, forgery: Forgery) -> Self {
+        let node = node.into();
+        self.fault_at(at, Fault::Forge { node, forgery })
+    }
+
+    /// Restores the store from a backup of an earlier time.
+    #[must_use]
+    pub fn restore_store_at(mut self, at: Duration, backup_of: Duration) -> Self {
+        self.scenario.faults.push(TimedFault {
+            at: backup_of,
+            until: Some(at),
+            fault: Fault::StoreRestore,
+        });
+        self
+    }
+
+    /// Lets the store lose all its data; an operator writes the network config again at once.
+    #[must_use]
+    pub fn wipe_store_at(self, at: Duration) -> Self {
+        self.fault_at(at, Fault::StoreWipe)
+    }
+
+    /// Lets the store refuse every write.
+    #[must_use]
+    pub fn store_full_at(self, at: Duration) -> Self {
+        self.fault_at(at, Fault::StoreFull)
     }
 
     /// Ends every fault of the underlay and of the way to the store that lasts at this time, and the store's own.

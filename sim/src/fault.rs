@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::forgery::Forgery;
 use crate::junk::Junk;
 use crate::node_id::NodeId;
 use crate::probability::Probability;
@@ -48,6 +49,12 @@ pub enum Fault {
     StoreDown,
     /// The store is slower by this, each way.
     StoreSlow(Duration),
+    /// The store is out of space: it answers, but refuses every write.
+    StoreFull,
+    /// A backup of the store is made at the beginning, and the store is restored from it at the end.
+    StoreRestore,
+    /// The store loses all its data, and an operator writes the network config again (at once).
+    StoreWipe,
     /// The store forgets its history up to now (at once).
     Compaction,
     /// An operator deletes the lease of a node (at once).
@@ -69,11 +76,31 @@ pub enum Fault {
         /// The node.
         node: NodeId,
     },
-    /// Someone deletes the tunnel device of a node (at once).
-    DeleteTunnel {
+    /// Someone on a node changes what the daemon has set up in the kernel (at once).
+    Tamper {
         /// The node.
         node: NodeId,
+        /// What is changed.
+        tampering: Tampering,
     },
+    /// Someone sends a datagram to a node's daemon that none of the cluster sent (at once).
+    Forge {
+        /// The node.
+        node: NodeId,
+        /// What is wrong with it.
+        forgery: Forgery,
+    },
+}
+
+/// What someone changes on a node behind the daemon's back.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum Tampering {
+    /// The tunnel device is deleted.
+    DeleteTunnel,
+    /// The tunnel device is set down, which takes its routes.
+    SetTunnelDown,
+    /// The routes are flushed.
+    DeleteRoutes,
 }
 
 /// Which way between a node and the store is cut.
@@ -100,9 +127,12 @@ impl Fault {
     /// Tells whether the fault happens at once and has no end.
     pub const fn is_instant(&self) -> bool {
         match self {
-            Self::Compaction | Self::DeleteLease { .. } | Self::WriteJunk(_) | Self::DeleteTunnel { .. } => {
-                true
-            }
+            Self::StoreWipe
+            | Self::Compaction
+            | Self::DeleteLease { .. }
+            | Self::WriteJunk(_)
+            | Self::Tamper { .. }
+            | Self::Forge { .. } => true,
             Self::Partition { .. }
             | Self::OneWay { .. }
             | Self::Loss(_)
@@ -110,6 +140,8 @@ impl Fault {
             | Self::StoreCut { .. }
             | Self::StoreDown
             | Self::StoreSlow(_)
+            | Self::StoreFull
+            | Self::StoreRestore
             | Self::Crash { .. }
             | Self::Pause { .. } => false,
         }
@@ -134,7 +166,10 @@ impl Fault {
 
     /// Tells whether the fault lies in the store or in the way to it, and lasts.
     pub const fn is_store_outage(&self) -> bool {
-        matches!(self, Self::StoreCut { .. } | Self::StoreDown | Self::StoreSlow(_))
+        matches!(
+            self,
+            Self::StoreCut { .. } | Self::StoreDown | Self::StoreSlow(_) | Self::StoreFull
+        )
     }
 }
 
@@ -167,6 +202,9 @@ impl fmt::Display for Fault {
             },
             Self::StoreDown => f.write_str("store down"),
             Self::StoreSlow(by) => write!(f, "store slower by {by:?}"),
+            Self::StoreFull => f.write_str("store out of space"),
+            Self::StoreRestore => f.write_str("store to be restored from a backup of now"),
+            Self::StoreWipe => f.write_str("store loses all its data"),
             Self::Compaction => f.write_str("store compacted"),
             Self::DeleteLease { node } => write!(f, "operator deletes the lease of {node}"),
             Self::WriteJunk(junk) => write!(f, "operator writes junk: {junk}"),
@@ -175,7 +213,12 @@ impl fmt::Display for Fault {
                 SubnetFileFate::Lost => write!(f, "{node} crashes and loses its subnet file"),
             },
             Self::Pause { node } => write!(f, "{node} stands still"),
-            Self::DeleteTunnel { node } => write!(f, "tunnel device of {node} deleted"),
+            Self::Tamper { node, tampering } => match tampering {
+                Tampering::DeleteTunnel => write!(f, "tunnel device of {node} deleted"),
+                Tampering::SetTunnelDown => write!(f, "tunnel device of {node} set down"),
+                Tampering::DeleteRoutes => write!(f, "routes of {node} flushed"),
+            },
+            Self::Forge { node, forgery } => write!(f, "forged datagram to {node}, {forgery}"),
         }
     }
 }

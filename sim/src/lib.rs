@@ -50,6 +50,7 @@ mod cluster;
 pub mod etcd_store;
 mod event_queue;
 mod fault;
+mod forgery;
 #[cfg(feature = "grpc")]
 pub mod grpc;
 mod junk;
@@ -73,7 +74,8 @@ mod world;
 pub use campaign::{Campaign, CampaignReport};
 pub use cluster::Cluster;
 pub use etcd_store::{EtcdStore, WatchMessage, WatcherId};
-pub use fault::{Fault, StoreWay, SubnetFileFate, TimedFault};
+pub use fault::{Fault, StoreWay, SubnetFileFate, Tampering, TimedFault};
+pub use forgery::Forgery;
 pub use junk::Junk;
 pub use links::LinkOptions;
 pub use linux::{Foreign, Ingress, Linux, LinuxDrop, Passage, Verdict};

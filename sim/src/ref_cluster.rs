@@ -13,10 +13,11 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::Ipv4Net;
-use selvedge_engine::{Instant, LeaseRecord, Revision, WatchEvent};
+use selvedge_engine::{Instant, KeyValue, LeaseRecord, Revision, WatchEvent};
 
 use crate::node_id::NodeId;
 use knowledge::Knowledge;
@@ -42,6 +43,8 @@ pub(crate) enum Write {
     Lease {
         subnet: Ipv4Net,
         owner: Option<Ipv4Addr>,
+        /// Who held the subnet until this write.
+        before: Option<Ipv4Addr>,
     },
     /// A lease is gone.
     Gone { subnet: Ipv4Net },
@@ -77,8 +80,13 @@ impl RefCluster {
                     return Write::Stray;
                 };
                 let owner = LeaseRecord::decode(&kv.value).ok().map(|record| record.public_ip);
+                let before = self.holder(subnet);
                 self.begin_tenure(subnet, owner, kv.mod_revision, now);
-                Write::Lease { subnet, owner }
+                Write::Lease {
+                    subnet,
+                    owner,
+                    before,
+                }
             }
             WatchEvent::Delete { key, .. } if self.junk.remove(key) => Write::Junk,
             WatchEvent::Delete { key, .. } => {
@@ -88,6 +96,22 @@ impl RefCluster {
                 self.end_tenure(subnet, now);
                 Write::Gone { subnet }
             }
+        }
+    }
+
+    /// Takes the leases of a store that was restored or wiped: what is not among them is gone.
+    pub(crate) fn restart_history(&mut self, kvs: &[Arc<KeyValue>], now: Instant) {
+        let held: BTreeSet<Ipv4Net> = kvs.iter().filter_map(|kv| self.subnet_of(&kv.key)).collect();
+        let gone: Vec<Ipv4Net> = self
+            .leases()
+            .map(|(subnet, _)| subnet)
+            .filter(|subnet| !held.contains(subnet))
+            .collect();
+        for subnet in gone {
+            self.end_tenure(subnet, now);
+        }
+        for kv in kvs {
+            self.observe(&WatchEvent::Put(KeyValue::clone(kv)), now);
         }
     }
 
@@ -197,6 +221,10 @@ impl RefCluster {
         if let Some(knowledge) = self.knowledge.get_mut(node.index()) {
             knowledge.see(revision);
         }
+    }
+
+    fn holder(&self, subnet: Ipv4Net) -> Option<Ipv4Addr> {
+        Some(self.tenures.get(&subnet)?.last()?.current()?.owner)
     }
 
     fn subnet_of(&self, key: &[u8]) -> Option<Ipv4Net> {

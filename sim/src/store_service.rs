@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use selvedge_engine::{
-    Instant, KeyRange, RequestId, Revision, StoreError, StoreErrorKind, StoreEvent, StoreRequest, WatchEnd,
-    WatchEvent, WatchId,
+    Instant, KeyRange, RequestId, Revision, StoreError, StoreErrorKind, StoreEvent, StoreRequest,
+    StoreResponse, TxnOp, WatchEnd, WatchEvent, WatchId,
 };
 
-use crate::etcd_store::{EtcdStore, WatchMessage, WatcherId};
+use crate::etcd_store::{EtcdStore, Snapshot, WatchMessage, WatcherId};
 use crate::node_id::NodeId;
 
 /// What a node sends to the store.
@@ -39,6 +39,8 @@ pub(crate) enum Heard {
 pub(crate) struct StoreService {
     pub(crate) store: EtcdStore,
     is_up: bool,
+    is_full: bool,
+    incarnation: u64,
     leases: KeyRange,
     watchers: BTreeMap<WatcherId, (NodeId, WatchId)>,
     last_watcher: u64,
@@ -50,6 +52,8 @@ impl StoreService {
         let mut service = Self {
             store: EtcdStore::new(CLUSTER_ID),
             is_up: true,
+            is_full: false,
+            incarnation: 0,
             leases,
             watchers: BTreeMap::new(),
             last_watcher: 0,
@@ -77,12 +81,30 @@ impl StoreService {
         self.watch_for_model();
     }
 
+    /// Lets the store refuse every write, or take writes again.
+    pub(crate) const fn set_full(&mut self, is_full: bool) {
+        self.is_full = is_full;
+    }
+
+    /// Restores the store from a backup; every watch ends.
+    pub(crate) fn restore(&mut self, backup: Snapshot, now: Instant) {
+        self.store.restore(backup, now);
+        self.watch_for_model();
+    }
+
+    /// Replaces the store by an empty one of another cluster; every watch ends.
+    pub(crate) fn wipe(&mut self) {
+        self.incarnation += 1;
+        self.store.wipe(CLUSTER_ID + self.incarnation);
+        self.watch_for_model();
+    }
+
     /// Answers a message of a node; watches answer through [`StoreService::poll`].
     pub(crate) fn handle(&mut self, node: NodeId, message: ToStore, now: Instant) -> Option<StoreEvent> {
         match message {
             ToStore::Request { id, request } => Some(StoreEvent::Response {
                 id,
-                result: self.store.handle(&request, now),
+                result: self.answer(&request, now),
             }),
             ToStore::Watch { id, range, start } => {
                 self.last_watcher += 1;
@@ -120,6 +142,16 @@ impl StoreService {
         }
     }
 
+    fn answer(&mut self, request: &StoreRequest, now: Instant) -> Result<StoreResponse, StoreError> {
+        if self.is_full && writes(request) {
+            return Err(StoreError {
+                kind: StoreErrorKind::NoSpace,
+                message: "etcdserver: mvcc: database space exceeded".to_owned(),
+            });
+        }
+        self.store.handle(request, now)
+    }
+
     fn watch_for_model(&mut self) {
         self.store.watch(MODEL, self.leases.clone(), None);
     }
@@ -143,6 +175,20 @@ pub(crate) fn unavailable(message: &str) -> StoreError {
     StoreError {
         kind: StoreErrorKind::Unavailable,
         message: message.to_owned(),
+    }
+}
+
+/// Tells whether a store without space refuses the request, as etcd's quota does.
+fn writes(request: &StoreRequest) -> bool {
+    match request {
+        StoreRequest::LeaseGrant { .. } => true,
+        StoreRequest::Txn(txn) => {
+            let mut steps = txn.success.iter().chain(&txn.failure);
+            steps.any(|step| matches!(step, TxnOp::Put { .. }))
+        }
+        StoreRequest::Range { .. }
+        | StoreRequest::LeaseKeepAlive { .. }
+        | StoreRequest::LeaseRevoke { .. } => false,
     }
 }
 

@@ -6,10 +6,12 @@
 mod control;
 mod event;
 mod faults;
+mod node_faults;
 mod observer;
 mod packets;
 mod probing;
 mod rest;
+mod store_faults;
 mod store_traffic;
 mod view;
 
@@ -20,6 +22,7 @@ use selvedge_engine::{Instant, Rng, StoreEvent};
 
 use crate::checker::Verdict;
 use crate::checker::store_requests::RequestRate;
+use crate::etcd_store::Snapshot;
 use crate::event_queue::EventQueue;
 use crate::links::Links;
 use crate::node_id::NodeId;
@@ -54,10 +57,13 @@ pub(crate) struct World {
     links: Links,
     service: StoreService,
     store_timer: Option<Instant>,
+    /// The backups of the store, by the place of the fault that restores them.
+    backups: BTreeMap<usize, Snapshot>,
     nodes: Vec<SimNode>,
     paths: Vec<StorePath<ToStore, StoreEvent>>,
     rates: Vec<RequestRate>,
     prober_rngs: Vec<Rng>,
+    forger_rng: Rng,
     /// The nodes that stand still, with what waits for them.
     paused: BTreeMap<NodeId, Vec<Event>>,
     /// The faults that last at the moment, by their place in the scenario.
@@ -93,6 +99,8 @@ impl World {
             nodes: ids.iter().map(|id| SimNode::new(*id, &rng)).collect(),
             paths: ids.iter().map(path).collect(),
             rates: vec![RequestRate::default(); ids.len()],
+            forger_rng: rng.fork("forger"),
+            backups: BTreeMap::new(),
             prober_rngs: ids.iter().map(|id| prober_rng.fork(&id.to_string())).collect(),
             paused: BTreeMap::new(),
             active: BTreeSet::new(),

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use selvedge_engine::{Phase, RejectReason};
-use selvedge_sim::{Cluster, Invariant, Junk, Probability, Report, StoreWay};
+use selvedge_engine::{DropReason, Phase, RejectReason};
+use selvedge_sim::{Cluster, Forgery, Invariant, Junk, Probability, Report, StoreWay, Tampering};
 
 #[test]
 fn five_nodes_join_and_reach_each_other() {
@@ -179,13 +179,14 @@ fn junk_among_the_leases_removes_nothing() {
 
 #[test]
 fn a_compaction_behind_a_nodes_back_does_not_hide_what_happened_before() {
+    // All within five minutes: later a node lists all leases again in any case.
     let report = Cluster::new(11)
         .nodes(4)
-        .store_cut_at(minutes(2), [1], StoreWay::Both)
-        .start_at(minutes(3), 4)
-        .compact_at(minutes(4))
-        .heal_at(minutes(5))
-        .run_for(minutes(8));
+        .store_cut_at(seconds(30), [1], StoreWay::Both)
+        .start_at(seconds(60), 4)
+        .compact_at(seconds(90))
+        .heal_at(seconds(120))
+        .run_for(seconds(200));
 
     report.assert_ok();
     assert_eq!(report.status(1).unwrap().peers.len(), 3);
@@ -231,14 +232,113 @@ fn a_node_suspended_for_longer_than_its_lease_takes_it_anew() {
 }
 
 #[test]
-fn a_deleted_tunnel_is_made_again() {
-    let report = Cluster::new(15)
-        .nodes(3)
-        .delete_tunnel_at(minutes(2), 2)
-        .run_for(minutes(4));
+fn a_node_suspended_until_another_took_its_subnet_waits_for_a_free_one() {
+    let report = Cluster::new(20)
+        .nodes(4)
+        .config(r#"{"Network":"10.5.0.0/28"}"#)
+        .probe_every(minutes(10))
+        .pause_at(minutes(10), 3)
+        .start_at(hours(25), 4)
+        .resume_at(hours(26), 3)
+        .crash_at(hours(27), 4)
+        .check_at(hours(28), "n3 gave its subnet up", |cluster| {
+            let status = cluster.status(3).ok_or("n3 is down")?;
+            expect(
+                status.subnet.is_none() && cluster.leases().len() == 3,
+                "it has one",
+            )
+        })
+        .run_for(hours(53));
 
     report.assert_ok();
-    assert!(report.node(2).unwrap().linux.tunnel().is_some());
+    assert_eq!(report.leases().len(), 3);
+    assert_eq!(report.status(3).unwrap().phase, Phase::Running);
+}
+
+#[test]
+fn what_others_change_on_a_node_is_mended() {
+    let tampering = [
+        Tampering::DeleteTunnel,
+        Tampering::SetTunnelDown,
+        Tampering::DeleteRoutes,
+    ];
+
+    for tampering in tampering {
+        let report = Cluster::new(15)
+            .nodes(3)
+            .tamper_at(minutes(2), 2, tampering)
+            .run_for(minutes(4));
+
+        report.assert_ok();
+        let excused = report.statistics().probes.excused;
+        assert!(excused < 20, "{tampering:?}: {report}");
+        assert!(report.timeline().contains("n2"), "{tampering:?}");
+    }
+}
+
+#[test]
+fn no_forged_datagram_reaches_a_pod() {
+    let cluster = Forgery::ALL
+        .into_iter()
+        .fold(Cluster::new(21).nodes(3), |cluster, forgery| {
+            cluster.forge_at(minutes(2), 1, forgery)
+        });
+
+    let report = cluster.run_for(minutes(4));
+
+    report.assert_ok();
+    let counters = report.node(1).unwrap().counters.as_ref().unwrap();
+    let dropped: u64 = DropReason::ALL
+        .iter()
+        .map(|reason| counters.dropped(*reason))
+        .sum();
+    assert!(dropped >= 7, "{counters:?}");
+    assert_eq!(counters.dropped(DropReason::UnknownSender), 1);
+}
+
+#[test]
+fn a_store_that_lost_its_data_is_filled_again_with_the_same_subnets() {
+    let before = Cluster::new(22).nodes(4).run_for(minutes(1));
+
+    let report = Cluster::new(22)
+        .nodes(4)
+        .wipe_store_at(minutes(2))
+        .run_for(minutes(5));
+
+    report.assert_ok();
+    assert_eq!(report.leases(), before.leases());
+}
+
+#[test]
+fn a_store_restored_from_a_backup_gets_the_leases_that_the_backup_lacks() {
+    let report = Cluster::new(23)
+        .nodes(4)
+        .start_at(minutes(3), 4)
+        .restore_store_at(minutes(5), minutes(2))
+        .run_for(minutes(8));
+
+    report.assert_ok();
+    assert_eq!(report.leases().len(), 4);
+}
+
+#[test]
+fn a_full_store_stops_new_nodes_only() {
+    let report = Cluster::new(24)
+        .nodes(3)
+        .store_full_at(minutes(1))
+        .start_at(minutes(2), 3)
+        .check_at(minutes(3), "n3 waits, the others go on", |cluster| {
+            let phase = |node: u32| cluster.status(node).map(|status| status.phase);
+            expect(
+                phase(3) == Some(Phase::Acquiring) && phase(1) == Some(Phase::Running),
+                "they do not",
+            )
+        })
+        .heal_at(minutes(4))
+        .run_for(minutes(6));
+
+    report.assert_ok();
+    assert_eq!(report.leases().len(), 3);
 }
 
 #[test]
@@ -292,13 +392,17 @@ fn the_timeline_of_a_partition_reads_as_a_story() {
     let report = Cluster::new(19)
         .nodes(3)
         .partition_at(minutes(1), [1])
-        .heal_at(Duration::from_secs(90))
-        .crash_at(Duration::from_secs(100), 2)
-        .restart_at(Duration::from_secs(105), 2)
+        .heal_at(seconds(90))
+        .crash_at(seconds(100), 2)
+        .restart_at(seconds(105), 2)
         .run_for(minutes(3));
 
     report.assert_ok();
     insta::assert_snapshot!(report.timeline());
+}
+
+const fn seconds(count: u64) -> Duration {
+    Duration::from_secs(count)
 }
 
 const fn minutes(count: u64) -> Duration {

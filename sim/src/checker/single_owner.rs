@@ -5,7 +5,7 @@ use selvedge_engine::Instant;
 
 use super::Verdict;
 use crate::node_id::NodeId;
-use crate::ref_cluster::RefCluster;
+use crate::ref_cluster::{RefCluster, Write};
 use crate::violation::{Finding, Invariant};
 
 /// Checks the leases that live in the store.
@@ -20,6 +20,21 @@ pub(crate) fn check_leases(cluster: &RefCluster) -> Verdict {
         widest = Some(subnet);
     }
     Ok(())
+}
+
+/// Checks that a write does not take a subnet from a node whose lease lives.
+pub(crate) fn check_write(write: &Write) -> Verdict {
+    match write {
+        Write::Lease {
+            subnet,
+            owner: Some(owner),
+            before: Some(before),
+        } if owner != before => {
+            let text = format!("{owner} takes {subnet}, whose lease {before} holds");
+            Err(finding(Vec::new(), text))
+        }
+        Write::Lease { .. } | Write::Gone { .. } | Write::Junk | Write::Stray => Ok(()),
+    }
 }
 
 /// Checks that a node does not carry a subnet which it has to know to be another's.
@@ -52,6 +67,20 @@ mod tests {
 
         assert_eq!(check_leases(&good), Ok(()));
         assert_eq!(check_leases(&bad).unwrap_err().invariant, Invariant::SingleOwner);
+    }
+
+    #[test]
+    fn a_subnet_may_be_taken_when_it_is_free_and_renewed_by_its_holder() {
+        let (one, two) = (Some(N1.public_ip()), Some(N2.public_ip()));
+        let write = |owner, before| Write::Lease {
+            subnet: "10.5.1.0/24".parse().unwrap(),
+            owner,
+            before,
+        };
+
+        assert_eq!(check_write(&write(one, None)), Ok(()));
+        assert_eq!(check_write(&write(one, one)), Ok(()));
+        assert!(check_write(&write(two, one)).is_err());
     }
 
     #[test]

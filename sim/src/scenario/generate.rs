@@ -5,7 +5,8 @@ use std::time::Duration;
 use selvedge_engine::Rng;
 
 use super::Scenario;
-use crate::fault::{Fault, StoreWay, SubnetFileFate, TimedFault};
+use crate::fault::{Fault, StoreWay, SubnetFileFate, Tampering, TimedFault};
+use crate::forgery::Forgery;
 use crate::junk::Junk;
 use crate::links::LinkOptions;
 use crate::node_id::NodeId;
@@ -55,6 +56,9 @@ impl Scenario {
         for plan in &mut self.nodes {
             plan.starts_at = rng.between(Duration::ZERO, apart * 2);
         }
+        if rng.chance(500_000) {
+            self.config = tight_config(self.nodes.len());
+        }
         self.renew_margin = *pick(rng, &[Duration::from_hours(1), ALMOST_A_DAY]);
     }
 }
@@ -67,6 +71,14 @@ const DELAYS: [Duration; 3] = [
     Duration::from_millis(80),
 ];
 
+/// Returns a network config with little more room than the nodes need, so that they contend for subnets.
+fn tight_config(nodes: usize) -> String {
+    let subnet_len = (18..=28)
+        .find(|len| (1_usize << (len - 16)) > nodes + nodes / 4 + 1)
+        .unwrap_or(28);
+    format!(r#"{{"Network":"10.5.0.0/16","SubnetLen":{subnet_len}}}"#)
+}
+
 /// The kinds of faults that are drawn.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Kind {
@@ -77,16 +89,20 @@ enum Kind {
     StoreCut,
     StoreDown,
     StoreSlow,
+    StoreFull,
+    StoreRestore,
+    StoreWipe,
     Compaction,
     DeleteLease,
     Junk,
     Crash,
     Pause,
-    DeleteTunnel,
+    Tamper,
+    Forge,
 }
 
 impl Kind {
-    const ALL: [Self; 13] = [
+    const ALL: [Self; 17] = [
         Self::Partition,
         Self::OneWay,
         Self::Loss,
@@ -94,12 +110,16 @@ impl Kind {
         Self::StoreCut,
         Self::StoreDown,
         Self::StoreSlow,
+        Self::StoreFull,
+        Self::StoreRestore,
+        Self::StoreWipe,
         Self::Compaction,
         Self::DeleteLease,
         Self::Junk,
         Self::Crash,
         Self::Pause,
-        Self::DeleteTunnel,
+        Self::Tamper,
+        Self::Forge,
     ];
 }
 
@@ -167,6 +187,9 @@ fn fault(rng: &mut Rng, kind: Kind, nodes: u32) -> Fault {
         Kind::StoreSlow => {
             Fault::StoreSlow(*pick(rng, &[Duration::from_millis(700), Duration::from_secs(4)]))
         }
+        Kind::StoreFull => Fault::StoreFull,
+        Kind::StoreRestore => Fault::StoreRestore,
+        Kind::StoreWipe => Fault::StoreWipe,
         Kind::Compaction => Fault::Compaction,
         Kind::DeleteLease => Fault::DeleteLease {
             node: one_node(rng, nodes),
@@ -179,12 +202,22 @@ fn fault(rng: &mut Rng, kind: Kind, nodes: u32) -> Fault {
         Kind::Pause => Fault::Pause {
             node: one_node(rng, nodes),
         },
-        Kind::DeleteTunnel => Fault::DeleteTunnel {
+        Kind::Tamper => Fault::Tamper {
             node: one_node(rng, nodes),
+            tampering: *pick(rng, &TAMPERINGS),
+        },
+        Kind::Forge => Fault::Forge {
+            node: one_node(rng, nodes),
+            forgery: *pick(rng, &Forgery::ALL),
         },
     }
 }
 
+const TAMPERINGS: [Tampering; 3] = [
+    Tampering::DeleteTunnel,
+    Tampering::SetTunnelDown,
+    Tampering::DeleteRoutes,
+];
 /// Faults begin after the first nodes have.
 const EARLIEST: Duration = Duration::from_millis(10);
 /// One fault in this time.

@@ -1,5 +1,7 @@
 //! What can happen next.
 
+use std::net::Ipv4Addr;
+
 use selvedge_engine::{KernelEvent, KernelOp, OpId, RequestId, StoreError, StoreEvent, WatchId};
 
 use crate::node_id::NodeId;
@@ -63,7 +65,7 @@ pub(super) enum Event {
     Probe(NodeId),
     /// A datagram reaches a node, and the port on it.
     Datagram {
-        from: NodeId,
+        from: Ipv4Addr,
         to: (u16, NodeId),
         probe: Option<u64>,
         packet: Vec<u8>,

@@ -1,29 +1,15 @@
 //! Faults: what begins, what ends, and how the cluster is under all that last at the moment.
 
-use selvedge_engine::{KernelEvent, KeyRange};
-
 use super::World;
 use super::event::Event;
 use crate::checker::Verdict;
-use crate::fault::{Fault, StoreWay, SubnetFileFate};
-use crate::junk::Junk;
+use crate::fault::{Fault, StoreWay};
 use crate::links::LinkOptions;
 use crate::node_id::NodeId;
 use crate::sim_node::Daemon;
 use crate::store_path::Gate;
 
 impl World {
-    /// Writes the network config, as an operator does before the first node starts.
-    pub(super) fn write_config(&mut self) -> Verdict {
-        let key = self.scenario.prefix.config_key();
-        let config = self.scenario.config.clone();
-        // The key is not empty and there is no lease: nothing to refuse.
-        if self.service.store.put(&key, config.as_bytes(), None).is_ok() {
-            self.milestone(None, format!("network config: {config}"));
-        }
-        self.pump_store()
-    }
-
     pub(super) fn begin_fault(&mut self, index: usize) -> Verdict {
         let Some(fault) = self.scenario.faults.get(index).map(|timed| timed.fault.clone()) else {
             return Ok(());
@@ -38,12 +24,16 @@ impl World {
             }
             Fault::StoreCut { .. } | Fault::StoreSlow(_) => self.apply_path_faults(),
             Fault::StoreDown => self.stop_store(),
+            Fault::StoreFull => self.service.set_full(true),
+            Fault::StoreRestore => self.back_up_store(index),
+            Fault::StoreWipe => return self.wipe_store(),
             Fault::Compaction => self.compact_store(),
             Fault::DeleteLease { node } => return self.delete_lease(node),
             Fault::WriteJunk(junk) => return self.write_junk(junk),
             Fault::Crash { node, file } => self.crash(node, file),
             Fault::Pause { node } => self.pause(node),
-            Fault::DeleteTunnel { node } => self.delete_tunnel(node),
+            Fault::Tamper { node, tampering } => self.tamper(node, tampering),
+            Fault::Forge { node, forgery } => self.forge(node, forgery),
         }
         Ok(())
     }
@@ -60,12 +50,16 @@ impl World {
             }
             Fault::StoreCut { .. } | Fault::StoreSlow(_) => self.apply_path_faults(),
             Fault::StoreDown => return self.start_store(),
+            Fault::StoreFull => self.refill_store(),
+            Fault::StoreRestore => return self.restore_store(index),
             Fault::Crash { node, .. } => return self.restart(node),
             Fault::Pause { node } => self.resume(node),
             Fault::Compaction
             | Fault::DeleteLease { .. }
             | Fault::WriteJunk(_)
-            | Fault::DeleteTunnel { .. } => {}
+            | Fault::StoreWipe
+            | Fault::Tamper { .. }
+            | Fault::Forge { .. } => {}
         }
         Ok(())
     }
@@ -92,7 +86,8 @@ impl World {
         self.nodes.get_mut(node.index())?.daemon.as_mut()
     }
 
-    fn lasting(&self) -> impl Iterator<Item = &Fault> {
+    /// Returns the faults that last at the moment.
+    pub(super) fn lasting(&self) -> impl Iterator<Item = &Fault> {
         self.active
             .iter()
             .filter_map(|index| self.scenario.faults.get(*index))
@@ -155,140 +150,7 @@ impl World {
         }
         self.note_connections();
     }
-
-    fn stop_store(&mut self) {
-        self.service.stop();
-        for id in self.scenario.node_ids() {
-            self.disconnect(id);
-        }
-        self.note_connections();
-    }
-
-    fn start_store(&mut self) -> Verdict {
-        let is_down = self.lasting().any(|fault| matches!(fault, Fault::StoreDown));
-        if is_down {
-            return Ok(());
-        }
-        self.service.start(self.now);
-        self.note_connections();
-        self.pump_store()
-    }
-
-    fn compact_store(&mut self) {
-        let revision = self.service.store.header().revision;
-        match self.service.store.compact(revision) {
-            Ok(()) => self.detail(None, format!("compacted up to {revision}")),
-            Err(error) => self.detail(None, format!("not compacted: {error}")),
-        }
-    }
-
-    fn delete_lease(&mut self, node: NodeId) -> Verdict {
-        let Some(subnet) = self.reference.subnet_held_by(node) else {
-            self.detail(Some(node), "holds no lease to delete");
-            return Ok(());
-        };
-        let key = self
-            .scenario
-            .prefix
-            .lease_key(&selvedge_engine::Subnet::V4(subnet));
-        // The key is not empty: nothing to refuse.
-        if self.service.store.delete(KeyRange::Key(key)).is_ok() {
-            self.detail(None, format!("lease {subnet} deleted"));
-        }
-        self.pump_store()
-    }
-
-    fn write_junk(&mut self, junk: Junk) -> Verdict {
-        let leases = self.scenario.prefix.leases();
-        let key = [leases.start(), junk.key()].concat();
-        self.reference.expect_junk(key.clone());
-        // The key is not empty and there is no lease: nothing to refuse.
-        if self.service.store.put(&key, junk.value(), None).is_ok() {
-            self.detail(None, "junk written");
-        }
-        self.pump_store()
-    }
-
-    fn crash(&mut self, node: NodeId, file: SubnetFileFate) {
-        self.resume_dead(node);
-        self.disconnect(node);
-        let now = self.now;
-        let Some(state) = self.nodes.get_mut(node.index()) else {
-            return;
-        };
-        let ran = state.kill_daemon();
-        match file {
-            SubnetFileFate::Kept => {}
-            SubnetFileFate::Lost => state.linux.delete_subnet_file(),
-        }
-        if !ran {
-            self.detail(Some(node), "was not running");
-        }
-        self.reference.forget(node, now);
-        self.note_connections();
-    }
-
-    fn restart(&mut self, node: NodeId) -> Verdict {
-        let runs = self.daemon_mut(node).is_some();
-        if runs || self.is_crashed(node) || !self.started.contains(&node) {
-            return Ok(());
-        }
-        self.start_daemon(node)
-    }
-
-    fn pause(&mut self, node: NodeId) {
-        self.paused.entry(node).or_default();
-        self.note_connections();
-    }
-
-    fn resume(&mut self, node: NodeId) {
-        let is_paused = self
-            .lasting()
-            .any(|fault| matches!(fault, Fault::Pause { node: other } if *other == node));
-        if is_paused {
-            return;
-        }
-        for event in self.paused.remove(&node).unwrap_or_default() {
-            self.queue.push(self.now, event);
-        }
-        self.reference.disturb(node, self.now);
-        self.note_connections();
-    }
-
-    /// Loses what waited for a node that stood still and is dead now.
-    fn resume_dead(&mut self, node: NodeId) {
-        let Some(waiting) = self.paused.get_mut(&node).map(std::mem::take) else {
-            return;
-        };
-        for event in waiting {
-            if let Event::Datagram { probe, .. } = event {
-                self.overflow(node, probe);
-            }
-        }
-    }
-
-    fn delete_tunnel(&mut self, node: NodeId) {
-        let now = self.now;
-        let Some(state) = self.nodes.get_mut(node.index()) else {
-            return;
-        };
-        let Some(link) = state.linux.tunnel().cloned() else {
-            self.detail(Some(node), "has no tunnel device to delete");
-            return;
-        };
-        state.linux.delete_link(&link);
-        let event = Event::KernelNotice {
-            node,
-            life: state.life,
-            event: Box::new(KernelEvent::LinkVanished(link)),
-        };
-        self.queue.push(now + NOTICE, event);
-        self.reference.disturb(node, now);
-    }
 }
-
-/// How long the kernel takes to tell of a change.
-const NOTICE: std::time::Duration = std::time::Duration::from_micros(200);
 
 fn faulty_links(base: LinkOptions, faults: &[Fault]) -> LinkOptions {
     let mut links = base;

@@ -13,7 +13,9 @@ impl World {
         for state in &self.nodes {
             let Some(daemon) = &state.daemon else { continue };
             daemon.check_counters()?;
-            if let Some(carried) = daemon.table().map(|table| table.params().subnet) {
+            let has_tunnel = state.linux.tunnel().is_some();
+            if let Some(table) = daemon.table().filter(|_| has_tunnel) {
+                let carried = table.params().subnet;
                 single_owner::check_belief(&self.reference, state.id, carried, self.now)?;
             }
         }

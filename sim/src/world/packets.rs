@@ -2,6 +2,8 @@
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 
+use selvedge_engine::Instant;
+
 use super::World;
 use super::event::Event;
 use crate::checker::delivery::{self, Dropped};
@@ -27,7 +29,7 @@ impl World {
     /// A datagram arrives at a node.
     pub(super) fn handle_datagram(
         &mut self,
-        from: NodeId,
+        from: Ipv4Addr,
         (port, node): (u16, NodeId),
         probe: Option<u64>,
         mut packet: Vec<u8>,
@@ -41,7 +43,7 @@ impl World {
             return self.drop_packet(node, probe, Dropped::Unreceived);
         };
         let before = packet::ttl(&packet);
-        match daemon.inbound(from.public_ip(), &mut packet, now) {
+        match daemon.inbound(from, &mut packet, now) {
             PacketFate::Deliver => {
                 hop_limit::check_step(node, before, packet::ttl(&packet))?;
                 self.leave_tunnel(node, probe, packet)
@@ -123,14 +125,14 @@ impl World {
 
     fn push_datagram(
         &mut self,
-        at: selvedge_engine::Instant,
+        at: Instant,
         from: NodeId,
         to: (u16, NodeId),
         probe: Option<u64>,
         packet: Vec<u8>,
     ) {
         let event = Event::Datagram {
-            from,
+            from: from.public_ip(),
             to,
             probe,
             packet,

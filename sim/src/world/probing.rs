@@ -48,6 +48,9 @@ impl World {
     }
 
     /// Sends a probe, if both nodes have a pod; returns its id.
+    ///
+    /// Where a node lost its subnet to another, the pods of both have the same address until the bridge moves; the kernel
+    /// never lets a packet from one to the other leave the node.
     pub(super) fn send_probe(
         &mut self,
         from: NodeId,
@@ -59,6 +62,9 @@ impl World {
         let (Some(source), Some(destination)) = (pod_of(from), pod_of(to)) else {
             return Ok(None);
         };
+        if source == destination {
+            return Ok(None);
+        }
         let probe = Probe {
             id: self.probes.next_id(),
             kind,

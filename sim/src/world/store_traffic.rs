@@ -251,6 +251,7 @@ impl World {
     fn observe_write(&mut self, event: &WatchEvent) -> Verdict {
         let write = self.reference.observe(event, self.now);
         store_values::check(event, &write, self.nodes.len())?;
+        single_owner::check_write(&write)?;
         single_owner::check_leases(&self.reference)
     }
 

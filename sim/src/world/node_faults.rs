@@ -1,0 +1,138 @@
+//! What goes wrong with nodes.
+
+use std::time::Duration;
+
+use selvedge_engine::{KernelEvent, KernelObject};
+
+use super::World;
+use super::event::Event;
+use crate::checker::Verdict;
+use crate::fault::{Fault, SubnetFileFate, Tampering};
+use crate::forgery::{Forgery, Surroundings};
+use crate::node_id::NodeId;
+
+impl World {
+    pub(super) fn crash(&mut self, node: NodeId, file: SubnetFileFate) {
+        self.resume_dead(node);
+        self.disconnect(node);
+        let now = self.now;
+        let Some(state) = self.nodes.get_mut(node.index()) else {
+            return;
+        };
+        let ran = state.kill_daemon();
+        match file {
+            SubnetFileFate::Kept => {}
+            SubnetFileFate::Lost => state.linux.delete_subnet_file(),
+        }
+        if !ran {
+            self.detail(Some(node), "was not running");
+        }
+        self.reference.forget(node, now);
+        self.note_connections();
+    }
+
+    pub(super) fn restart(&mut self, node: NodeId) -> Verdict {
+        let runs = self.daemon_mut(node).is_some();
+        if runs || self.is_crashed(node) || !self.started.contains(&node) {
+            return Ok(());
+        }
+        self.start_daemon(node)
+    }
+
+    pub(super) fn pause(&mut self, node: NodeId) {
+        self.paused.entry(node).or_default();
+        self.note_connections();
+    }
+
+    pub(super) fn resume(&mut self, node: NodeId) {
+        let is_paused = self
+            .lasting()
+            .any(|fault| matches!(fault, Fault::Pause { node: other } if *other == node));
+        if is_paused {
+            return;
+        }
+        for event in self.paused.remove(&node).unwrap_or_default() {
+            self.queue.push(self.now, event);
+        }
+        self.reference.disturb(node, self.now);
+        self.note_connections();
+    }
+
+    /// Loses what waited for a node that stood still and is dead now.
+    fn resume_dead(&mut self, node: NodeId) {
+        let Some(waiting) = self.paused.get_mut(&node).map(std::mem::take) else {
+            return;
+        };
+        for event in waiting {
+            if let Event::Datagram { probe, .. } = event {
+                self.overflow(node, probe);
+            }
+        }
+    }
+
+    /// Changes what the daemon has set up; the kernel tells the daemon of it.
+    pub(super) fn tamper(&mut self, node: NodeId, tampering: Tampering) {
+        let now = self.now;
+        let Some(state) = self.nodes.get_mut(node.index()) else {
+            return;
+        };
+        let Some(link) = state.linux.tunnel().cloned() else {
+            self.detail(Some(node), "has no tunnel device");
+            return;
+        };
+        let notices = match tampering {
+            Tampering::DeleteTunnel => {
+                state.linux.delete_link(&link);
+                vec![KernelEvent::LinkVanished(link)]
+            }
+            Tampering::SetTunnelDown => {
+                state.linux.set_link_down(&link);
+                vec![KernelEvent::LinkDown(link)]
+            }
+            Tampering::DeleteRoutes => {
+                let routes = state.linux.delete_routes().into_iter();
+                routes
+                    .map(|route| KernelEvent::Vanished(KernelObject::Route(route)))
+                    .collect()
+            }
+        };
+        let life = state.life;
+        for event in notices {
+            let event = Box::new(event);
+            self.queue
+                .push(now + NOTICE, Event::KernelNotice { node, life, event });
+        }
+        self.reference.disturb(node, now);
+    }
+
+    /// Sends a forged datagram to a node, if it has a pod and there is another to pretend to be.
+    pub(super) fn forge(&mut self, node: NodeId, forgery: Forgery) {
+        let pod_of = |id: NodeId| self.nodes.get(id.index()).and_then(|state| state.linux.pod());
+        let peer = self
+            .scenario
+            .node_ids()
+            .find(|id| *id != node && pod_of(*id).is_some());
+        let (Some(victim), Some(peer)) = (pod_of(node), peer) else {
+            self.detail(Some(node), "has no pods to attack");
+            return;
+        };
+        let known = Surroundings {
+            victim,
+            peer_pod: pod_of(peer).unwrap_or(victim),
+            peer: peer.public_ip(),
+        };
+        let (from, packet) = forgery.datagram(known, &mut self.forger_rng);
+        let event = Event::Datagram {
+            from,
+            to: (PORT, node),
+            probe: None,
+            packet,
+        };
+        self.queue.push(self.now, event);
+    }
+}
+
+/// How long the kernel takes to tell of a change.
+const NOTICE: Duration = Duration::from_micros(200);
+/// The port of the `udp` backend unless the network config names another.
+const PORT: u16 = 8285;

@@ -1,0 +1,113 @@
+//! What goes wrong with the store, and what operators do to it.
+
+use selvedge_engine::{KeyRange, Subnet};
+
+use super::World;
+use crate::checker::Verdict;
+use crate::etcd_store::KeySpan;
+use crate::fault::Fault;
+use crate::junk::Junk;
+use crate::node_id::NodeId;
+
+impl World {
+    /// Writes the network config, as an operator does before the first node starts.
+    pub(super) fn write_config(&mut self) -> Verdict {
+        let key = self.scenario.prefix.config_key();
+        let config = self.scenario.config.clone();
+        // The key is not empty and there is no lease: nothing to refuse.
+        if self.service.store.put(&key, config.as_bytes(), None).is_ok() {
+            self.milestone(None, format!("network config: {config}"));
+        }
+        self.pump_store()
+    }
+
+    pub(super) fn stop_store(&mut self) {
+        self.service.stop();
+        for id in self.scenario.node_ids() {
+            self.disconnect(id);
+        }
+        self.note_connections();
+    }
+
+    pub(super) fn start_store(&mut self) -> Verdict {
+        let is_down = self.lasting().any(|fault| matches!(fault, Fault::StoreDown));
+        if is_down {
+            return Ok(());
+        }
+        self.service.start(self.now);
+        self.note_connections();
+        self.pump_store()
+    }
+
+    pub(super) fn compact_store(&mut self) {
+        let revision = self.service.store.header().revision;
+        match self.service.store.compact(revision) {
+            Ok(()) => self.detail(None, format!("compacted up to {revision}")),
+            Err(error) => self.detail(None, format!("not compacted: {error}")),
+        }
+    }
+
+    pub(super) fn delete_lease(&mut self, node: NodeId) -> Verdict {
+        let Some(subnet) = self.reference.subnet_held_by(node) else {
+            self.detail(Some(node), "holds no lease to delete");
+            return Ok(());
+        };
+        let key = self.scenario.prefix.lease_key(&Subnet::V4(subnet));
+        // The key is not empty: nothing to refuse.
+        if self.service.store.delete(KeyRange::Key(key)).is_ok() {
+            self.detail(None, format!("lease {subnet} deleted"));
+        }
+        self.pump_store()
+    }
+
+    pub(super) fn write_junk(&mut self, junk: Junk) -> Verdict {
+        let leases = self.scenario.prefix.leases();
+        let key = [leases.start(), junk.key()].concat();
+        self.reference.expect_junk(key.clone());
+        // The key is not empty and there is no lease: nothing to refuse.
+        if self.service.store.put(&key, junk.value(), None).is_ok() {
+            self.detail(None, "junk written");
+        }
+        self.pump_store()
+    }
+
+    pub(super) fn refill_store(&mut self) {
+        let is_full = self.lasting().any(|fault| matches!(fault, Fault::StoreFull));
+        self.service.set_full(is_full);
+    }
+
+    /// Makes the backup that the fault at this place in the scenario restores at its end.
+    pub(super) fn back_up_store(&mut self, index: usize) {
+        let backup = self.service.store.snapshot();
+        self.backups.insert(index, backup);
+    }
+
+    pub(super) fn restore_store(&mut self, index: usize) -> Verdict {
+        let Some(backup) = self.backups.remove(&index) else {
+            return Ok(());
+        };
+        self.service.restore(backup, self.now);
+        self.note_another_history();
+        self.pump_store()
+    }
+
+    pub(super) fn wipe_store(&mut self) -> Verdict {
+        self.service.wipe();
+        self.note_another_history();
+        self.write_config()
+    }
+
+    /// Tells the model what the store holds now; every node has to notice that its history is another.
+    fn note_another_history(&mut self) {
+        let leases = KeySpan::from(&self.scenario.prefix.leases());
+        // The newest revision of a span that is not empty: nothing to refuse.
+        let kvs = self.service.store.range(&leases, None).unwrap_or_default();
+        self.reference.restart_history(&kvs, self.now);
+        for node in self.scenario.node_ids() {
+            self.reference.set_connected(node, false, self.now);
+        }
+        self.note_connections();
+        let revision = self.service.store.header().revision;
+        self.detail(None, format!("the store continues from {revision}"));
+    }
+}
