@@ -96,10 +96,10 @@ fn ping(real: &RealNodes, from: Place, to: Ipv4Addr) -> usize {
 
 fn send_file(from: &Namespace, source: &Path, to: &Namespace, address: Ipv4Addr, target: &Path) {
     let server = listen(to, address);
-    let mut received = File::create(target).expect("a file");
+    let mut copy = File::create(target).expect("a file");
     let receiver = thread::spawn(move || {
         let (mut stream, _) = server.accept().expect("a client comes");
-        io::copy(&mut stream, &mut received).expect("received")
+        io::copy(&mut stream, &mut copy).expect("received")
     });
     let mut client = connect(from, address);
     io::copy(&mut File::open(source).expect("the file"), &mut client).expect("sent");
