@@ -10,3 +10,9 @@ pub mod skip;
 pub mod stub_kernel;
 pub mod turmoil_cluster;
 pub mod turmoil_net;
+
+/// The README's examples run as tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+#[derive(Debug)]
+pub struct Readme;

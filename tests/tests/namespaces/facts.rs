@@ -32,7 +32,10 @@ fn a_lease_lives_for_a_day() {
     assert_eq!(leases.len(), 2);
     for lease in leases {
         let left = lease.time_left.expect("an etcd lease");
-        assert!(left <= day && day.abs_diff(left) < Duration::from_mins(2), "{left:?}");
+        assert!(
+            left <= day && day.abs_diff(left) < Duration::from_mins(2),
+            "{left:?}"
+        );
     }
 }
 
