@@ -175,6 +175,15 @@ impl Lab {
         })
     }
 
+    /// Tells whether anything of a lab is there, also what a crash left.
+    ///
+    /// # Errors
+    ///
+    /// [`LabError::Io`] if the namespaces cannot be listed.
+    pub fn is_there(name: &LabName) -> Result<bool, LabError> {
+        Ok(!places(name)?.is_empty())
+    }
+
     /// Removes a lab with its processes, namespaces and files; nothing to remove is fine.
     ///
     /// # Errors

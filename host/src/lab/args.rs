@@ -43,7 +43,7 @@ pub(super) enum LabCommand {
 #[derive(Args, Clone, Debug)]
 pub(super) struct NameArgs {
     /// The lab's name; labs of different names live side by side.
-    #[arg(long, default_value = "lab")]
+    #[arg(long, default_value = LabName::DEFAULT)]
     pub(super) name: LabName,
 }
 

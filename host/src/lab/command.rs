@@ -6,7 +6,7 @@ use std::process::ExitCode as ProcessExitCode;
 
 use super::args::{CutArgs, ExecArgs, LabArgs, LabCommand, NameArgs, UpArgs};
 use super::error::{IoContext, LabError};
-use super::name::Place;
+use super::name::{LabName, Place};
 use super::probe::Pace;
 use super::report::duration;
 use super::stopwatch::Stopwatch;
@@ -96,23 +96,43 @@ fn up(args: UpArgs) -> Result<(), LabError> {
         },
         ..LabOptions::new(args.lab.name, program()?)
     };
-    let lab = Lab::up(options, Interrupt::catch_signals()?)?;
+    let interrupt = Interrupt::catch_signals()?;
+    if Lab::is_there(&options.name)? {
+        println!("There is a lab {} already; it is removed first.", options.name);
+    }
+    let lab = Lab::up(options, interrupt)?;
     let ready = started.elapsed();
     let links = lab.ping_all_pods(Pace::QUICK)?;
-    let name = lab.name();
     println!(
-        "lab {name}: {} nodes, ready after {}\n",
+        "lab {}: {} nodes, ready after {}\n",
+        lab.name(),
         lab.nodes().len(),
         duration(ready)
     );
     println!("{}", lab.table(&lab.leases()?, &links));
-    println!("  selvedge lab exec --name {name} pod-1 -- ip address     a shell command in a pod or node");
-    println!("  selvedge lab cut --name {name} node-1                   pull a cable; heal puts it back");
-    println!("  selvedge lab status --name {name}                       this table again");
-    println!("  selvedge lab down --name {name}                         remove it all");
-    println!("  logs and subnet files: {}", lab.state_dir().display());
+    print_hints(&lab);
     lab.stay();
     Ok(())
+}
+
+fn print_hints(lab: &Lab) {
+    let name = match lab.name().to_string() {
+        name if name == LabName::DEFAULT => String::new(),
+        name => format!(" --name {name}"),
+    };
+    let hints = [
+        ("exec", " pod-1 -- ip address", "runs a command in a pod or node"),
+        ("cut", " node-1", "pulls a node's cable; heal puts it back"),
+        ("status", "", "shows this table again"),
+        ("down", "", "removes it all"),
+    ];
+    for (command, arguments, effect) in hints {
+        println!(
+            "  {:<46} {effect}",
+            format!("selvedge lab {command}{name}{arguments}")
+        );
+    }
+    println!("  Logs and subnet files are in {}.", lab.state_dir().display());
 }
 
 fn exec(args: ExecArgs) -> Result<(), LabError> {

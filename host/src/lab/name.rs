@@ -29,6 +29,9 @@ pub enum Place {
 }
 
 impl LabName {
+    /// The name of a lab that was given none.
+    pub const DEFAULT: &str = "lab";
+
     /// Returns the name of the namespace of a place, for example `selvedge-lab.node-1`.
     ///
     /// A lab's name has no dot, so no lab's prefix is the beginning of another's.

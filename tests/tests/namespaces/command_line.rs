@@ -84,6 +84,26 @@ fn an_interrupted_start_leaves_nothing_behind() {
 }
 
 #[test]
+fn an_interrupted_demonstration_leaves_nothing_behind() {
+    need!(root, tun, ip);
+    // While it shows traffic, and while a node is cut off.
+    for (index, pause) in [1500, 3500].into_iter().enumerate() {
+        let lab = CleanUp::new(&format!("t-dint-{index}"));
+        let mut demo = lab.spawn(&["demo"]);
+        thread::sleep(Duration::from_millis(pause));
+
+        kill(pid(&demo), Signal::SIGTERM).expect("signalled");
+
+        assert_eq!(
+            demo.wait().expect("it ends").code(),
+            Some(130),
+            "after {pause} ms"
+        );
+        assert_eq!(lab.remains(), Vec::<String>::new(), "after {pause} ms");
+    }
+}
+
+#[test]
 fn a_killed_start_is_cleared_by_the_next_one() {
     need!(root, tun, ip);
     let lab = CleanUp::new("t-kill9");
@@ -93,6 +113,7 @@ fn a_killed_start_is_cleared_by_the_next_one() {
     killed.wait().expect("it ends");
 
     let again = lab.run(&["up", "--nodes", "1"]);
+    assert!(text(&again).contains("removed first"), "{}", text(&again));
     let down = lab.run(&["down"]);
 
     assert!(again.status.success(), "{again:?}");
