@@ -112,6 +112,11 @@ impl RefCluster {
         }
         for kv in kvs {
             self.observe(&WatchEvent::Put(KeyValue::clone(kv)), now);
+            let subnet = self.subnet_of(&kv.key);
+            let tenures = subnet.and_then(|subnet| self.tenures.get_mut(&subnet));
+            if let Some(last) = tenures.and_then(|tenures| tenures.last_mut()) {
+                last.from_revision = kv.mod_revision;
+            }
         }
     }
 
@@ -149,6 +154,12 @@ impl RefCluster {
                     .until
                     .is_none_or(|until| informed.is_none_or(|informed| until > informed))
             })
+    }
+
+    /// Tells whether `node` may take itself for the holder of `address`: it has seen such a lease, and need not know of
+    /// its end.
+    pub(crate) fn may_hold(&self, node: NodeId, address: Ipv4Addr, now: Instant) -> bool {
+        self.may_send(node, address, node.public_ip(), now)
     }
 
     /// Tells whether `node` has to know who holds `address`, and that it is `owner`.

@@ -93,7 +93,7 @@ impl World {
         };
         probe.arrivals += 1;
         let probe = *probe;
-        delivery::check_arrival(&self.reference, &probe, node, packet)?;
+        delivery::check_arrival(&self.reference, &probe, node, packet, self.now)?;
         self.probes.settle(id, ProbeFate::Delivered);
         if probe.arrivals > 1 {
             return Ok(());
