@@ -322,6 +322,20 @@ fn a_store_restored_from_a_backup_gets_the_leases_that_the_backup_lacks() {
 }
 
 #[test]
+fn a_store_restored_to_a_revision_beyond_the_known_one_hides_no_lease() {
+    let report = Cluster::new(25)
+        .nodes(4)
+        .crash_at(seconds(115), 1)
+        .wipe_store_at(seconds(120))
+        .restore_store_at(seconds(130), seconds(110))
+        .restart_at(seconds(150), 1)
+        .run_for(seconds(240));
+
+    report.assert_ok();
+    assert_eq!(report.status(4).unwrap().peers.len(), 3);
+}
+
+#[test]
 fn a_full_store_stops_new_nodes_only() {
     let report = Cluster::new(24)
         .nodes(3)

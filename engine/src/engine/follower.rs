@@ -17,6 +17,9 @@ use crate::time::Instant;
 /// How often all leases are listed although the watch stands: events in unhealthy clusters may never arrive.
 const RELIST_INTERVAL: Duration = Duration::from_mins(5);
 
+/// How far apart the lists of nodes are that lost the store together.
+const RELIST_TURN: Duration = Duration::from_millis(10);
+
 /// Keeps a [`Leases`] view equal to the store.
 #[derive(Debug)]
 pub(crate) struct Follower {
@@ -29,6 +32,8 @@ pub(crate) struct Follower {
     /// The newest revision that any answer has shown.
     seen: Revision,
     relist_at: Option<Instant>,
+    /// The watch that was opened after another had failed.
+    resumed: Option<WatchId>,
 }
 
 #[derive(Debug)]
@@ -74,6 +79,7 @@ impl Follower {
             cluster_id: None,
             seen: Revision(0),
             relist_at: None,
+            resumed: None,
         }
     }
 
@@ -166,6 +172,8 @@ impl Follower {
         let other_cluster = self.cluster_id.is_some_and(|known| known != header.cluster_id);
         if other_cluster || header.revision < self.leases.revision() {
             self.list(outbox);
+        } else if self.resumed == Some(id) {
+            self.relist_soon(outbox);
         }
     }
 
@@ -208,7 +216,7 @@ impl Follower {
 
     pub(crate) fn handle_timeout(&mut self, outbox: &mut Outbox) {
         if matches!(self.watch, Watch::Waiting(until) if until <= outbox.now) {
-            self.open(outbox);
+            self.resumed = Some(self.open(outbox));
         }
         let relist = self.relist_at.is_some_and(|at| at <= outbox.now);
         if relist || matches!(self.list, List::Waiting(until) if until <= outbox.now) {
@@ -228,6 +236,15 @@ impl Follower {
         };
         let relist = self.relist_at.map(|at| (at, "compare with a fresh list"));
         [watch, list, relist].into_iter().flatten().min()
+    }
+
+    /// While no watch stood, the store may have been restored from a backup and have grown beyond the revision
+    /// that is known: then nothing but a list shows what differs. Nodes that lost the store together take turns.
+    fn relist_soon(&mut self, outbox: &mut Outbox) {
+        let nodes = u32::try_from(self.leases.len()).unwrap_or(u32::MAX);
+        let turns = RELIST_TURN.saturating_mul(nodes).min(RELIST_INTERVAL);
+        let at = outbox.now + Duration::from_millis(500) + outbox.rng.between(Duration::ZERO, turns);
+        self.relist_at = Some(self.relist_at.map_or(at, |planned| planned.min(at)));
     }
 
     /// The store was wiped, restored from a backup, or replaced: its list is the truth, and every watch is on
@@ -250,9 +267,10 @@ impl Follower {
     /// Starts at the newest revision known, not after it: etcd forgets a deletion at the very revision that it
     /// compacts to, and a watch that starts there would never hear of it (etcd issue 18089). What is known already
     /// is passed over.
-    fn open(&mut self, outbox: &mut Outbox) {
+    fn open(&mut self, outbox: &mut Outbox) -> WatchId {
         let id = outbox.watch(self.range.clone(), self.leases.revision());
         self.watch = Watch::Open(id);
+        id
     }
 
     fn is_open(&self, id: WatchId) -> bool {
