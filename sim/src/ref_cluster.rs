@@ -99,7 +99,8 @@ impl RefCluster {
         }
     }
 
-    /// Takes the leases of a store that was restored or wiped: what is not among them is gone.
+    /// Takes the leases of a store that was restored or wiped: what is not among them is gone. A lease that the store
+    /// still has counts as seen by whoever has seen it in either history.
     pub(crate) fn restart_history(&mut self, kvs: &[Arc<KeyValue>], now: Instant) {
         let held: BTreeSet<Ipv4Net> = kvs.iter().filter_map(|kv| self.subnet_of(&kv.key)).collect();
         let gone: Vec<Ipv4Net> = self
@@ -115,7 +116,7 @@ impl RefCluster {
             let subnet = self.subnet_of(&kv.key);
             let tenures = subnet.and_then(|subnet| self.tenures.get_mut(&subnet));
             if let Some(last) = tenures.and_then(|tenures| tenures.last_mut()) {
-                last.from_revision = kv.mod_revision;
+                last.from_revision = last.from_revision.min(kv.mod_revision);
             }
         }
     }

@@ -28,8 +28,14 @@ pub(crate) enum Dropped {
     ByReceiversKernel(LinuxDrop),
 }
 
-/// Checks that a drop is excused: the node that dropped the probe need not have known better.
-pub(crate) fn check_drop(cluster: &RefCluster, probe: &Probe, dropped: Dropped, now: Instant) -> Verdict {
+/// Checks that a drop on `node` is excused: it need not have known better, or was not meant.
+pub(crate) fn check_drop(
+    cluster: &RefCluster,
+    probe: &Probe,
+    node: NodeId,
+    dropped: Dropped,
+    now: Instant,
+) -> Verdict {
     let Probe {
         from,
         to,
@@ -39,7 +45,15 @@ pub(crate) fn check_drop(cluster: &RefCluster, probe: &Probe, dropped: Dropped, 
     } = *probe;
     let knows_receiver = |node| cluster.must_know(node, destination, to, now);
     let knows_sender = |node| cluster.must_know(node, source, from, now);
+    let is_misdirected = node != to && node != from;
     let is_wrong = match dropped {
+        Dropped::Unreceived
+        | Dropped::ByReceiversKernel(_)
+        | Dropped::Inbound(DropReason::NotOurs | DropReason::ForeignSource | DropReason::UnknownSender)
+            if is_misdirected =>
+        {
+            false
+        }
         Dropped::BySendersKernel(_) | Dropped::WithoutTable => {
             cluster.must_carry(from, now) && knows_sender(from)
         }
@@ -167,17 +181,25 @@ mod tests {
         ];
 
         for dropped in drops {
-            let excused = check_drop(&unknown, &probe(1), dropped, after(200));
-            let wrong = check_drop(&known, &probe(1), dropped, after(200));
+            let excused = check_drop(&unknown, &probe(1), N2, dropped, after(200));
+            let wrong = check_drop(&known, &probe(1), N2, dropped, after(200));
             assert!(excused.is_ok() && wrong.is_err(), "{dropped:?}");
         }
+    }
+
+    #[test]
+    fn a_node_that_a_probe_is_not_for_does_well_to_drop_it() {
+        let known = cluster(&[("10.5.1.0-24", N1), ("10.5.2.0-24", N2)]);
+        let dropped = Dropped::Inbound(DropReason::NotOurs);
+
+        assert_eq!(check_drop(&known, &probe(1), N3, dropped, after(200)), Ok(()));
     }
 
     #[test]
     fn nothing_excuses_the_drop_of_a_valid_packet_as_invalid() {
         let dropped = Dropped::Inbound(DropReason::BadChecksum);
 
-        assert!(check_drop(&connected(), &probe(1), dropped, after(1)).is_err());
+        assert!(check_drop(&connected(), &probe(1), N2, dropped, after(1)).is_err());
     }
 
     #[test]

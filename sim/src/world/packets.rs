@@ -220,7 +220,7 @@ impl World {
         let Some(probe) = probe.and_then(|id| self.probes.get_mut(id)).copied() else {
             return Ok(());
         };
-        delivery::check_drop(&self.reference, &probe, dropped, self.now)?;
+        delivery::check_drop(&self.reference, &probe, node, dropped, self.now)?;
         let is_down = self
             .nodes
             .get(node.index())
