@@ -147,6 +147,29 @@ impl Fault {
         }
     }
 
+    /// Returns the line of the timeline for its end; a crash has none, for the new start has one.
+    pub(crate) fn end(&self) -> Option<String> {
+        match self {
+            Self::Crash { .. } => None,
+            Self::StoreRestore => Some("! store restored from the backup".to_owned()),
+            Self::Partition { .. }
+            | Self::OneWay { .. }
+            | Self::Loss(_)
+            | Self::Slow(_)
+            | Self::StoreCut { .. }
+            | Self::StoreDown
+            | Self::StoreSlow(_)
+            | Self::StoreFull
+            | Self::StoreWipe
+            | Self::Compaction
+            | Self::DeleteLease { .. }
+            | Self::WriteJunk(_)
+            | Self::Pause { .. }
+            | Self::Tamper { .. }
+            | Self::Forge { .. } => Some(format!("^ over: {self}")),
+        }
+    }
+
     /// Tells whether the fault lies in the underlay between nodes.
     pub const fn is_underlay(&self) -> bool {
         matches!(
@@ -203,7 +226,7 @@ impl fmt::Display for Fault {
             Self::StoreDown => f.write_str("store down"),
             Self::StoreSlow(by) => write!(f, "store slower by {by:?}"),
             Self::StoreFull => f.write_str("store out of space"),
-            Self::StoreRestore => f.write_str("store to be restored from a backup of now"),
+            Self::StoreRestore => f.write_str("store backed up"),
             Self::StoreWipe => f.write_str("store loses all its data"),
             Self::Compaction => f.write_str("store compacted"),
             Self::DeleteLease { node } => write!(f, "operator deletes the lease of {node}"),

@@ -5,8 +5,9 @@ use std::fmt;
 use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
-use selvedge_engine::Status;
+use selvedge_engine::{Instant, Status};
 
+use crate::fault::TimedFault;
 use crate::node_id::NodeId;
 use crate::scenario::Scenario;
 use crate::statistics::Statistics;
@@ -134,7 +135,9 @@ impl Report {
             .get(involved.len().saturating_sub(LAST_EVENTS)..)
             .unwrap_or_default();
         let events: Vec<String> = last.iter().map(|line| format!("  {line}\n")).collect();
-        let faults = self.scenario.faults.iter().map(|timed| format!("  {timed}\n"));
+        let begun = |timed: &&TimedFault| Instant::ZERO + timed.at <= violation.at;
+        let faults = self.scenario.faults.iter().filter(begun);
+        let faults = faults.map(|timed| format!("  {timed}\n"));
         let faults: Vec<String> = faults.collect();
         let (faults, events) = (faults.concat(), events.concat());
         format!(

@@ -1,5 +1,6 @@
 //! Runs simulated clusters from the command line.
 
+use std::io::{self, Write};
 use std::num::NonZero;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -61,7 +62,7 @@ impl Size {
 }
 
 fn main() -> ExitCode {
-    match Cli::parse().command {
+    let outcome = match Cli::parse().command {
         Command::Run { seed, size, trace } => run(seed, size, trace),
         Command::Many {
             seeds,
@@ -75,44 +76,57 @@ fn main() -> ExitCode {
             duration: size.duration(),
             jobs: jobs.unwrap_or_else(cores),
         }),
+    };
+    match outcome {
+        Ok(code) => code,
+        // Whoever reads has seen enough, as `head` has.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("sim: cannot write the report: {error}");
+            ExitCode::FAILURE
+        }
     }
 }
 
-fn run(seed: u64, size: Size, trace: bool) -> ExitCode {
+fn run(seed: u64, size: Size, trace: bool) -> io::Result<ExitCode> {
     let mut cluster = Cluster::of(Scenario::generate(seed, size.nodes, size.duration()));
     if trace {
         cluster = cluster.keep_trace();
     }
     let report = cluster.run();
+    let mut out = io::BufWriter::new(io::stdout().lock());
     if trace {
         for line in report.trace() {
-            println!("{line}");
+            writeln!(out, "{line}")?;
         }
-        println!("trace hash {:016x}", report.trace_hash());
+        writeln!(out, "trace hash {:016x}", report.trace_hash())?;
     } else {
-        print!("{report}");
+        write!(out, "{report}")?;
     }
+    out.flush()?;
     if report.is_ok() {
-        return ExitCode::SUCCESS;
+        return Ok(ExitCode::SUCCESS);
     }
     eprintln!("\n{}", report.failure());
     eprintln!("again: {}", again(seed, size.nodes, size.duration()));
-    ExitCode::FAILURE
+    Ok(ExitCode::FAILURE)
 }
 
-fn many(campaign: &Campaign) -> ExitCode {
+fn many(campaign: &Campaign) -> io::Result<ExitCode> {
     let (report, took) = timed(|| campaign.run());
     let CampaignReport {
         failures,
         statistics,
         trace_hash,
     } = report;
+    let mut out = io::stdout().lock();
     for (seed, violation) in &failures {
-        println!("seed {seed}: {violation}");
-        println!("  again: {}", again(*seed, campaign.nodes, campaign.duration));
+        let again = again(*seed, campaign.nodes, campaign.duration);
+        writeln!(out, "seed {seed}: {violation}\n  again: {again}")?;
     }
-    println!(
-        "{} seeds of {} nodes: {:.1} hours simulated in {:.1} s, {} events, probes: {}; {} failed; hash {trace_hash:016x}",
+    writeln!(
+        out,
+        "{} seeds of {} nodes: {:.1} hours simulated in {:.1} s, {} events; probes: {}; {} failed; hash {trace_hash:016x}",
         campaign.seeds,
         campaign.nodes,
         statistics.simulated.as_secs_f64() / 3600.0,
@@ -120,12 +134,12 @@ fn many(campaign: &Campaign) -> ExitCode {
         statistics.events,
         statistics.probes,
         failures.len(),
-    );
-    if failures.is_empty() {
+    )?;
+    Ok(if failures.is_empty() {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
-    }
+    })
 }
 
 fn again(seed: u64, nodes: u32, duration: Duration) -> String {

@@ -43,7 +43,9 @@ impl World {
             return Ok(());
         };
         self.active.remove(&index);
-        self.milestone(None, format!("^ over: {fault}"));
+        if let Some(line) = fault.end() {
+            self.milestone(None, line);
+        }
         match fault {
             Fault::Partition { .. } | Fault::OneWay { .. } | Fault::Loss(_) | Fault::Slow(_) => {
                 self.apply_link_faults();

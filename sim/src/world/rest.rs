@@ -29,20 +29,20 @@ impl World {
                 self.send_last_probe(*from, *to)?;
             }
         }
-        let count = self.rest_probes.len();
-        self.milestone(
-            None,
-            format!("at the end {count} pairs of nodes have to reach each other"),
-        );
         Ok(())
     }
 
     pub(super) fn check_rest(&mut self) -> Verdict {
-        for id in std::mem::take(&mut self.rest_probes) {
-            if let Some(probe) = self.probes.get_mut(id) {
+        let probes = std::mem::take(&mut self.rest_probes);
+        for id in &probes {
+            if let Some(probe) = self.probes.get_mut(*id) {
                 at_rest::check_probe(probe)?;
             }
         }
+        self.milestone(
+            None,
+            format!("at rest: {} pairs of nodes reach each other", probes.len()),
+        );
         self.judge_probes()?;
         for state in &self.nodes {
             if let Some(daemon) = &state.daemon {
