@@ -128,7 +128,7 @@ fn print_hints(lab: &Lab) {
     ];
     for (command, arguments, effect) in hints {
         println!(
-            "  {:<46} {effect}",
+            "  {:<52} {effect}",
             format!("selvedge lab {command}{name}{arguments}")
         );
     }
