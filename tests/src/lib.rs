@@ -10,6 +10,7 @@ pub mod skip;
 pub mod stub_kernel;
 pub mod turmoil_cluster;
 pub mod turmoil_net;
+pub mod turn;
 
 /// The README's examples run as tests.
 #[cfg(doctest)]

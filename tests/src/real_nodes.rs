@@ -10,6 +10,7 @@ use etcd_client::{Client, GetOptions};
 use selvedge_host::lab::{Interrupt, Lab, LabOptions, NodeNumber, Place, Stopwatch, StoreChoice};
 
 use crate::etcd::{self, Etcd};
+use crate::turn::Turn;
 
 /// Where etcd serves the nodes.
 pub const STORE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 250);
@@ -22,6 +23,7 @@ pub struct RealNodes {
     etcd: Option<Etcd>,
     /// The namespaces and daemons.
     pub lab: Lab,
+    _turn: Turn,
 }
 
 impl RealNodes {
@@ -44,13 +46,18 @@ impl RealNodes {
     ///
     /// If the namespaces cannot be had.
     pub fn wire(name: &str, nodes: u8, program: &str) -> Self {
+        let turn = Turn::take(name);
         let options = LabOptions {
             nodes,
             store: StoreChoice::Provided,
             ..LabOptions::new(name.parse().expect("a lab's name"), program.into())
         };
         let lab = Lab::build(options, Interrupt::never()).expect("the lab is built");
-        Self { etcd: None, lab }
+        Self {
+            etcd: None,
+            lab,
+            _turn: turn,
+        }
     }
 
     /// Starts etcd, empty.

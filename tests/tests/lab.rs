@@ -11,6 +11,7 @@ use selvedge_host::lab::{
     ProbeStream, StoreChoice,
 };
 use selvedge_tests::need;
+use selvedge_tests::turn::Turn;
 
 const PACE: Pace = Pace {
     interval: Duration::from_millis(20),
@@ -21,6 +22,7 @@ const PACE: Pace = Pace {
 #[test]
 fn a_lab_leaves_nothing_behind() {
     need!(root, ip);
+    let _turn = Turn::take("t-nothing");
     let lab = build("t-nothing", 2);
     assert!(!namespaces_of("t-nothing").is_empty());
     assert!(lab.state_dir().exists());
@@ -35,6 +37,7 @@ fn a_lab_leaves_nothing_behind() {
 #[test]
 fn building_clears_what_a_crash_left() {
     need!(root, ip);
+    let _turn = Turn::take("t-crash");
     let crashed = build("t-crash", 3);
     let mut orphan = crashed
         .namespace(Place::Node(node(3)))
@@ -57,6 +60,7 @@ fn building_clears_what_a_crash_left() {
 #[test]
 fn taking_down_a_lab_twice_is_fine() {
     need!(root, ip);
+    let _turn = Turn::take("t-twice");
     let name = name("t-twice");
     build("t-twice", 1).stay();
 
@@ -69,6 +73,7 @@ fn taking_down_a_lab_twice_is_fine() {
 #[test]
 fn two_commands_on_one_lab_do_not_meet() {
     need!(root, ip);
+    let _turn = Turn::take("t-busy");
     let lab = build("t-busy", 1);
 
     let second = Lab::down(lab.name());
@@ -80,6 +85,7 @@ fn two_commands_on_one_lab_do_not_meet() {
 #[test]
 fn labs_of_different_names_live_side_by_side() {
     need!(root, ip);
+    let _turn = Turn::take("t-side");
     let first = build("t-side", 2);
     let second = build("t-side-2", 2);
 
@@ -91,6 +97,7 @@ fn labs_of_different_names_live_side_by_side() {
 #[test]
 fn a_node_that_is_cut_off_hears_nothing_until_it_is_healed() {
     need!(root, ip);
+    let _turn = Turn::take("t-cut");
     let lab = build("t-cut", 3);
     let (first, second, third) = (node(1), node(2), node(3));
     let store = Ipv4Addr::new(192, 0, 2, 250);
@@ -113,6 +120,7 @@ fn a_node_that_is_cut_off_hears_nothing_until_it_is_healed() {
 #[test]
 fn a_pod_is_attached_as_the_subnet_file_says() {
     need!(root, ip);
+    let _turn = Turn::take("t-pod");
     let lab = build("t-pod", 1);
     let file = lab.subnet_file(node(1));
     fs::create_dir_all(file.parent().expect("a directory")).expect("made");

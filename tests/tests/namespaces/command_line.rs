@@ -11,6 +11,7 @@ use selvedge_host::lab::{Lab, LabName, Namespace};
 use selvedge_tests::etcd::{Etcd, Place};
 use selvedge_tests::need;
 use selvedge_tests::real_nodes::wait_until;
+use selvedge_tests::turn::Turn;
 
 use crate::PROGRAM;
 
@@ -197,11 +198,11 @@ fn the_demonstration_ends_well() {
 }
 
 /// Takes a lab down at the end of a test, whatever happened.
-struct CleanUp(LabName);
+struct CleanUp(LabName, #[expect(dead_code, reason = "held, not used")] Turn);
 
 impl CleanUp {
     fn new(name: &str) -> Self {
-        Self(name.parse().expect("a lab's name"))
+        Self(name.parse().expect("a lab's name"), Turn::take(name))
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
