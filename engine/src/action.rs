@@ -10,6 +10,7 @@ use crate::kernel::{KernelError, KernelObject, KernelOp, LinkName};
 use crate::store::{
     Header, KeyRange, Revision, StoreError, StoreRequest, StoreResponse, WatchEnd, WatchEvent,
 };
+use crate::subnet::Subnet;
 use crate::time::Instant;
 
 /// The number of a store request, unique in an engine's life.
@@ -69,6 +70,11 @@ pub enum Action {
 pub enum ExitReason {
     /// It was asked to.
     Shutdown,
+    /// The lease is lost, and the node was told to end then.
+    LeaseLost {
+        /// The subnet that it held.
+        subnet: Subnet,
+    },
     /// The node lacks something that waiting will not bring.
     Kernel {
         /// What could not be made.
@@ -82,6 +88,7 @@ impl fmt::Display for ExitReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Shutdown => f.write_str("asked to stop"),
+            Self::LeaseLost { subnet } => write!(f, "lost the lease of {subnet}"),
             Self::Kernel { object, error } => write!(f, "cannot set up {object}: {error}"),
         }
     }

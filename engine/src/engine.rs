@@ -77,7 +77,7 @@ impl Engine {
             config,
             active: None,
             follower: Follower::new(setup.prefix.clone()),
-            keeper: Keeper::new(setup.prefix.clone(), setup.renew_margin, setup.previous),
+            keeper: Keeper::new(&setup),
             reconciler: Reconciler::default(),
             peers: Peers::default(),
             judged: None,
@@ -299,6 +299,9 @@ impl Engine {
         let Some(active) = &self.active else { return };
         self.keeper
             .handle_timeout(&active.claim(), &self.follower, &mut self.outbox);
+        if let Some(subnet) = self.keeper.given_up() {
+            return self.exit(ExitReason::LeaseLost { subnet });
+        }
         self.place();
         self.reconciler.reconcile(&mut self.outbox);
         if self.life == Life::Starting && self.keeper.held().is_some() && self.reconciler.is_settled() {

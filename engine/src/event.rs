@@ -74,6 +74,11 @@ pub enum Event {
         /// At which revision it was seen.
         revision: Revision,
     },
+    /// The lease is about to end and could not be renewed; the node carries no traffic until it is.
+    Fenced {
+        /// The subnet.
+        subnet: Subnet,
+    },
     /// A peer is new or has changed.
     PeerAdded {
         /// Its subnet.
@@ -164,6 +169,7 @@ impl Event {
             | Self::ConfigInvalid { .. }
             | Self::SubnetsExhausted { .. }
             | Self::LeaseLost { .. }
+            | Self::Fenced { .. }
             | Self::StoreRestarted { .. }
             | Self::RecordRejected { .. }
             | Self::KernelFailed { .. }
@@ -213,6 +219,12 @@ impl fmt::Display for Event {
             Self::LeaseRenewed { subnet, ttl } => write!(f, "renewed the lease of {subnet} for {ttl:?}"),
             Self::LeaseLost { subnet, revision } => {
                 write!(f, "lost the lease of {subnet} at {revision}; acquiring one anew")
+            }
+            Self::Fenced { subnet } => {
+                write!(
+                    f,
+                    "the lease of {subnet} ends and could not be renewed: carrying no traffic until it is"
+                )
             }
             Self::PeerAdded { subnet, public_ip } => write!(f, "peer {subnet} via {public_ip}"),
             Self::PeerRemoved { subnet } => write!(f, "peer {subnet} left"),

@@ -69,7 +69,7 @@ pub use lease::LeaseRecord;
 pub use network_config::{BackendConfig, Firewall, NetworkConfig, NetworkConfigError, Range4, Range6};
 pub use reject_reason::RejectReason;
 pub use rng::Rng;
-pub use setup::{Membership, Setup, StorePrefix};
+pub use setup::{LeasePolicy, Membership, OnExpiry, OnLoss, Setup, StorePrefix};
 pub use status::{Explanation, Phase, Status};
 pub use store::{
     Compare, CompareOp, CompareTarget, EtcdLeaseId, Header, KeyRange, KeyValue, Revision, StoreError,

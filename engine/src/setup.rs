@@ -21,10 +21,44 @@ pub struct Setup {
     pub previous: PreviousSubnet,
     /// How long before the lease's end it is renewed.
     pub renew_margin: Duration,
+    /// What the node does when its lease is gone or about to end.
+    pub lease_policy: LeasePolicy,
     /// What the subnet file says about masquerading.
     pub masquerade: Masquerade,
     /// What happens to tunnel packets whose sender or source no lease covers.
     pub membership: Membership,
+}
+
+/// What a node does when its lease is gone or about to end.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct LeasePolicy {
+    /// When the lease was deleted, expired or taken.
+    pub on_loss: OnLoss,
+    /// When the lease ends without having been renewed.
+    pub on_expiry: OnExpiry,
+}
+
+/// What a node does when its lease was deleted, expired or taken.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum OnLoss {
+    /// It takes the same subnet again if that is free, else another.
+    #[default]
+    Reclaim,
+    /// It takes another subnet.
+    Reallocate,
+    /// It ends, so that its supervisor decides.
+    Exit,
+}
+
+/// What a node does when its lease ends and the store cannot be reached.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum OnExpiry {
+    /// It goes on: a store without quorum expires nothing, and traffic outlives every outage of the store.
+    #[default]
+    Keep,
+    /// It stops carrying traffic a hundredth of the time to live before the end, so that at no instant two nodes
+    /// carry one subnet, for clocks whose rate is wrong by less than that.
+    Fence,
 }
 
 /// What happens to tunnel packets from hosts without a lease, or with a source outside the sender's subnet.

@@ -25,6 +25,7 @@ Exit codes:
   2   the command line or a FLANNELD_* variable cannot be understood
   69  the machine lacks something, such as /dev/net/tun
   71  a system call failed unexpectedly
+  75  the lease is lost, and --on-lease-loss=exit was given
   77  a capability or permission is missing
 Everything else (etcd away, no or a bad network config, no free subnet, no default route, a taken port)
 is waited for.";

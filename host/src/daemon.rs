@@ -89,7 +89,11 @@ async fn serve(options: RunOptions) -> io::Result<ExitCode> {
     let code = ExitCode::of(&reason);
     match code {
         ExitCode::Clean => tracing::info!("ending: {reason}"),
-        ExitCode::Usage | ExitCode::Unavailable | ExitCode::System | ExitCode::Permission => {
+        ExitCode::Usage
+        | ExitCode::Unavailable
+        | ExitCode::System
+        | ExitCode::LeaseLost
+        | ExitCode::Permission => {
             tracing::error!("ending: {reason}");
         }
     }
@@ -118,6 +122,7 @@ fn setup(options: &RunOptions, underlay: Underlay) -> Setup {
         prefix: options.prefix.clone(),
         previous: previous_subnet(&options.subnet_file),
         renew_margin: options.renew_margin,
+        lease_policy: options.lease_policy,
         masquerade: options.masquerade,
         membership: options.membership,
     }

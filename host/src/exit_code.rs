@@ -18,6 +18,8 @@ pub enum ExitCode {
     Unavailable = 69,
     /// A system call failed in a way that nobody foresaw.
     System = 71,
+    /// The lease is lost, and `--on-lease-loss=exit` was given.
+    LeaseLost = 75,
     /// A capability or permission is missing.
     Permission = 77,
 }
@@ -27,6 +29,7 @@ impl ExitCode {
     pub const fn of(reason: &ExitReason) -> Self {
         match reason {
             ExitReason::Shutdown => Self::Clean,
+            ExitReason::LeaseLost { subnet: _ } => Self::LeaseLost,
             ExitReason::Kernel { object: _, error } => Self::of_kernel(error),
         }
     }

@@ -2,7 +2,7 @@
 
 mod daemon;
 
-use selvedge_engine::{Instant, PreviousSubnet, Rng, Setup, Underlay};
+use selvedge_engine::{Instant, LeasePolicy, PreviousSubnet, Rng, Setup, Underlay};
 
 pub(crate) use daemon::{Daemon, Input, PacketFate};
 
@@ -49,6 +49,7 @@ impl SimNode {
             prefix: scenario.prefix.clone(),
             previous: previous.unwrap_or_default(),
             renew_margin: scenario.renew_margin,
+            lease_policy: LeasePolicy::default(),
             masquerade: selvedge_engine::Masquerade::Off,
             membership: scenario.membership,
         };

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use selvedge_engine::{
     Action, Command, Engine, Event, ExitReason, ForwardingTable, Instant, KernelEvent, KernelObject,
-    KernelOp, Masquerade, Membership, PreviousSubnet, RequestId, Setup, StoreError, StoreErrorKind,
-    StoreEvent, StorePrefix, StoreRequest, StoreResponse, Subnet, Underlay, WatchEnd, WatchId,
+    KernelOp, LeasePolicy, Masquerade, Membership, PreviousSubnet, RequestId, Setup, StoreError,
+    StoreErrorKind, StoreEvent, StorePrefix, StoreRequest, StoreResponse, Subnet, Underlay, WatchEnd,
+    WatchId,
 };
 use selvedge_sim::{EtcdStore, WatchMessage, WatcherId};
 
@@ -43,7 +44,15 @@ pub struct BenchNode {
     /// What happens to its requests, first come first served; then all are answered.
     pub fates: VecDeque<Fate>,
     held_back: VecDeque<(RequestId, StoreRequest)>,
+    store: Reach,
     watches: BTreeMap<WatcherId, WatchId>,
+}
+
+/// Whether the store can be reached.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Reach {
+    Connected,
+    CutOff,
 }
 
 /// What happens to a request.
@@ -88,6 +97,7 @@ impl Bench {
             exit: None,
             fates: VecDeque::new(),
             held_back: VecDeque::new(),
+            store: Reach::Connected,
             watches: BTreeMap::new(),
         });
         self.nodes.len() - 1
@@ -224,6 +234,17 @@ impl Bench {
         }
     }
 
+    /// Cuts a node off from the store: its requests are lost and its watches break, until it is reconnected.
+    pub fn cut_off(&mut self, index: usize) {
+        self.nodes[index].store = Reach::CutOff;
+        self.break_watches(index);
+    }
+
+    /// Ends a node's [`Bench::cut_off`].
+    pub fn reconnect(&mut self, index: usize) {
+        self.nodes[index].store = Reach::Connected;
+    }
+
     /// Asks a node to stop.
     pub fn shut_down(&mut self, index: usize) {
         self.drain(index);
@@ -271,7 +292,10 @@ impl Bench {
         match action {
             Action::Request { id, request, .. } => {
                 node.requests.push(request.clone());
-                let fate = node.fates.pop_front().unwrap_or(Fate::Answered);
+                let fate = match node.store {
+                    Reach::Connected => node.fates.pop_front().unwrap_or(Fate::Answered),
+                    Reach::CutOff => Fate::Lost,
+                };
                 let result = match fate {
                     Fate::Answered => self.store.handle(&request, now),
                     Fate::AnswerLost => {
@@ -285,6 +309,10 @@ impl Bench {
                     }
                 };
                 answers.push(Answer::Store(StoreEvent::Response { id, result }));
+            }
+            Action::Watch { id, .. } if node.store == Reach::CutOff => {
+                let end = WatchEnd::Failed(unavailable());
+                answers.push(Answer::Store(StoreEvent::WatchEnded { id, end }));
             }
             Action::Watch { id, range, start } => {
                 let watcher = WatcherId(u64::try_from(index).expect("few nodes") << 32 | id.0);
@@ -378,6 +406,7 @@ pub fn setup(public_ip: [u8; 4]) -> Setup {
         prefix: StorePrefix::default(),
         previous: PreviousSubnet::default(),
         renew_margin: Duration::from_hours(1),
+        lease_policy: LeasePolicy::default(),
         masquerade: Masquerade::Off,
         membership: Membership::Enforce,
     }

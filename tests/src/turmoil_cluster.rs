@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use selvedge_engine::{
-    Command, Engine, Event, ExitReason, Masquerade, Membership, Phase, PreviousSubnet, Setup, Status,
-    StorePrefix, Subnet, Underlay,
+    Command, Engine, Event, ExitReason, LeasePolicy, Masquerade, Membership, Phase, PreviousSubnet, Setup,
+    Status, StorePrefix, Subnet, Underlay,
 };
 use selvedge_host::clock::Clock as _;
 use selvedge_host::event_loop::{self, Observer, Parts};
@@ -297,6 +297,7 @@ fn setup(name: &str) -> Setup {
         prefix: StorePrefix::default(),
         previous: PreviousSubnet::default(),
         renew_margin: Duration::from_hours(1),
+        lease_policy: LeasePolicy::default(),
         masquerade: Masquerade::Off,
         membership: Membership::Enforce,
     }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use selvedge_engine::{
-    EtcdLeaseId, ExitReason, KernelEvent, KernelObject, LinkName, PreviousSubnet, Revision, Setup,
-    StoreRequest,
+    EtcdLeaseId, ExitReason, KernelEvent, KernelObject, LeasePolicy, LinkName, OnExpiry, OnLoss,
+    PreviousSubnet, Revision, Setup, StoreRequest,
 };
 use selvedge_tests::engine_and_store::{Bench, Fate, setup};
 
@@ -183,6 +183,74 @@ fn a_deleted_key_is_taken_again_at_once() {
     assert_eq!(bench.leases()[0].0, subnet);
     assert!(bench.node(node).said("lost the lease"));
     assert!(bench.node(node).exit.is_none());
+}
+
+#[test]
+fn a_node_told_to_reallocate_takes_another_subnet_than_the_lost_one() {
+    let mut bench = Bench::new(r#"{"Network":"10.50.0.0/28","SubnetLen":30}"#);
+    let node = bench.add_with(with_policy(OnLoss::Reallocate, OnExpiry::Keep));
+    bench.settle();
+    let lost = bench.subnet(node).expect("a subnet is held");
+
+    bench.delete(&format!("subnets/{lost}"));
+    bench.run_for(Duration::from_secs(1));
+
+    assert!(bench.subnet(node).is_some_and(|subnet| subnet != lost));
+    assert_eq!(bench.leases().len(), 1);
+}
+
+#[test]
+fn a_node_told_to_exit_ends_when_its_lease_is_lost() {
+    let mut bench = Bench::new(CONFIG);
+    let node = bench.add_with(with_policy(OnLoss::Exit, OnExpiry::Keep));
+    bench.settle();
+    let lost = bench.subnet(node).expect("a subnet is held");
+
+    bench.delete(&format!("subnets/{lost}"));
+    bench.settle();
+
+    assert!(matches!(
+        bench.node(node).exit,
+        Some(ExitReason::LeaseLost { .. })
+    ));
+}
+
+#[test]
+fn by_default_an_outage_beyond_the_lease_stops_no_traffic() {
+    let mut bench = Bench::new(CONFIG);
+    let node = bench.add([192, 0, 2, 1]);
+    bench.settle();
+    let subnet = bench.subnet(node);
+    bench.node(node).fates.extend([Fate::Lost; 10_000]);
+
+    bench.run_for(Duration::from_hours(30));
+
+    assert_eq!(bench.subnet(node), subnet);
+}
+
+#[test]
+fn a_fenced_node_stops_before_its_lease_ends_and_comes_back_with_the_store() {
+    let mut bench = Bench::new(CONFIG);
+    let node = bench.add_with(with_policy(OnLoss::Reclaim, OnExpiry::Fence));
+    bench.settle();
+    let subnet = bench.subnet(node);
+    bench.break_watches(node);
+    bench.cut_off(node);
+
+    bench.run_for(Duration::from_mins(24 * 60 - 14));
+    assert_eq!(bench.subnet(node), None, "14 minutes before the end");
+    assert!(
+        bench
+            .node(node)
+            .kernel
+            .iter()
+            .all(|object| matches!(object, KernelObject::SubnetFile(_)))
+    );
+
+    bench.run_for(Duration::from_hours(2));
+    bench.reconnect(node);
+    bench.run_for(Duration::from_mins(1));
+    assert_eq!(bench.subnet(node), subnet);
 }
 
 #[test]
@@ -434,6 +502,13 @@ fn everything_seen_is_at_or_below_the_stores_revision() {
 
     let seen = bench.node(node).engine.status().revision;
     assert!(seen > Revision(0) && seen <= bench.store.header().revision);
+}
+
+fn with_policy(on_loss: OnLoss, on_expiry: OnExpiry) -> Setup {
+    Setup {
+        lease_policy: LeasePolicy { on_loss, on_expiry },
+        ..setup([192, 0, 2, 1])
+    }
 }
 
 fn returning_with(subnet: &str) -> Setup {

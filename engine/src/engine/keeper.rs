@@ -21,7 +21,7 @@ use crate::backoff::Backoff;
 use crate::event::{Event, LeaseOrigin};
 use crate::lease::LeaseRecord;
 use crate::network_config::NetworkConfig;
-use crate::setup::StorePrefix;
+use crate::setup::{LeasePolicy, Setup, StorePrefix};
 use crate::store::{
     EtcdLeaseId, Header, KeyValue, Revision, StoreError, StoreErrorKind, StoreRequest, StoreResponse,
     TxnOpResponse, TxnOutcome,
@@ -38,6 +38,7 @@ const TTL: Duration = Duration::from_hours(24);
 pub(crate) struct Keeper {
     prefix: StorePrefix,
     renew_margin: Duration,
+    policy: LeasePolicy,
     /// The subnet to take if it is free.
     preferred: PreviousSubnet,
     state: State,
@@ -45,6 +46,12 @@ pub(crate) struct Keeper {
     spare: Option<Spare>,
     backoff: Backoff,
     carried: Option<Subnet>,
+    /// When the node stops carrying traffic unless the lease is renewed before.
+    fence_at: Option<Instant>,
+    /// A subnet that was lost and shall not be taken again.
+    avoided: Option<Subnet>,
+    /// A subnet whose loss shall end the node.
+    given_up: Option<Subnet>,
 }
 
 /// What the node announces, and in which network.
@@ -84,12 +91,12 @@ enum State {
     },
 }
 
-/// An etcd lease that was asked for; `until` is unknown while no answer came.
+/// An etcd lease that was asked for; its term is unknown while no answer came.
 #[derive(Clone, Copy, Debug)]
 struct Spare {
     id: EtcdLeaseId,
     asked_at: Instant,
-    until: Option<Instant>,
+    term: Option<Term>,
 }
 
 /// An etcd lease and when it ends.
@@ -97,6 +104,20 @@ struct Spare {
 struct Term {
     id: EtcdLeaseId,
     until: Instant,
+    /// A hundredth of the time to live before its end.
+    fence_at: Instant,
+}
+
+impl Term {
+    /// Counts from the asking: the store starts the time to live no earlier.
+    fn new(id: EtcdLeaseId, asked_at: Instant, ttl: Duration) -> Self {
+        let until = asked_at + ttl;
+        Self {
+            id,
+            until,
+            fence_at: until - ttl / 100,
+        }
+    }
 }
 
 /// The lease that the node holds.
@@ -119,15 +140,19 @@ enum Renewal {
 }
 
 impl Keeper {
-    pub(crate) fn new(prefix: StorePrefix, renew_margin: Duration, preferred: PreviousSubnet) -> Self {
+    pub(crate) fn new(setup: &Setup) -> Self {
         Self {
-            prefix,
-            renew_margin,
-            preferred,
+            prefix: setup.prefix.clone(),
+            renew_margin: setup.renew_margin,
+            policy: setup.lease_policy,
+            preferred: setup.previous,
             state: State::Listing,
             spare: None,
             backoff: Backoff::new(Duration::from_millis(50), Duration::from_secs(10)),
             carried: None,
+            fence_at: None,
+            avoided: None,
+            given_up: None,
         }
     }
 
@@ -135,6 +160,11 @@ impl Keeper {
     /// as long as nobody else claims it.
     pub(crate) const fn carried(&self) -> Option<Subnet> {
         self.carried
+    }
+
+    /// Returns the subnet whose loss shall end the node.
+    pub(crate) const fn given_up(&self) -> Option<Subnet> {
+        self.given_up
     }
 
     /// Returns the lease, if the node holds one now.
@@ -222,6 +252,7 @@ impl Keeper {
     }
 
     pub(crate) fn handle_timeout(&mut self, claim: &Claim<'_>, follower: &Follower, outbox: &mut Outbox) {
+        self.fence(outbox);
         match &mut self.state {
             State::Waiting(until) if *until <= outbox.now => self.decide(claim, follower, outbox),
             State::Held {
@@ -244,8 +275,8 @@ impl Keeper {
         }
     }
 
-    pub(crate) const fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
-        match &self.state {
+    pub(crate) fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
+        let step = match &self.state {
             State::Waiting(until) => Some((*until, "take a subnet")),
             State::Held {
                 renewal: Renewal::Due(at),
@@ -257,7 +288,9 @@ impl Keeper {
             | State::Writing { .. }
             | State::Clearing { .. }
             | State::Held { .. } => None,
-        }
+        };
+        let fence = self.fence_at.map(|at| (at, "stop before the lease ends"));
+        step.into_iter().chain(fence).min()
     }
 
     /// Gives back what nothing hangs on.
@@ -270,7 +303,7 @@ impl Keeper {
     /// Takes the next step towards a lease, from what the view shows.
     fn decide(&mut self, claim: &Claim<'_>, follower: &Follower, outbox: &mut Outbox) {
         let leases = follower.leases();
-        match choose(claim, &self.preferred, leases, &mut outbox.rng) {
+        match choose(claim, &self.preferred, self.avoided, leases, &mut outbox.rng) {
             Choice::Keep { held, origin } => self.hold(held, origin, outbox),
             Choice::Adopt { write, lease } => {
                 let request = outbox.request(StoreRequest::LeaseKeepAlive { id: lease });
@@ -304,21 +337,19 @@ impl Keeper {
 
     /// The id is the node's own choice: a grant that is repeated because its answer was lost leaks nothing.
     fn grant(&mut self, write: Write, outbox: &mut Outbox) {
-        if let Some(Spare {
-            id,
-            until: Some(until),
-            ..
-        }) = self.spare
-            && until > outbox.now
+        if let Some(term) = self
+            .spare
+            .and_then(|spare| spare.term)
+            .filter(|term| term.until > outbox.now)
         {
-            return self.write(write, Some(Term { id, until }), outbox);
+            return self.write(write, Some(term), outbox);
         }
         let now = outbox.now;
         let drawn = EtcdLeaseId(i64::try_from(outbox.rng.next_u64() >> 1).unwrap_or(1).max(1));
         let spare = *self.spare.get_or_insert(Spare {
             id: drawn,
             asked_at: now,
-            until: None,
+            term: None,
         });
         let ttl_seconds = i64::try_from(TTL.as_secs()).unwrap_or(i64::MAX);
         let request = outbox.request(StoreRequest::LeaseGrant {
@@ -350,9 +381,8 @@ impl Keeper {
             Ok(_) => return,
             Err(error) => return self.retry("get an etcd lease", error, outbox),
         };
-        let until = spare.asked_at + ttl;
-        spare.until = Some(until);
-        let term = Term { id: spare.id, until };
+        let term = Term::new(spare.id, spare.asked_at, ttl);
+        spare.term = Some(term);
         self.write(write, Some(term), outbox);
     }
 
@@ -373,10 +403,7 @@ impl Keeper {
         if ttl.is_zero() {
             return self.grant(write, outbox);
         }
-        let term = Term {
-            id: lease,
-            until: asked_at + ttl,
-        };
+        let term = Term::new(lease, asked_at, ttl);
         if write.is_in_place() {
             let origin = write.origin;
             return self.hold(write.into_held(None, Some(term)), origin, outbox);
@@ -460,7 +487,7 @@ impl Keeper {
             v4: held.subnet.v4(),
             v6: held.subnet.v6(),
         };
-        self.carried = Some(held.subnet);
+        self.avoided = None;
         outbox.tell(Event::LeaseAcquired {
             subnet: held.subnet,
             origin,

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
 use clap::ValueEnum;
-use selvedge_engine::Membership;
+use selvedge_engine::{Membership, OnExpiry, OnLoss};
 
 use super::go_flags::{parse_bool, parse_u32};
 use crate::secret::Secret;
@@ -106,6 +106,26 @@ pub struct RunArgs {
     )]
     pub membership: MembershipArg,
 
+    /// What to do when the lease was deleted, expired or taken
+    #[arg(
+        long,
+        value_enum,
+        value_name = "POLICY",
+        default_value = "reclaim",
+        help_heading = "Node"
+    )]
+    pub on_lease_loss: OnLossArg,
+
+    /// What to do when the lease ends while etcd cannot be reached
+    #[arg(
+        long,
+        value_enum,
+        value_name = "POLICY",
+        default_value = "keep",
+        help_heading = "Node"
+    )]
+    pub on_lease_expiry: OnExpiryArg,
+
     /// How much to log on stderr: error, warn, info, debug or trace [default: info]
     #[arg(
         long,
@@ -145,6 +165,45 @@ pub enum MembershipArg {
     Log,
     /// They are dropped and counted
     Enforce,
+}
+
+/// The values of `--on-lease-loss`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub enum OnLossArg {
+    /// Take the same subnet again if it is free, else another
+    Reclaim,
+    /// Take another subnet
+    Reallocate,
+    /// End with code 75
+    Exit,
+}
+
+/// The values of `--on-lease-expiry`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub enum OnExpiryArg {
+    /// Go on carrying traffic
+    Keep,
+    /// Stop carrying traffic shortly before the end
+    Fence,
+}
+
+impl From<OnLossArg> for OnLoss {
+    fn from(policy: OnLossArg) -> Self {
+        match policy {
+            OnLossArg::Reclaim => Self::Reclaim,
+            OnLossArg::Reallocate => Self::Reallocate,
+            OnLossArg::Exit => Self::Exit,
+        }
+    }
+}
+
+impl From<OnExpiryArg> for OnExpiry {
+    fn from(policy: OnExpiryArg) -> Self {
+        match policy {
+            OnExpiryArg::Keep => Self::Keep,
+            OnExpiryArg::Fence => Self::Fence,
+        }
+    }
 }
 
 /// The values of `--log-level`.

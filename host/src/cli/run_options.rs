@@ -4,7 +4,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use selvedge_engine::{Families, InterfaceChoice, Masquerade, Membership, Selection, StorePrefix};
+use selvedge_engine::{
+    Families, InterfaceChoice, LeasePolicy, Masquerade, Membership, Selection, StorePrefix,
+};
 
 use super::run_args::{LogLevel, RunArgs};
 use super::usage_error::UsageError;
@@ -29,6 +31,8 @@ pub struct RunOptions {
     pub subnet_file: PathBuf,
     /// How long before its end the lease is renewed.
     pub renew_margin: Duration,
+    /// What happens when the lease is gone or about to end.
+    pub lease_policy: LeasePolicy,
     /// What the subnet file says about masquerading.
     pub masquerade: Masquerade,
     /// What happens to tunnel packets from outside the leases.
@@ -62,6 +66,10 @@ impl RunOptions {
             selection: selection(&args),
             subnet_file: args.subnet_file,
             renew_margin: Duration::from_secs(u64::from(args.subnet_lease_renew_margin) * 60),
+            lease_policy: LeasePolicy {
+                on_loss: args.on_lease_loss.into(),
+                on_expiry: args.on_lease_expiry.into(),
+            },
             masquerade: if args.ip_masq {
                 Masquerade::On
             } else {

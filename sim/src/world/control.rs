@@ -165,6 +165,7 @@ impl World {
         match event {
             Told::LeaseAcquired { .. }
             | Told::LeaseLost { .. }
+            | Told::Fenced { .. }
             | Told::SubnetsExhausted { .. }
             | Told::ConfigMissing { .. }
             | Told::ConfigInvalid { .. }

@@ -39,6 +39,7 @@ pub(super) enum Choice {
 pub(super) fn choose(
     claim: &Claim<'_>,
     preferred: &PreviousSubnet,
+    avoided: Option<Subnet>,
     leases: &Leases,
     rng: &mut Rng,
 ) -> Choice {
@@ -63,7 +64,7 @@ pub(super) fn choose(
             },
         };
     }
-    create(claim, preferred, leases, rng)
+    create(claim, preferred, avoided, leases, rng)
 }
 
 /// A key without etcd lease is a reservation and stays one (control-plane.md, 3.4).
@@ -82,10 +83,17 @@ fn take_over(entry: &Entry, subnet: Subnet, claim: &Claim<'_>) -> Choice {
     }
 }
 
-fn create(claim: &Claim<'_>, preferred: &PreviousSubnet, leases: &Leases, rng: &mut Rng) -> Choice {
+fn create(
+    claim: &Claim<'_>,
+    preferred: &PreviousSubnet,
+    avoided: Option<Subnet>,
+    leases: &Leases,
+    rng: &mut Rng,
+) -> Choice {
     let taken: Vec<Subnet> = leases
         .subnets_of(claim.network)
         .map(|(_, subnet)| subnet)
+        .chain(avoided)
         .collect();
     let v4 = claim
         .network

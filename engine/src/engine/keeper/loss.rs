@@ -1,11 +1,18 @@
 //! Noticing that the lease is gone, another's, or changed.
 
+use core::time::Duration;
+
 use super::{Claim, Held, Keeper, State, Term};
 use crate::engine::follower::Follower;
 use crate::engine::outbox::Outbox;
 use crate::event::Event;
 use crate::lease::LeaseRecord;
+use crate::setup::{OnExpiry, OnLoss};
 use crate::store::Revision;
+use crate::subnet_file::PreviousSubnet;
+
+/// How long an etcd lease that an operator put the key on is trusted before it was kept alive once.
+const UNKNOWN_TERM: Duration = Duration::from_secs(10);
 
 impl Keeper {
     pub(super) fn forget_revisions(&mut self) {
@@ -35,10 +42,7 @@ impl Keeper {
             {
                 let term = entry.etcd_lease.map(|id| match held.term {
                     Some(term) if term.id == id => term,
-                    Some(_) | None => Term {
-                        id,
-                        until: outbox.now,
-                    },
+                    Some(_) | None => Term::new(id, outbox.now, UNKNOWN_TERM),
                 });
                 let held = Held {
                     mod_revision: entry.mod_revision,
@@ -55,11 +59,32 @@ impl Keeper {
         let State::Held { held, .. } = &self.state else {
             return;
         };
-        outbox.tell(Event::LeaseLost {
-            subnet: held.subnet,
-            revision,
-        });
+        let subnet = held.subnet;
+        outbox.tell(Event::LeaseLost { subnet, revision });
+        if self.policy.on_expiry == OnExpiry::Fence {
+            self.carried = None;
+            self.fence_at = None;
+        }
+        match self.policy.on_loss {
+            OnLoss::Reclaim => {}
+            OnLoss::Reallocate => {
+                self.preferred = PreviousSubnet::default();
+                self.avoided = Some(subnet);
+            }
+            OnLoss::Exit => self.given_up = Some(subnet),
+        }
         self.wait(outbox);
+    }
+
+    /// Stops carrying traffic before the lease ends, if that is the policy and no renewal came through.
+    pub(super) fn fence(&mut self, outbox: &mut Outbox) {
+        if self.fence_at.is_none_or(|at| at > outbox.now) {
+            return;
+        }
+        self.fence_at = None;
+        if let Some(subnet) = self.carried.take() {
+            outbox.tell(Event::Fenced { subnet });
+        }
     }
 
     /// Stops serving a subnet that was lost once another node's lease covers it.

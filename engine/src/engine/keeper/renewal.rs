@@ -11,6 +11,7 @@ use super::{Claim, Held, Keeper, Renewal, State, Term, adopt_listed, seconds};
 use crate::engine::follower::{Follower, News};
 use crate::engine::outbox::Outbox;
 use crate::event::Event;
+use crate::setup::OnExpiry;
 use crate::store::{StoreError, StoreErrorKind, StoreRequest, StoreResponse, TxnOutcome};
 use crate::time::Instant;
 
@@ -68,10 +69,7 @@ impl Keeper {
                     subnet: held.subnet,
                     ttl,
                 });
-                let term = Some(Term {
-                    id: term.id,
-                    until: asked_at + ttl,
-                });
+                let term = Some(Term::new(term.id, asked_at, ttl));
                 self.schedule(Held { term, ..held }, outbox);
                 News::None
             }
@@ -99,6 +97,7 @@ impl Keeper {
     /// Sets the next renewal: the margin before the end, up to a tenth of it earlier so that leases which
     /// began together do not all renew together; halfway if the lease is shorter than the margin.
     pub(super) fn schedule(&mut self, held: Held, outbox: &mut Outbox) {
+        self.carry(&held, outbox);
         let Some(term) = held.term else {
             self.state = State::Held {
                 held,
@@ -113,6 +112,17 @@ impl Keeper {
             Some(_) | None => left / 2,
         };
         self.hold_until(held, outbox.now + wait.max(Duration::from_secs(1)));
+    }
+
+    /// Serves the subnet, until its lease is about to end if that is the policy.
+    fn carry(&mut self, held: &Held, outbox: &Outbox) {
+        self.fence_at = match self.policy.on_expiry {
+            OnExpiry::Keep => None,
+            OnExpiry::Fence => held.term.map(|term| term.fence_at),
+        };
+        if self.fence_at.is_none_or(|at| at > outbox.now) {
+            self.carried = Some(held.subnet);
+        }
     }
 
     pub(super) fn hold_until(&mut self, held: Held, due: Instant) {
