@@ -82,15 +82,29 @@ impl Probe {
             && is_same(12..sent.len())
     }
 
+    /// The id, and behind it a part of the pattern that begins elsewhere for the next probe.
     fn payload(&self) -> Vec<u8> {
         let [first, ..] = self.id.to_le_bytes();
-        let pattern = (0..self.length).scan(first, |byte, _| {
-            *byte = byte.wrapping_add(1);
-            Some(*byte)
-        });
-        self.id.to_be_bytes().into_iter().chain(pattern).collect()
+        let begin = usize::from(first);
+        let pattern = PATTERN.get(begin..begin + self.length).unwrap_or(&PATTERN);
+        [self.id.to_be_bytes().as_slice(), pattern].concat()
     }
 }
+
+/// Bytes of which neighbours differ, and that repeat after 251: no power of two, so that a shifted copy differs.
+const PATTERN: [u8; 2048] = {
+    let mut pattern = [0; 2048];
+    let mut at = 1;
+    while at < pattern.len() {
+        pattern[at] = if pattern[at - 1] == 250 {
+            0
+        } else {
+            pattern[at - 1] + 1
+        };
+        at += 1;
+    }
+    pattern
+};
 
 #[cfg(test)]
 pub(crate) mod tests {

@@ -31,6 +31,8 @@ pub(crate) struct RefCluster {
     junk: BTreeSet<Vec<u8>>,
     /// All tenures of each subnet, the newest last.
     tenures: BTreeMap<Ipv4Net, Vec<Tenure>>,
+    /// The lengths of all these subnets: few, so that an address is looked up once for each.
+    lengths: BTreeSet<u8>,
     knowledge: Vec<Knowledge>,
     windows: Windows,
     last_change: Instant,
@@ -60,6 +62,7 @@ impl RefCluster {
             prefix,
             junk: BTreeSet::new(),
             tenures: BTreeMap::new(),
+            lengths: BTreeSet::new(),
             knowledge: vec![Knowledge::default(); nodes],
             windows,
             last_change: Instant::ZERO,
@@ -245,14 +248,15 @@ impl RefCluster {
     }
 
     fn history_of(&self, address: Ipv4Addr) -> impl Iterator<Item = (Ipv4Net, &Vec<Tenure>)> {
-        self.tenures
+        self.lengths
             .iter()
-            .filter(move |(subnet, _)| subnet.contains(&address))
-            .map(|(subnet, tenures)| (*subnet, tenures))
+            .filter_map(move |length| Some(Ipv4Net::new(address, *length).ok()?.trunc()))
+            .filter_map(|subnet| Some((subnet, self.tenures.get(&subnet)?)))
     }
 
     /// A write that changes nothing about who holds the subnet, such as a renewal, begins nothing.
     fn begin_tenure(&mut self, subnet: Ipv4Net, owner: Option<Ipv4Addr>, revision: Revision, now: Instant) {
+        self.lengths.insert(subnet.prefix_len());
         let tenures = self.tenures.entry(subnet).or_default();
         if let Some(last) = tenures.last_mut().filter(|last| last.until.is_none()) {
             if Some(last.owner) == owner {
