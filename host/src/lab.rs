@@ -251,17 +251,23 @@ impl Drop for Lab {
 
 /// Ends all processes of a lab, then removes its namespaces and its state directory.
 fn remove(name: &LabName) -> Result<(), LabError> {
-    let namespaces: Vec<Namespace> = places(name)?
+    let places = places(name)?;
+    let (nodes, others): (Vec<_>, Vec<_>) = places
         .into_iter()
-        .map(|place| Namespace::named(name.namespace(place)))
-        .collect();
-    store::remove_keys(name);
+        .partition(|place| matches!(place, Place::Node(_)));
+    let named = |place| Namespace::named(name.namespace(place));
+    let nodes: Vec<Namespace> = nodes.into_iter().map(named).collect();
     // All at once, so that a lab of many nodes does not wait for each.
-    for namespace in &namespaces {
+    for namespace in &nodes {
         namespace.ask_processes_to_end()?;
     }
-    for namespace in &namespaces {
+    for namespace in &nodes {
         namespace.remove()?;
+    }
+    // Not before: a daemon whose lease is deleted takes a new one.
+    store::remove_keys(name);
+    for place in others {
+        named(place).remove()?;
     }
     let dir = name.state_dir();
     match fs::remove_dir_all(&dir) {
@@ -290,14 +296,10 @@ fn make_dir(dir: &Path) -> io::Result<()> {
     outcome
 }
 
-/// Returns the places of a lab that exist, nodes and pods before the store, so that it is removed in this order.
+/// Returns the places of a lab that exist.
 fn places(name: &LabName) -> Result<Vec<Place>, LabError> {
-    let mut places: Vec<Place> = Namespace::list()?
-        .iter()
-        .filter_map(|namespace| name.place(namespace))
-        .collect();
-    places.sort_by(|a, b| b.cmp(a));
-    Ok(places)
+    let all = Namespace::list()?;
+    Ok(all.iter().filter_map(|namespace| name.place(namespace)).collect())
 }
 
 fn need_root() -> Result<(), LabError> {

@@ -22,13 +22,15 @@ fn datagrams_from_outside_the_cluster_are_dropped_and_counted() {
     let outsider = real.lab.namespace(Place::Store);
     let injected = packet(real.pod(2), real.pod(1), b"from outside");
 
+    let before = counters(&real);
     send(&outsider, &vec![injected; 100]);
     send(&outsider, &garbage());
 
     assert_eq!(heard(&service), None);
-    assert_eq!(counter(&real, "unknown_sender"), 100);
-    assert_eq!(counter(&real, "truncated"), 3);
-    assert!(counter(&real, "not_ipv4") >= 3);
+    let after = counters(&real);
+    assert_eq!(after.since(&before, "unknown_sender"), 100);
+    assert_eq!(after.since(&before, "truncated"), 3);
+    assert!(after.since(&before, "not_ipv4") >= 3);
     unharmed(&real);
 }
 
@@ -41,6 +43,7 @@ fn a_member_cannot_speak_for_another_subnet_nor_into_a_foreign_one() {
     let own = real.pod(2);
     let elsewhere = Ipv4Addr::new(203, 0, 113, 7);
 
+    let before = counters(&real);
     send(
         &member,
         &[
@@ -51,10 +54,11 @@ fn a_member_cannot_speak_for_another_subnet_nor_into_a_foreign_one() {
     send(&member, &garbage());
 
     assert_eq!(heard(&service), None);
-    assert_eq!(counter(&real, "foreign_source"), 1);
-    assert_eq!(counter(&real, "not_ours"), 1);
-    assert_eq!(counter(&real, "truncated"), 3);
-    assert!(counter(&real, "not_ipv4") >= 3);
+    let after = counters(&real);
+    assert_eq!(after.since(&before, "foreign_source"), 1);
+    assert_eq!(after.since(&before, "not_ours"), 1);
+    assert_eq!(after.since(&before, "truncated"), 3);
+    assert!(after.since(&before, "not_ipv4") >= 3);
     send(&member, &[packet(own, real.pod(1), b"mine")]);
     assert_eq!(heard(&service).as_deref(), Some(&b"mine"[..]));
     unharmed(&real);
@@ -113,8 +117,22 @@ fn send(from: &Namespace, datagrams: &[Vec<u8>]) {
     }
 }
 
-/// Reads a counter as an operator does: SIGUSR1 makes the daemon log those that are not zero.
-fn counter(real: &RealNodes, name: &str) -> u64 {
+/// Node 1's counters at one moment; those that are not there are zero.
+struct Counters(Vec<(String, u64)>);
+
+impl Counters {
+    fn since(&self, earlier: &Self, name: &str) -> u64 {
+        self.get(name) - earlier.get(name)
+    }
+
+    fn get(&self, name: &str) -> u64 {
+        let found = self.0.iter().find(|(other, _)| other == name);
+        found.map_or(0, |(_, count)| *count)
+    }
+}
+
+/// Reads the counters as an operator does: SIGUSR1 makes the daemon log those that are not zero.
+fn counters(real: &RealNodes) -> Counters {
     let pids = real.lab.namespace(Place::Node(node(1))).pids().expect("listed");
     let before = real.log(node(1)).len();
     kill(*pids.first().expect("the daemon runs"), Signal::SIGUSR1).expect("signalled");
@@ -123,15 +141,20 @@ fn counter(real: &RealNodes, name: &str) -> u64 {
         let log = real.log(node(1));
         let new = log.get(before..).unwrap_or_default();
         line = new
-            .lines()
-            .find(|line| line.contains("packets: "))
-            .map(str::to_owned);
+            .split_inclusive('\n')
+            .find_map(|line| line.strip_suffix('\n')?.split_once("packets: "))
+            .map(|(_, counts)| counts.to_owned());
         line.is_some()
     });
     assert!(logged, "no counters:\n{}", real.log(node(1)));
     let line = line.unwrap_or_default();
-    let mut words = line.split_whitespace().skip_while(|word| *word != name);
-    words.nth(1).map_or(0, |digits| digits.parse().expect("a number"))
+    let words: Vec<&str> = line.split_whitespace().collect();
+    let pairs = words.chunks_exact(2);
+    Counters(
+        pairs
+            .map(|pair| (pair[0].to_owned(), pair[1].parse().expect("a number")))
+            .collect(),
+    )
 }
 
 fn unharmed(real: &RealNodes) {
