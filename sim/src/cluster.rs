@@ -111,6 +111,13 @@ impl Cluster {
         self
     }
 
+    /// Sets what is added to the delay of a message to or from the store at most.
+    #[must_use]
+    pub const fn store_jitter(mut self, jitter: Duration) -> Self {
+        self.scenario.store_path.jitter = jitter;
+        self
+    }
+
     /// Sets how long before the end of its lease (24 hours) a node renews it.
     #[must_use]
     pub const fn renew_margin(mut self, margin: Duration) -> Self {

@@ -34,6 +34,8 @@ pub(crate) struct Surroundings {
     /// The pod on another node, and that node's underlay address.
     pub(crate) peer_pod: Ipv4Addr,
     pub(crate) peer: Ipv4Addr,
+    /// The pod on a third node, if there is one.
+    pub(crate) third_pod: Option<Ipv4Addr>,
 }
 
 impl Forgery {
@@ -54,6 +56,7 @@ impl Forgery {
             victim,
             peer_pod,
             peer,
+            third_pod,
         } = known;
         let udp = |source, destination| packet::udp(source, destination, packet::TTL, b"forged");
         let honest = udp(peer_pod, victim);
@@ -61,7 +64,7 @@ impl Forgery {
             Self::Stranger => (STRANGER, honest),
             Self::ForeignSource => (peer, udp(ELSEWHERE, victim)),
             Self::OwnSource => (peer, udp(victim, victim)),
-            Self::ForeignDestination => (peer, udp(peer_pod, ELSEWHERE)),
+            Self::ForeignDestination => (peer, udp(peer_pod, third_pod.unwrap_or(ELSEWHERE))),
             Self::BadChecksum => (peer, with_flipped_bit(honest, 10)),
             Self::Truncated => (peer, honest.into_iter().take(25).collect()),
             Self::Noise => {
@@ -113,6 +116,7 @@ mod tests {
             victim: Ipv4Addr::new(10, 5, 1, 2),
             peer_pod: Ipv4Addr::new(10, 5, 2, 2),
             peer: Ipv4Addr::new(198, 18, 0, 2),
+            third_pod: None,
         };
         let forged = Forgery::ALL.map(|forgery| forgery.datagram(known, &mut Rng::new(1)));
 

@@ -256,6 +256,33 @@ fn a_node_suspended_until_another_took_its_subnet_waits_for_a_free_one() {
 }
 
 #[test]
+fn a_node_without_the_store_until_another_took_its_subnet_gives_way() {
+    let report = Cluster::new(26)
+        .nodes(4)
+        .config(r#"{"Network":"10.5.0.0/28"}"#)
+        .probe_every(minutes(10))
+        .store_cut_at(minutes(10), [3], StoreWay::Both)
+        .start_at(hours(25), 4)
+        .check_at(hours(25) + minutes(30), "n3 goes on as it was", |cluster| {
+            let status = cluster.status(3).ok_or("n3 is down")?;
+            expect(status.subnet.is_some(), "it gave its subnet up")
+        })
+        .heal_at(hours(26))
+        .check_at(hours(27), "n3 gives way", |cluster| {
+            let status = cluster.status(3).ok_or("n3 is down")?;
+            expect(
+                status.subnet.is_none() && cluster.leases().len() == 3,
+                "it has one",
+            )
+        })
+        .crash_at(hours(28), 4)
+        .run_for(hours(54));
+
+    report.assert_ok();
+    assert_eq!(report.status(3).unwrap().phase, Phase::Running);
+}
+
+#[test]
 fn what_others_change_on_a_node_is_mended() {
     let tampering = [
         Tampering::DeleteTunnel,
@@ -405,6 +432,8 @@ fn a_network_without_room_for_all_fails_at_rest() {
 fn the_timeline_of_a_partition_reads_as_a_story() {
     let report = Cluster::new(19)
         .nodes(3)
+        .jitter(Duration::ZERO)
+        .store_jitter(Duration::ZERO)
         .partition_at(minutes(1), [1])
         .heal_at(seconds(90))
         .crash_at(seconds(100), 2)

@@ -108,18 +108,20 @@ impl World {
     /// Sends a forged datagram to a node, if it has a pod and there is another to pretend to be.
     pub(super) fn forge(&mut self, node: NodeId, forgery: Forgery) {
         let pod_of = |id: NodeId| self.nodes.get(id.index()).and_then(|state| state.linux.pod());
-        let peer = self
+        let mut others = self
             .scenario
             .node_ids()
-            .find(|id| *id != node && pod_of(*id).is_some());
-        let (Some(victim), Some(peer)) = (pod_of(node), peer) else {
+            .filter(|id| *id != node)
+            .filter_map(|id| Some((id, pod_of(id)?)));
+        let (Some(victim), Some((peer, peer_pod))) = (pod_of(node), others.next()) else {
             self.detail(Some(node), "has no pods to attack");
             return;
         };
         let known = Surroundings {
             victim,
-            peer_pod: pod_of(peer).unwrap_or(victim),
+            peer_pod,
             peer: peer.public_ip(),
+            third_pod: others.next().map(|(_, pod)| pod),
         };
         let (from, packet) = forgery.datagram(known, &mut self.forger_rng);
         let event = Event::Datagram {
