@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use selvedge_engine::{KernelError, KernelErrorKind, KernelEvent, KernelObject, KernelOp};
 use selvedge_host::kernel::Kernel;
@@ -16,10 +17,15 @@ use crate::turmoil_net::{SimClock, SimUdp};
 /// The objects that a [`StubKernel`] holds, for the test to see.
 pub type Objects = Arc<Mutex<BTreeSet<KernelObject>>>;
 
+/// How long a [`StubKernel`] takes for each operation, for the test to set.
+pub type Pace = Arc<Mutex<Duration>>;
+
 /// A kernel that grants everything.
 #[derive(Debug)]
 pub struct StubKernel {
     objects: Objects,
+    pace: Pace,
+    clock: SimClock,
     tun: MemoryTun,
     table: SharedTable,
     worker: Option<mpsc::Sender<Query>>,
@@ -27,10 +33,12 @@ pub struct StubKernel {
 
 impl StubKernel {
     /// Makes a kernel without objects.
-    pub fn new(objects: Objects, tun: MemoryTun, table: SharedTable) -> Self {
+    pub fn new(objects: Objects, pace: Pace, clock: SimClock, tun: MemoryTun, table: SharedTable) -> Self {
         objects.lock().unwrap_or_else(PoisonError::into_inner).clear();
         Self {
             objects,
+            pace,
+            clock,
             tun,
             table,
             worker: None,
@@ -45,7 +53,7 @@ impl StubKernel {
                 kind: KernelErrorKind::Taken,
                 message: error.to_string(),
             })?;
-            let worker = Worker::new(self.tun.clone(), socket, SimClock, self.table.clone());
+            let worker = Worker::new(self.tun.clone(), socket, self.clock.clone(), self.table.clone());
             let (queries, receiver) = mpsc::channel(1);
             tokio::task::spawn_local(worker.run(receiver));
             self.worker = Some(queries);
@@ -68,6 +76,10 @@ impl StubKernel {
 
 impl Kernel for StubKernel {
     async fn apply(&mut self, op: KernelOp) -> Result<(), KernelError> {
+        let pace = *self.pace.lock().unwrap_or_else(PoisonError::into_inner);
+        if !pace.is_zero() {
+            tokio::time::sleep(pace).await;
+        }
         match op {
             KernelOp::Ensure(object) => self.ensure(object).await,
             KernelOp::Remove(object) => {

@@ -1,111 +1,131 @@
 //! A small cluster of real host loops with the real etcd client, in turmoil's network.
 
-use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+mod health;
+mod node;
+mod traffic;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use selvedge_engine::{
-    Command, Engine, Event, ExitReason, LeasePolicy, Masquerade, Membership, Phase, PreviousSubnet, Setup,
-    Status, StorePrefix, Subnet, Underlay,
-};
-use selvedge_host::clock::Clock as _;
-use selvedge_host::event_loop::{self, Observer, Parts};
-use selvedge_host::store::Store;
-use selvedge_host::store::endpoint::Endpoint;
-use selvedge_host::tunnel::SharedTable;
+use selvedge_engine::{EtcdLeaseId, KernelObject, KeyRange, Revision, StorePrefix, Subnet};
 use selvedge_sim::grpc::{SharedStore, serve_incoming};
-use tokio::sync::mpsc;
 use turmoil::Sim;
 
-use crate::memory_tun::MemoryTun;
-use crate::stub_kernel::{Objects, StubKernel};
-use crate::turmoil_net::{SimClock, channel, incoming};
+pub use node::TurmoilNode;
+pub use traffic::Loss;
 
-/// The name of the host that serves the store.
-pub const ETCD: &str = "etcd";
+use crate::turmoil_net::incoming;
+use traffic::Traffic;
 
-const ETCD_PORT: u16 = 2379;
-const TICK: Duration = Duration::from_millis(10);
+/// Where the members of etcd serve.
+pub const ETCD_PORT: u16 = 2379;
 
-/// The store and its nodes.
+/// What a cluster is made of.
+#[derive(Clone, Copy, Debug)]
+pub struct ClusterOptions {
+    /// What the random choices of the network and of the nodes follow from.
+    pub seed: u64,
+    /// How many nodes there are.
+    pub nodes: usize,
+    /// How many members etcd has.
+    pub members: usize,
+    /// The network config.
+    pub config: &'static str,
+    /// How long a step of the simulation is; messages arrive at its edges.
+    pub tick: Duration,
+}
+
+impl ClusterOptions {
+    /// Returns a cluster of three nodes and one member.
+    ///
+    /// Its config leaves room for peers that tests write themselves, above 10.5.199.0.
+    pub const fn new(seed: u64) -> Self {
+        Self {
+            seed,
+            nodes: 3,
+            members: 1,
+            config: r#"{"Network":"10.5.0.0/16","SubnetMax":"10.5.199.0"}"#,
+            tick: Duration::from_millis(10),
+        }
+    }
+}
+
+/// etcd and its nodes.
 pub struct TurmoilCluster {
     sim: Sim<'static>,
-    /// The store; it outlives the host that serves it.
+    options: ClusterOptions,
+    traffic: Option<Traffic>,
+    /// The store; it outlives the hosts that serve it.
     pub store: SharedStore,
     /// The nodes, `node0` first.
     pub nodes: Vec<TurmoilNode>,
 }
 
-/// A node as the test sees it.
-#[derive(Clone, Debug)]
-pub struct TurmoilNode {
-    /// Its name in turmoil's network.
-    pub name: String,
-    /// Its TUN device.
-    pub tun: MemoryTun,
-    /// The objects that its kernel holds.
-    pub objects: Objects,
-    state: Arc<Mutex<State>>,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    status: Option<Status>,
-    events: Vec<Event>,
-    exit: Option<ExitReason>,
-    commands: Option<mpsc::Sender<Command>>,
-}
-
 impl TurmoilCluster {
-    /// Makes a cluster of `nodes` nodes that serve the network config `config`.
+    /// Makes a cluster in which nothing has happened yet.
     ///
     /// # Panics
     ///
     /// If the store does not take the config.
-    pub fn new(seed: u64, nodes: usize, config: &str) -> Self {
+    pub fn new(options: ClusterOptions) -> Self {
         let mut sim = turmoil::Builder::new()
-            .rng_seed(seed)
-            .tick_duration(TICK)
-            .simulation_duration(Duration::from_hours(24))
+            .rng_seed(options.seed)
+            .tick_duration(options.tick)
+            .simulation_duration(Duration::from_hours(100))
             .tcp_capacity(4096)
             .udp_capacity(1024)
             .build();
         let store = SharedStore::new(1);
         store
-            .act(|store, _| store.put(&StorePrefix::default().config_key(), config.as_bytes(), None))
+            .act(|store, _| {
+                store.put(
+                    &StorePrefix::default().config_key(),
+                    options.config.as_bytes(),
+                    None,
+                )
+            })
             .expect("the empty store takes a key");
 
-        let served = store.clone();
-        sim.host(ETCD, move || {
-            let store = served.clone();
-            async move {
-                let connections = incoming(ETCD_PORT).await?;
-                serve_incoming(store, connections, std::future::pending()).await?;
-                Ok(())
-            }
-        });
-        let nodes = (0..nodes)
-            .map(|number| TurmoilNode::start(&mut sim, number, seed))
+        for member in 0..options.members {
+            let served = store.clone();
+            sim.host(member_name(member), move || {
+                let store = served.clone();
+                async move {
+                    let connections = incoming(ETCD_PORT).await?;
+                    serve_incoming(store, connections, std::future::pending()).await?;
+                    Ok(())
+                }
+            });
+        }
+        let nodes = (0..options.nodes)
+            .map(|number| TurmoilNode::start(&mut sim, number, options))
             .collect();
-        Self { sim, store, nodes }
+        Self {
+            sim,
+            options,
+            traffic: None,
+            store,
+            nodes,
+        }
     }
 
-    /// Runs until `wanted` holds.
+    /// Runs until `wanted` holds, and returns how long that took.
     ///
     /// # Panics
     ///
     /// If it does not hold within `limit` of simulated time.
-    pub fn run_until(&mut self, limit: Duration, what: &str, wanted: impl Fn(&Self) -> bool) {
-        let end = self.sim.elapsed() + limit;
+    pub fn run_until(&mut self, limit: Duration, what: &str, wanted: impl Fn(&Self) -> bool) -> Duration {
+        let begin = self.sim.elapsed();
         while !wanted(self) {
             assert!(
-                self.sim.elapsed() < end,
+                self.sim.elapsed() < begin + limit,
                 "within {limit:?}: {what}; {:#?}",
                 self.states()
             );
             self.step();
         }
+        self.sim.elapsed().saturating_sub(begin)
     }
 
     /// Runs for a simulated time.
@@ -116,29 +136,102 @@ impl TurmoilCluster {
         }
     }
 
-    /// Cuts a node off from the store in both directions; what is under way is lost.
+    /// Cuts a node off from all of etcd in both directions; what is under way is lost.
     pub fn partition(&mut self, node: usize) {
-        self.sim.partition(self.nodes[node].name.as_str(), ETCD);
+        for member in 0..self.options.members {
+            self.sim.partition(self.name(node), member_name(member));
+        }
     }
 
-    /// Joins a node and the store again.
+    /// Joins a node and etcd again.
     pub fn heal(&mut self, node: usize) {
-        self.sim.repair(self.nodes[node].name.as_str(), ETCD);
+        for member in 0..self.options.members {
+            self.sim.repair(self.name(node), member_name(member));
+        }
     }
 
-    /// Stops the host that serves the store; the store keeps its content.
-    pub fn stop_etcd(&mut self) {
-        self.sim.crash(ETCD);
+    /// Loses what a member says to a node; what the node says arrives.
+    pub fn partition_answers(&mut self, node: usize, member: usize) {
+        self.sim.partition_oneway(member_name(member), self.name(node));
     }
 
-    /// Serves the store again.
-    pub fn start_etcd(&mut self) {
-        self.sim.bounce(ETCD);
+    /// Lets a node hear a member again.
+    pub fn heal_answers(&mut self, node: usize, member: usize) {
+        self.sim.repair_oneway(member_name(member), self.name(node));
+    }
+
+    /// Swallows whatever a node and a member send each other, without a word to either.
+    pub fn hold(&mut self, node: usize, member: usize) {
+        self.sim.hold(self.name(node), member_name(member));
+    }
+
+    /// Delivers what was held, and what follows.
+    pub fn release(&mut self, node: usize, member: usize) {
+        self.sim.release(self.name(node), member_name(member));
+    }
+
+    /// Kills a member; the store keeps its content.
+    pub fn stop_etcd(&mut self, member: usize) {
+        self.sim.crash(member_name(member));
+    }
+
+    /// Starts a member again.
+    pub fn start_etcd(&mut self, member: usize) {
+        self.sim.bounce(member_name(member));
     }
 
     /// Ends a node at once, and starts it again.
     pub fn restart(&mut self, node: usize) {
-        self.sim.bounce(self.nodes[node].name.as_str());
+        self.nodes[node].forget();
+        self.sim.bounce(self.name(node));
+    }
+
+    /// Writes the lease of a node that is not in the simulation.
+    ///
+    /// # Panics
+    ///
+    /// If the store refuses.
+    pub fn put_peer(&self, subnet: &str, public_ip: Ipv4Addr) -> Subnet {
+        let subnet = Subnet::parse(subnet).expect("a subnet");
+        let key = StorePrefix::default().lease_key(&subnet);
+        let value = format!(r#"{{"PublicIP":"{public_ip}"}}"#);
+        self.store
+            .act(|store, _| store.put(&key, value.as_bytes(), None))
+            .expect("the store takes a key");
+        subnet
+    }
+
+    /// Deletes the key of a lease and leaves its etcd lease alone.
+    ///
+    /// # Panics
+    ///
+    /// If the store refuses.
+    pub fn delete_key(&self, subnet: &Subnet) {
+        let key = KeyRange::Key(StorePrefix::default().lease_key(subnet));
+        let deleted = self.store.act(|store, _| store.delete(key));
+        assert_eq!(deleted.expect("the store deletes a key"), 1, "{subnet}");
+    }
+
+    /// Makes the store forget all history before now.
+    ///
+    /// # Panics
+    ///
+    /// If it has forgotten it already.
+    pub fn compact(&self) {
+        self.store
+            .act(|store, _| {
+                let Revision(newest) = store.header().revision;
+                store.compact(Revision(newest))
+            })
+            .expect("there is history to forget");
+    }
+
+    /// Lets so much time pass for nodes and store as if all machines had been suspended.
+    pub fn suspend(&self, time: Duration) {
+        for node in &self.nodes {
+            node.clock.jump(time);
+        }
+        self.store.act(|store, now| store.handle_timeout(now + time));
     }
 
     /// Lists the leases in the store: subnet and value.
@@ -160,145 +253,50 @@ impl TurmoilCluster {
             .collect()
     }
 
-    /// Tells whether every node runs and forwards to `peers` peers.
-    pub fn all_have_peers(&self, peers: usize) -> bool {
-        let has_peers = |status: &Status| status.phase == Phase::Running && status.peers.len() == peers;
-        self.nodes
-            .iter()
-            .all(|node| node.status().as_ref().is_some_and(has_peers))
+    /// Lists the etcd leases in the store.
+    pub fn etcd_leases(&self) -> BTreeSet<EtcdLeaseId> {
+        self.store.act(|store, _| store.leases().into_iter().collect())
+    }
+
+    /// Returns the etcd lease that a node's key is attached to.
+    pub fn etcd_lease_of(&self, node: usize) -> Option<EtcdLeaseId> {
+        let key = StorePrefix::default().lease_key(&self.nodes[node].subnet()?);
+        self.store.act(|store, _| store.get(&key)?.lease)
+    }
+
+    /// Returns the subnet that each node holds, by its name.
+    pub fn subnets(&self) -> BTreeMap<String, Option<Subnet>> {
+        let entry = |node: &TurmoilNode| (node.name.clone(), node.subnet());
+        self.nodes.iter().map(entry).collect()
+    }
+
+    /// Tells whether a node's kernel holds an object of a kind.
+    pub fn has_object(&self, node: usize, kind: fn(&KernelObject) -> bool) -> bool {
+        let objects = self.nodes[node].objects.lock();
+        objects.is_ok_and(|objects| objects.iter().any(kind))
     }
 
     fn step(&mut self) {
         self.sim.step().expect("no host fails");
+        if let Some(traffic) = &mut self.traffic {
+            traffic.step(self.sim.elapsed(), &self.nodes);
+        }
     }
 
-    fn states(&self) -> Vec<String> {
-        self.nodes
-            .iter()
-            .map(|node| format!("{}: {:?}", node.name, node.state()))
-            .collect()
+    fn name(&self, node: usize) -> String {
+        self.nodes[node].name.clone()
     }
 }
 
 impl std::fmt::Debug for TurmoilCluster {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("TurmoilCluster")
+            .field("options", &self.options)
             .field("nodes", &self.nodes)
             .finish_non_exhaustive()
     }
 }
 
-impl TurmoilNode {
-    fn start(sim: &mut Sim<'static>, number: usize, seed: u64) -> Self {
-        let node = Self {
-            name: format!("node{number}"),
-            tun: MemoryTun::default(),
-            objects: Objects::default(),
-            state: Arc::default(),
-        };
-        let own = node.clone();
-        let seed = seed.wrapping_mul(1000).wrapping_add(number as u64);
-        sim.host(node.name.as_str(), move || {
-            let own = own.clone();
-            async move {
-                let reason = own.run(seed).await;
-                own.state().exit = Some(reason);
-                Ok(())
-            }
-        });
-        node
-    }
-
-    async fn run(&self, seed: u64) -> ExitReason {
-        let (sender, commands) = mpsc::channel(1);
-        self.state().commands = Some(sender);
-        let table = SharedTable::default();
-        let endpoint = Endpoint::parse(&format!("http://{ETCD}:{ETCD_PORT}")).expect("a URL");
-        let engine = Engine::new(setup(&self.name), seed, SimClock.now());
-        let parts = Parts {
-            clock: SimClock,
-            kernel: StubKernel::new(self.objects.clone(), self.tun.clone(), table.clone()),
-            store: Store::new(&[endpoint], None, &channel),
-            commands,
-            table,
-            observer: self.clone(),
-        };
-        event_loop::run(engine, parts).await
-    }
-
-    /// Returns what the node's engine said last.
-    pub fn status(&self) -> Option<Status> {
-        self.state().status.clone()
-    }
-
-    /// Returns the subnet that the node holds.
-    pub fn subnet(&self) -> Option<Subnet> {
-        self.status().and_then(|status| status.subnet)
-    }
-
-    /// Returns the peers that the node forwards to.
-    pub fn peers(&self) -> BTreeMap<Subnet, Ipv4Addr> {
-        self.status().map(|status| status.peers).unwrap_or_default()
-    }
-
-    /// Takes what people were told since the last time.
-    pub fn take_events(&self) -> Vec<Event> {
-        std::mem::take(&mut self.state().events)
-    }
-
-    /// Asks the node to stop.
-    ///
-    /// # Panics
-    ///
-    /// If its loop does not listen.
-    pub fn stop(&self) {
-        let commands = self.state().commands.take();
-        if let Some(commands) = commands {
-            commands.try_send(Command::Shutdown).expect("the loop listens");
-        }
-    }
-
-    /// Returns why the node ended.
-    pub fn exit(&self) -> Option<ExitReason> {
-        self.state().exit.clone()
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Observer for TurmoilNode {
-    fn event(&mut self, event: &Event) {
-        tracing::info!(node = self.name, "{event}");
-        self.state().events.push(event.clone());
-    }
-
-    fn ready(&mut self) {}
-
-    fn settled(&mut self, engine: &Engine) {
-        self.state().status = Some(engine.status());
-    }
-}
-
-fn setup(name: &str) -> Setup {
-    let IpAddr::V4(address) = turmoil::lookup(name) else {
-        panic!("turmoil gives IPv4 addresses");
-    };
-    Setup {
-        underlay: Underlay {
-            interface: "eth0".to_owned(),
-            index: 2,
-            mtu: 1500,
-            address,
-            public_ip: address,
-            public_ipv6: None,
-        },
-        prefix: StorePrefix::default(),
-        previous: PreviousSubnet::default(),
-        renew_margin: Duration::from_hours(1),
-        lease_policy: LeasePolicy::default(),
-        masquerade: Masquerade::Off,
-        membership: Membership::Enforce,
-    }
+fn member_name(member: usize) -> String {
+    format!("etcd{member}")
 }

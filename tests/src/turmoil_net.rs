@@ -3,7 +3,9 @@
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use etcd_client::Channel;
 use futures::Stream;
@@ -18,14 +20,23 @@ use tonic::transport::Uri;
 use tonic::transport::server::Connected;
 use turmoil::net::{TcpListener, TcpStream, UdpSocket};
 
-/// The simulation's time, which goes on while a host is down.
-#[derive(Clone, Copy, Debug)]
-pub struct SimClock;
+/// The simulation's time, which goes on while a host is down, and what a machine slept besides.
+#[derive(Clone, Debug, Default)]
+pub struct SimClock {
+    slept: Arc<Mutex<Duration>>,
+}
+
+impl SimClock {
+    /// Jumps ahead, as after the machine was suspended: timers stood still meanwhile.
+    pub fn jump(&self, time: Duration) {
+        *self.slept.lock().unwrap_or_else(PoisonError::into_inner) += time;
+    }
+}
 
 impl Clock for SimClock {
     fn now(&self) -> Instant {
-        let elapsed = turmoil::sim_elapsed().unwrap_or_default();
-        Instant::from_nanos(u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX))
+        let slept = *self.slept.lock().unwrap_or_else(PoisonError::into_inner);
+        Instant::ZERO + turmoil::sim_elapsed().unwrap_or_default() + slept
     }
 }
 

@@ -42,8 +42,10 @@ pub enum Fate {
     Delay(Duration),
     /// It is carried out, but its answer is lost: the client hears `Unavailable`.
     LoseAnswer,
-    /// It is not carried out: the client hears `Unavailable`.
+    /// It is not carried out: the client hears `Unavailable`, as from a member without a leader.
     Refuse,
+    /// It is not carried out: the client hears `PermissionDenied`.
+    Deny,
 }
 
 /// Decides the fate of each call.

@@ -43,16 +43,18 @@ impl Member {
         act: impl FnOnce(&mut EtcdStore, Instant) -> Result<T, EtcdError>,
     ) -> Result<T, Status> {
         let fate = self.store.fate(call);
-        if fate == Fate::Refuse {
-            return Err(refused());
-        }
-        let answer = self.store.act_at(self.now(), act);
+        let answer = || self.store.act_at(self.now(), act).map_err(convert::status);
         match fate {
-            Fate::Answer | Fate::Refuse => {}
-            Fate::Delay(delay) => tokio::time::sleep(delay).await,
-            Fate::LoseAnswer => return Err(Status::unavailable("the answer was lost")),
+            Fate::Answer => answer(),
+            Fate::Delay(delay) => {
+                let answer = answer();
+                tokio::time::sleep(delay).await;
+                answer
+            }
+            Fate::LoseAnswer => answer().and(Err(Status::unavailable("the answer was lost"))),
+            Fate::Refuse => Err(refused()),
+            Fate::Deny => Err(Status::permission_denied(DENIED)),
         }
-        answer.map_err(convert::status)
     }
 
     /// As [`Member::answer`], in the form that unary methods return.
@@ -89,6 +91,9 @@ impl Member {
         tokio::time::sleep_until(self.started + expiry.saturating_since(self.started_at)).await;
     }
 }
+
+/// What a client hears that lacks the right.
+pub(super) const DENIED: &str = "etcdserver: permission denied";
 
 /// Returns what a client hears when a call is refused by fate.
 pub(super) fn refused() -> Status {

@@ -10,6 +10,7 @@ use tonic::Status;
 
 use super::convert;
 use super::fate::{Call, Fate, FateHook};
+use super::member::refused;
 use crate::etcd_store::{EtcdStore, KeySpan, WatchMessage, WatcherId};
 
 /// A handle to one store that any number of servers serve.
@@ -85,6 +86,16 @@ impl SharedStore {
     /// Decides the fate of every call from now on; `hook` must not come back to this handle.
     pub fn set_fates(&self, hook: impl FnMut(Call) -> Fate + Send + 'static) {
         self.lock().fates = FateHook::new(hook);
+    }
+
+    /// Ends every watch with `Unavailable`, as a member does that lost its leader.
+    pub fn end_watches(&self) {
+        let mut state = self.lock();
+        for (watcher, outlet) in std::mem::take(&mut state.outlets) {
+            state.store.cancel_watch(watcher);
+            // A client that is gone hears nothing; the watch ends either way.
+            drop(outlet.responses.send(Err(refused())));
+        }
     }
 
     pub(super) fn fate(&self, call: Call) -> Fate {

@@ -12,7 +12,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::convert;
 use super::fate::{Call, Fate};
-use super::member::{Member, refused};
+use super::member::{DENIED, Member, refused};
 use super::shared_store::{Omitted, Outlet, Previous};
 use crate::etcd_store::{KeySpan, WatcherId};
 
@@ -138,6 +138,7 @@ impl Session {
             Fate::Answer => {}
             Fate::Delay(delay) => tokio::time::sleep(delay).await,
             Fate::LoseAnswer | Fate::Refuse => return self.fail(refused()),
+            Fate::Deny => return self.decline(DENIED),
         }
         if is_empty(&order.span) {
             return self.decline("mvcc: watcher range is empty");

@@ -1,0 +1,203 @@
+//! A node of the cluster.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use selvedge_engine::{
+    Command, Engine, Event, ExitReason, LeasePolicy, Masquerade, Membership, Phase, PreviousSubnet, Setup,
+    Status, StorePrefix, Subnet, Underlay,
+};
+use selvedge_host::clock::Clock as _;
+use selvedge_host::event_loop::{self, Observer, Parts};
+use selvedge_host::store::Store;
+use selvedge_host::store::endpoint::Endpoint;
+use selvedge_host::tunnel::SharedTable;
+use tokio::sync::mpsc;
+use turmoil::Sim;
+
+use super::{ClusterOptions, ETCD_PORT, member_name};
+use crate::memory_tun::MemoryTun;
+use crate::stub_kernel::{Objects, Pace, StubKernel};
+use crate::turmoil_net::{SimClock, channel};
+
+/// A node as the test sees it.
+#[derive(Clone, Debug)]
+pub struct TurmoilNode {
+    /// Its name in turmoil's network.
+    pub name: String,
+    /// Its TUN device.
+    pub tun: MemoryTun,
+    /// The objects that its kernel holds.
+    pub objects: Objects,
+    /// How long its kernel takes for each operation.
+    pub pace: Pace,
+    /// Its clock.
+    pub clock: SimClock,
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct State {
+    status: Option<Status>,
+    events: Vec<Event>,
+    exit: Option<ExitReason>,
+    commands: Option<mpsc::Sender<Command>>,
+}
+
+impl TurmoilNode {
+    pub(super) fn start(sim: &mut Sim<'static>, number: usize, options: ClusterOptions) -> Self {
+        let node = Self {
+            name: format!("node{number}"),
+            tun: MemoryTun::default(),
+            objects: Objects::default(),
+            pace: Pace::default(),
+            clock: SimClock::default(),
+            state: Arc::default(),
+        };
+        let own = node.clone();
+        let starts = AtomicU64::new(0);
+        sim.host(node.name.as_str(), move || {
+            let own = own.clone();
+            // As in production, no two lives of a node draw the same numbers.
+            let start = starts.fetch_add(1, Ordering::Relaxed);
+            let seed = (options.seed << 32) ^ (start << 16) ^ number as u64;
+            async move {
+                let reason = own.run(seed, options.members).await;
+                own.state().exit = Some(reason);
+                Ok(())
+            }
+        });
+        node
+    }
+
+    async fn run(&self, seed: u64, members: usize) -> ExitReason {
+        let (sender, commands) = mpsc::channel(1);
+        self.state().commands = Some(sender);
+        let table = SharedTable::default();
+        let endpoint = |member| Endpoint::parse(&format!("http://{}:{ETCD_PORT}", member_name(member)));
+        let endpoints: Vec<Endpoint> = (0..members)
+            .map(|member| endpoint(member).expect("a URL"))
+            .collect();
+        let engine = Engine::new(setup(&self.name), seed, self.clock.now());
+        let kernel = StubKernel::new(
+            self.objects.clone(),
+            self.pace.clone(),
+            self.clock.clone(),
+            self.tun.clone(),
+            table.clone(),
+        );
+        let parts = Parts {
+            clock: self.clock.clone(),
+            kernel,
+            store: Store::new(&endpoints, None, &channel),
+            commands,
+            table,
+            observer: self.clone(),
+        };
+        event_loop::run(engine, parts).await
+    }
+
+    /// Returns what the node's engine said last.
+    pub fn status(&self) -> Option<Status> {
+        self.state().status.clone()
+    }
+
+    /// Tells what the node is doing.
+    pub fn phase(&self) -> Option<Phase> {
+        self.status().map(|status| status.phase)
+    }
+
+    /// Returns the subnet that the node holds.
+    pub fn subnet(&self) -> Option<Subnet> {
+        self.status().and_then(|status| status.subnet)
+    }
+
+    /// Returns the address of a pod behind the node.
+    ///
+    /// # Panics
+    ///
+    /// If the node holds no IPv4 subnet.
+    pub fn pod(&self) -> Ipv4Addr {
+        let subnet = self.subnet().and_then(|subnet| subnet.v4());
+        Ipv4Addr::from(u32::from(subnet.expect("the node holds a subnet").network()) + 2)
+    }
+
+    /// Returns the node's address on the underlay.
+    pub fn public_ip(&self) -> Option<Ipv4Addr> {
+        self.status().map(|status| status.public_ip)
+    }
+
+    /// Returns the peers that the node forwards to.
+    pub fn peers(&self) -> BTreeMap<Subnet, Ipv4Addr> {
+        self.status().map(|status| status.peers).unwrap_or_default()
+    }
+
+    /// Takes what people were told since the last time.
+    pub fn take_events(&self) -> Vec<Event> {
+        std::mem::take(&mut self.state().events)
+    }
+
+    /// Asks the node to stop.
+    ///
+    /// # Panics
+    ///
+    /// If its loop does not listen.
+    pub fn stop(&self) {
+        let commands = self.state().commands.take();
+        if let Some(commands) = commands {
+            commands.try_send(Command::Shutdown).expect("the loop listens");
+        }
+    }
+
+    /// Returns why the node ended.
+    pub fn exit(&self) -> Option<ExitReason> {
+        self.state().exit.clone()
+    }
+
+    /// Forgets what was seen of the node's life so far.
+    pub(super) fn forget(&self) {
+        *self.state() = State::default();
+    }
+
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Observer for TurmoilNode {
+    fn event(&mut self, event: &Event) {
+        tracing::info!(node = self.name, "{event}");
+        self.state().events.push(event.clone());
+    }
+
+    fn ready(&mut self) {}
+
+    fn settled(&mut self, engine: &Engine) {
+        self.state().status = Some(engine.status());
+    }
+}
+
+fn setup(name: &str) -> Setup {
+    let IpAddr::V4(address) = turmoil::lookup(name) else {
+        panic!("turmoil gives IPv4 addresses");
+    };
+    Setup {
+        underlay: Underlay {
+            interface: "eth0".to_owned(),
+            index: 2,
+            mtu: 1500,
+            address,
+            public_ip: address,
+            public_ipv6: None,
+        },
+        prefix: StorePrefix::default(),
+        previous: PreviousSubnet::default(),
+        renew_margin: Duration::from_hours(1),
+        lease_policy: LeasePolicy::default(),
+        masquerade: Masquerade::Off,
+        membership: Membership::Enforce,
+    }
+}
