@@ -186,6 +186,21 @@ fn a_deleted_key_is_taken_again_at_once() {
 }
 
 #[test]
+fn the_etcd_lease_of_a_deleted_key_is_given_back() {
+    let mut bench = Bench::new(CONFIG);
+    let node = bench.add([192, 0, 2, 1]);
+    bench.settle();
+    let subnet = bench.subnet(node).expect("the node holds a subnet");
+
+    bench.delete(&format!("subnets/{subnet}"));
+    bench.run_for(Duration::from_secs(5));
+
+    assert_eq!(bench.subnet(node), Some(subnet));
+    assert_eq!(bench.leases().len(), 1);
+    assert_eq!(bench.store.leases().len(), 1);
+}
+
+#[test]
 fn a_node_told_to_reallocate_takes_another_subnet_than_the_lost_one() {
     let mut bench = Bench::new(r#"{"Network":"10.50.0.0/28","SubnetLen":30}"#);
     let node = bench.add_with(with_policy(OnLoss::Reallocate, OnExpiry::Keep));

@@ -44,6 +44,8 @@ pub(crate) struct Keeper {
     state: State,
     /// An etcd lease that was asked for and hangs on no key.
     spare: Option<Spare>,
+    /// The etcd lease of a key that is gone; it may live on without it.
+    orphan: Option<EtcdLeaseId>,
     backoff: Backoff,
     carried: Option<Subnet>,
     /// When the node stops carrying traffic unless the lease is renewed before.
@@ -148,6 +150,7 @@ impl Keeper {
             preferred: setup.previous,
             state: State::Listing,
             spare: None,
+            orphan: None,
             backoff: Backoff::new(Duration::from_millis(50), Duration::from_secs(10)),
             carried: None,
             fence_at: None,
@@ -295,8 +298,9 @@ impl Keeper {
 
     /// Gives back what nothing hangs on.
     pub(crate) fn release_spare(&mut self, outbox: &mut Outbox) {
-        if let Some(spare) = self.spare.take() {
-            outbox.request(StoreRequest::LeaseRevoke { id: spare.id });
+        let spare = self.spare.take().map(|spare| spare.id);
+        for id in spare.into_iter().chain(self.orphan.take()) {
+            outbox.request(StoreRequest::LeaseRevoke { id });
         }
     }
 
@@ -481,6 +485,7 @@ impl Keeper {
     fn hold(&mut self, held: Held, origin: LeaseOrigin, outbox: &mut Outbox) {
         let used = held.term.map(|term| term.id);
         self.spare = self.spare.filter(|spare| Some(spare.id) != used);
+        self.orphan = self.orphan.filter(|orphan| Some(*orphan) != used);
         self.release_spare(outbox);
         self.backoff.reset();
         self.preferred = PreviousSubnet {

@@ -30,7 +30,7 @@ impl Keeper {
         let leases = follower.leases();
         match leases.get(&held.key) {
             Some(entry) if leases.is_shadowed(entry, &held.subnet, own_ip, claim.network) => {
-                self.lose(leases.revision(), outbox);
+                self.lose(follower, outbox);
             }
             None if leases.revision() < held.mod_revision => {}
             Some(entry) if entry.mod_revision <= held.mod_revision => {}
@@ -51,15 +51,19 @@ impl Keeper {
                 };
                 self.schedule(held, outbox);
             }
-            None | Some(_) => self.lose(leases.revision(), outbox),
+            None | Some(_) => self.lose(follower, outbox),
         }
     }
 
-    pub(super) fn lose(&mut self, revision: Revision, outbox: &mut Outbox) {
+    pub(super) fn lose(&mut self, follower: &Follower, outbox: &mut Outbox) {
         let State::Held { held, .. } = &self.state else {
             return;
         };
+        let leases = follower.leases();
         let subnet = held.subnet;
+        let revision = leases.revision();
+        let hangs_on = leases.get(&held.key).and_then(|entry| entry.etcd_lease);
+        self.orphan = held.term.map(|term| term.id).filter(|id| hangs_on != Some(*id));
         outbox.tell(Event::LeaseLost { subnet, revision });
         if self.policy.on_expiry == OnExpiry::Fence {
             self.carried = None;
