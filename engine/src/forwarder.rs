@@ -18,7 +18,10 @@ use crate::time::Instant;
 #[derive(Clone, Debug)]
 pub struct Forwarder {
     counters: PacketCounters,
-    errors: IcmpErrors,
+    /// About packets from this node, and about packets from others: a flood from one side does not use up the
+    /// errors that the other side is owed.
+    outbound_errors: IcmpErrors,
+    inbound_errors: IcmpErrors,
 }
 
 /// What becomes of a packet that the kernel routed into the tunnel.
@@ -60,7 +63,8 @@ impl Forwarder {
     pub const fn new() -> Self {
         Self {
             counters: PacketCounters::new(),
-            errors: IcmpErrors::new(),
+            outbound_errors: IcmpErrors::new(),
+            inbound_errors: IcmpErrors::new(),
         }
     }
 
@@ -78,7 +82,14 @@ impl Forwarder {
             Err(refusal) => refusal,
         };
         let reason = refusal.reason;
-        match self.refuse(table, &refusal, packet, now) {
+        match refuse(
+            &mut self.counters,
+            &mut self.outbound_errors,
+            table,
+            &refusal,
+            packet,
+            now,
+        ) {
             Some(error) => Outbound::Reply { reason, error },
             None => Outbound::Drop(reason),
         }
@@ -105,7 +116,14 @@ impl Forwarder {
         };
         let reason = refusal.reason;
         let to = SocketAddrV4::new(from, table.params().port);
-        match self.refuse(table, &refusal, packet, now) {
+        match refuse(
+            &mut self.counters,
+            &mut self.inbound_errors,
+            table,
+            &refusal,
+            packet,
+            now,
+        ) {
             Some(error) => Inbound::Reply { reason, to, error },
             None => Inbound::Drop(reason),
         }
@@ -125,29 +143,28 @@ impl Forwarder {
             }
         }
     }
-
-    /// Counts a refused packet and makes the ICMP error about it, if there is to be one.
-    fn refuse(
-        &mut self,
-        table: &ForwardingTable,
-        refusal: &Refusal,
-        packet: &[u8],
-        now: Instant,
-    ) -> Option<&[u8]> {
-        self.counters.count_drop(refusal.reason);
-        let (problem, header) = refusal.answer.as_ref()?;
-        let error = self
-            .errors
-            .make(*problem, table.params().address, header, packet, now)?;
-        self.counters.icmp_errors = self.counters.icmp_errors.wrapping_add(1);
-        Some(error)
-    }
 }
 
 impl Default for Forwarder {
     fn default() -> Self {
         Self::new()
     }
+}
+
+/// Counts a refused packet and makes the ICMP error about it, if there is to be one.
+fn refuse<'a>(
+    counters: &mut PacketCounters,
+    errors: &'a mut IcmpErrors,
+    table: &ForwardingTable,
+    refusal: &Refusal,
+    packet: &[u8],
+    now: Instant,
+) -> Option<&'a [u8]> {
+    counters.count_drop(refusal.reason);
+    let (problem, header) = refusal.answer.as_ref()?;
+    let error = errors.make(*problem, table.params().address, header, packet, now)?;
+    counters.icmp_errors = counters.icmp_errors.wrapping_add(1);
+    Some(error)
 }
 
 /// Why a packet is not forwarded, and what its source is told.

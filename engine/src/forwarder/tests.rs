@@ -297,6 +297,20 @@ fn above_the_rate_limit_a_packet_is_dropped_without_an_error() {
 }
 
 #[test]
+fn a_flood_from_a_peer_takes_no_errors_from_this_nodes_pods() {
+    let mut forwarder = Forwarder::new();
+    let table = table(Membership::Enforce);
+    for _ in 0..1000 {
+        forwarder.inbound(&table, PEER_NODE, &mut udp(PEER, OWN, 1), Instant::ZERO);
+    }
+
+    let mut packet = udp(OWN, STRANGER, 63);
+    let decision = forwarder.outbound(&table, &mut packet, Instant::ZERO);
+
+    assert!(matches!(decision, Outbound::Reply { .. }));
+}
+
+#[test]
 fn every_reason_can_be_met_and_is_counted_once() {
     for reason in DropReason::ALL {
         let mut forwarder = Forwarder::new();
