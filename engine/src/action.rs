@@ -4,6 +4,8 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use crate::event::Event;
 use crate::forwarding_table::ForwardingTable;
 use crate::kernel::{KernelError, KernelObject, KernelOp, LinkName};
@@ -14,15 +16,15 @@ use crate::subnet::Subnet;
 use crate::time::Instant;
 
 /// The number of a store request, unique in an engine's life.
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 pub struct RequestId(pub u64);
 
 /// The number of a watch, unique in an engine's life.
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 pub struct WatchId(pub u64);
 
 /// The number of a kernel operation, unique in an engine's life.
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 pub struct OpId(pub u64);
 
 /// What the engine wants done.
@@ -95,7 +97,8 @@ impl fmt::Display for ExitReason {
 }
 
 /// What the store tells the engine.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum StoreEvent {
     /// The answer to [`Action::Request`], or its absence.
     Response {
@@ -130,7 +133,8 @@ pub enum StoreEvent {
 }
 
 /// What the node tells the engine.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum KernelEvent {
     /// The answer to [`Action::Kernel`].
     OpDone {
@@ -148,7 +152,8 @@ pub enum KernelEvent {
 }
 
 /// What the operator tells the engine.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Command {
     /// Stop and leave everything in place, as a restart wants it.
     Shutdown,

@@ -1,5 +1,6 @@
 //! The full set of objects that ought to exist, and the way there.
 
+use alloc::borrow::Cow;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::net::SocketAddrV4;
@@ -31,7 +32,7 @@ pub(crate) struct Reconciler {
 enum ObjectId {
     Socket(SocketAddrV4),
     Link(LinkName),
-    Sysctl(LinkName, &'static str),
+    Sysctl(LinkName, Cow<'static, str>),
     Address(LinkName, Ipv4Net),
     Route(Ipv4Net),
     SubnetFile,
@@ -247,7 +248,7 @@ impl ObjectId {
         match object {
             KernelObject::Socket(local) => Self::Socket(*local),
             KernelObject::Link(link) => Self::Link(link.name.clone()),
-            KernelObject::Sysctl(sysctl) => Self::Sysctl(sysctl.link.clone(), sysctl.key),
+            KernelObject::Sysctl(sysctl) => Self::Sysctl(sysctl.link.clone(), sysctl.key.clone()),
             KernelObject::Address(address) => Self::Address(address.link.clone(), address.net),
             KernelObject::Route(route) => Self::Route(route.destination),
             KernelObject::SubnetFile(_) => Self::SubnetFile,

@@ -1,11 +1,13 @@
 //! The vocabulary between the engine and the node it runs on: objects that ought to exist, and what became of
 //! them.
 
+use alloc::borrow::Cow;
 use alloc::string::String;
 use core::fmt;
 use core::net::SocketAddrV4;
 
 use ipnet::Ipv4Net;
+use serde::{Deserialize, Serialize};
 
 use crate::subnet_file::SubnetFile;
 
@@ -14,7 +16,7 @@ use crate::subnet_file::SubnetFile;
 pub const ROUTE_PROTOCOL: u8 = 83;
 
 /// The name of a network device, at most 15 bytes.
-#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 pub struct LinkName(pub String);
 
 impl fmt::Display for LinkName {
@@ -26,7 +28,8 @@ impl fmt::Display for LinkName {
 /// An object on the node that ought to exist.
 ///
 /// The order of the variants is the order in which they are made; they are removed in reverse.
-#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum KernelObject {
     /// The tunnel's UDP socket, bound and unconnected.
     Socket(SocketAddrV4),
@@ -43,7 +46,7 @@ pub enum KernelObject {
 }
 
 /// A device and its attributes.
-#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
 pub struct Link {
     /// The device's name.
     pub name: LinkName,
@@ -54,25 +57,26 @@ pub struct Link {
 }
 
 /// What a device is.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum LinkKind {
     /// A TUN device that carries bare IP packets and lives as long as the daemon holds it.
     Tun,
 }
 
 /// A per-device IPv4 setting.
-#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
 pub struct Sysctl {
     /// The device.
     pub link: LinkName,
     /// The setting, for example `accept_local`.
-    pub key: &'static str,
+    pub key: Cow<'static, str>,
     /// Its value.
-    pub value: &'static str,
+    pub value: Cow<'static, str>,
 }
 
 /// An address on a device, scope global, without label.
-#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
 pub struct Address {
     /// The device.
     pub link: LinkName,
@@ -81,7 +85,7 @@ pub struct Address {
 }
 
 /// A unicast route through a device, without gateway, scope global.
-#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
 pub struct Route {
     /// The destinations.
     pub destination: Ipv4Net,
@@ -108,7 +112,8 @@ impl KernelOp {
 }
 
 /// Why an operation failed, as the engine has to tell apart.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum KernelErrorKind {
     /// The name, address or port is taken by someone else.
     Taken,
@@ -123,7 +128,7 @@ pub enum KernelErrorKind {
 }
 
 /// Why an operation failed, for the engine and for people.
-#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize, thiserror::Error)]
 #[error("{message}")]
 pub struct KernelError {
     /// What the engine goes by.

@@ -33,6 +33,7 @@ mod event;
 mod forwarder;
 mod forwarding_table;
 mod icmp;
+mod input;
 mod ipv4;
 mod json;
 mod kernel;
@@ -40,6 +41,7 @@ mod lease;
 mod leases;
 mod network_config;
 mod peers;
+mod recording;
 mod reject_reason;
 mod rng;
 mod setup;
@@ -47,6 +49,7 @@ mod status;
 mod store;
 mod subnet;
 mod subnet_file;
+mod text_bytes;
 mod time;
 mod token_bucket;
 mod underlay;
@@ -61,12 +64,16 @@ pub use engine::Engine;
 pub use event::{Event, EventLevel, LeaseOrigin};
 pub use forwarder::{Forwarder, Inbound, Outbound};
 pub use forwarding_table::{ForwardingTable, TunnelParams};
+pub use input::Input;
 pub use kernel::{
     Address, KernelError, KernelErrorKind, KernelObject, KernelOp, Link, LinkKind, LinkName, ROUTE_PROTOCOL,
     Route, Sysctl,
 };
 pub use lease::LeaseRecord;
 pub use network_config::{BackendConfig, Firewall, NetworkConfig, NetworkConfigError, Range4, Range6};
+pub use recording::{
+    ActionHash, Recorded, Recorder, Recording, RecordingEnd, RecordingError, RecordingHeader,
+};
 pub use reject_reason::RejectReason;
 pub use rng::Rng;
 pub use setup::{LeasePolicy, Membership, OnExpiry, OnLoss, Setup, StorePrefix};

@@ -5,13 +5,15 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::store::KeyRange;
 use crate::subnet::Subnet;
 use crate::subnet_file::{Masquerade, PreviousSubnet};
 use crate::underlay::Underlay;
 
 /// The identity and the options of a node.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Setup {
     /// Where the node is attached.
     pub underlay: Underlay,
@@ -30,7 +32,7 @@ pub struct Setup {
 }
 
 /// What a node does when its lease is gone or about to end.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct LeasePolicy {
     /// When the lease was deleted, expired or taken.
     pub on_loss: OnLoss,
@@ -39,7 +41,8 @@ pub struct LeasePolicy {
 }
 
 /// What a node does when its lease was deleted, expired or taken.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum OnLoss {
     /// It takes the same subnet again if that is free, else another.
     #[default]
@@ -51,7 +54,8 @@ pub enum OnLoss {
 }
 
 /// What a node does when its lease ends and the store cannot be reached.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum OnExpiry {
     /// It goes on: a store without quorum expires nothing, and traffic outlives every outage of the store.
     #[default]
@@ -62,7 +66,8 @@ pub enum OnExpiry {
 }
 
 /// What happens to tunnel packets from hosts without a lease, or with a source outside the sender's subnet.
-#[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Membership {
     /// They pass, uncounted.
     Off,
@@ -74,7 +79,8 @@ pub enum Membership {
 }
 
 /// The part of the store's key space that belongs to one cluster, without a slash at its end.
-#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(from = "String")]
 pub struct StorePrefix(String);
 
 impl StorePrefix {
@@ -110,6 +116,12 @@ impl StorePrefix {
     /// Returns what the keys of all leases begin with.
     pub fn lease_prefix(&self) -> String {
         format!("{}/subnets/", self.0)
+    }
+}
+
+impl From<String> for StorePrefix {
+    fn from(text: String) -> Self {
+        Self::new(&text)
     }
 }
 

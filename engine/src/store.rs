@@ -6,8 +6,12 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
+use serde::{Deserialize, Serialize};
+
+use crate::text_bytes;
+
 /// A position in the store's history; every write makes the next one.
-#[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 pub struct Revision(pub i64);
 
 impl Revision {
@@ -25,11 +29,11 @@ impl fmt::Display for Revision {
 }
 
 /// The id of an etcd lease: the store's TTL object, chosen by whoever grants it.
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 pub struct EtcdLeaseId(pub i64);
 
 /// What every answer of the store says about the store itself.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Header {
     /// The cluster that answered; a restored or replaced cluster may have another.
     pub cluster_id: u64,
@@ -42,11 +46,13 @@ pub struct Header {
 }
 
 /// A key with its value and history.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct KeyValue {
     /// The key's bytes.
+    #[serde(with = "text_bytes")]
     pub key: Vec<u8>,
     /// The value's bytes.
+    #[serde(with = "text_bytes")]
     pub value: Vec<u8>,
     /// The revision that created the key.
     pub create_revision: Revision,
@@ -180,7 +186,8 @@ pub enum TxnOp {
 }
 
 /// The answer to a [`StoreRequest`], of the same kind.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum StoreResponse {
     /// The keys read, in key order.
     Range {
@@ -224,7 +231,8 @@ pub enum StoreResponse {
 }
 
 /// Which branch of a transaction ran.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum TxnOutcome {
     /// Every comparison held.
     Succeeded,
@@ -233,7 +241,8 @@ pub enum TxnOutcome {
 }
 
 /// The answer to a [`TxnOp`].
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum TxnOpResponse {
     /// The keys read.
     Range(Vec<KeyValue>),
@@ -244,13 +253,15 @@ pub enum TxnOpResponse {
 }
 
 /// A change that a watch saw.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum WatchEvent {
     /// A key was written.
     Put(KeyValue),
     /// A key was deleted or expired.
     Delete {
         /// The key.
+        #[serde(with = "text_bytes")]
         key: Vec<u8>,
         /// The revision of the deletion.
         mod_revision: Revision,
@@ -258,7 +269,8 @@ pub enum WatchEvent {
 }
 
 /// Why a watch ended.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum WatchEnd {
     /// The revision to start from no longer exists; the history begins at this one.
     Compacted(Revision),
@@ -267,7 +279,8 @@ pub enum WatchEnd {
 }
 
 /// Why a request got no answer, as the engine has to tell apart.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum StoreErrorKind {
     /// Not reached, no leader, connection lost: the request may or may not have been carried out.
     Unavailable,
@@ -290,7 +303,7 @@ pub enum StoreErrorKind {
 }
 
 /// Why a request got no answer, for the engine and for people.
-#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize, thiserror::Error)]
 #[error("{message}")]
 pub struct StoreError {
     /// What the engine goes by.

@@ -8,12 +8,13 @@ use core::net::{Ipv4Addr, Ipv6Addr};
 use core::str::FromStr;
 
 use ipnet::{Ipv4Net, Ipv6Net};
+use serde::{Deserialize, Serialize};
 
 /// The longest earlier file that is read, in bytes.
 const MAX_FILE: usize = 64 * 1024;
 
 /// The file's content.
-#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
 pub struct SubnetFile {
     /// The IPv4 overlay and this node's part of it.
     pub v4: Option<(Ipv4Net, Ipv4Net)>,
@@ -26,7 +27,8 @@ pub struct SubnetFile {
 }
 
 /// Whether traffic that leaves the overlay takes the node's address.
-#[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Masquerade {
     /// It keeps its address.
     #[default]
@@ -36,7 +38,7 @@ pub enum Masquerade {
 }
 
 /// What an earlier run left in the file.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct PreviousSubnet {
     /// `FLANNEL_SUBNET`, without host bits.
     pub v4: Option<Ipv4Net>,

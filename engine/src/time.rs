@@ -4,11 +4,13 @@ use core::fmt;
 use core::ops::{Add, Sub};
 use core::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 /// A point on the driver's clock, in nanoseconds since a moment that only the driver knows.
 ///
 /// The host feeds `CLOCK_BOOTTIME`, which runs through suspend; the simulator feeds its virtual clock. Unlike
 /// `std::time::Instant` it can be printed, hashed and stored.
-#[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 pub struct Instant(u64);
 
 impl Instant {

@@ -9,11 +9,13 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use serde::{Deserialize, Serialize};
+
 pub use self::attachments::{AddressFlags, Attachments, Interface, InterfaceAddress, RouteLookup};
 pub use self::selection::{Families, InterfaceChoice, Refusal, SelectError, Selection};
 
 /// The interface that carries the tunnel, and the addresses that other nodes reach it by.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Underlay {
     /// The interface's name.
     pub interface: String,

@@ -9,17 +9,18 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use selvedge_engine::{Engine, PreviousSubnet, Setup, Underlay};
+use selvedge_engine::{Engine, PreviousSubnet, RecordingHeader, Setup, Underlay};
 use tokio::sync::mpsc;
 
 use self::journal::Journal;
-use crate::cli::RunOptions;
+use crate::cli::{RecordingTarget, RunOptions};
 use crate::clock::{BootClock, Clock as _};
 use crate::event_loop::{self, Parts};
 use crate::exit_code::ExitCode;
 use crate::interface;
 use crate::kernel::linux::LinuxKernel;
 use crate::logging;
+use crate::recorder::RecordingFile;
 use crate::store::Store;
 use crate::supervisor::Supervisor;
 use crate::tunnel::{SharedTable, TunnelProbe};
@@ -73,7 +74,14 @@ async fn serve(options: RunOptions) -> io::Result<ExitCode> {
 
     let table = SharedTable::default();
     let clock = BootClock;
-    let engine = Engine::new(setup(&options, underlay), seed()?, clock.now());
+    let setup = setup(&options, underlay);
+    let (seed, start) = (seed()?, clock.now());
+    let recording = options
+        .recording
+        .as_ref()
+        .map(|target| record(target, RecordingHeader::new(setup.clone(), seed, start)))
+        .transpose()?;
+    let engine = Engine::new(setup, seed, start);
     let parts = Parts {
         clock,
         kernel: LinuxKernel::open(options.subnet_file, Arc::clone(&table), probe)?,
@@ -82,7 +90,7 @@ async fn serve(options: RunOptions) -> io::Result<ExitCode> {
         }),
         commands,
         table,
-        observer: Journal::new(supervisor),
+        observer: Journal::new(supervisor, recording),
     };
     let reason = event_loop::run(engine, parts).await;
 
@@ -126,6 +134,15 @@ fn setup(options: &RunOptions, underlay: Underlay) -> Setup {
         masquerade: options.masquerade,
         membership: options.membership,
     }
+}
+
+fn record(target: &RecordingTarget, header: RecordingHeader) -> io::Result<RecordingFile> {
+    let RecordingTarget { path, limit } = target;
+    let named =
+        |error: io::Error| io::Error::new(error.kind(), format!("--record {}: {error}", path.display()));
+    let recording = RecordingFile::create(path, *limit, header).map_err(named)?;
+    tracing::info!("recording in {}, at most {limit} bytes", path.display());
+    Ok(recording)
 }
 
 /// Reads what an earlier run left; a file that cannot be read stays until a good one replaces it.

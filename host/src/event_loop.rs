@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use selvedge_engine::{
-    Action, Command, Engine, Event, ExitReason, Instant, KernelEvent, KernelOp, OpId, StoreEvent,
+    Action, Command, Engine, Event, ExitReason, Input, Instant, KernelEvent, KernelOp, OpId,
 };
 use tokio::sync::mpsc;
 
@@ -53,6 +53,12 @@ pub trait Observer {
 
     /// The node carries traffic.
     fn ready(&mut self);
+
+    /// The engine is about to be told something.
+    fn input(&mut self, _input: &Input, _now: Instant) {}
+
+    /// The engine wants something done; what [`Observer::event`] and [`Observer::ready`] are told as well is among it.
+    fn action(&mut self, _action: &Action) {}
 
     /// A wake-up is over.
     fn settled(&mut self, engine: &Engine);
@@ -131,12 +137,6 @@ struct EventLoop<C, O> {
     kernel_events: mpsc::Receiver<KernelEvent>,
 }
 
-enum Input {
-    Command(Command),
-    Kernel(KernelEvent),
-    Store(StoreEvent),
-}
-
 impl<C: Clock, O: Observer> EventLoop<C, O> {
     async fn run(&mut self) -> ExitReason {
         let mut inputs = Vec::with_capacity(3 * BATCH);
@@ -148,16 +148,14 @@ impl<C: Clock, O: Observer> EventLoop<C, O> {
             self.wait(&mut inputs).await;
             let now = self.clock.now();
             for input in inputs.drain(..) {
-                self.engine_takes(input, now);
-                if let Some(reason) = self.flush(now) {
+                if let Some(reason) = self.tell(input, now) {
                     return reason;
                 }
             }
-            if self.engine.poll_timeout().is_some_and(|(due, _)| due <= now) {
-                self.engine.handle_timeout(now);
-                if let Some(reason) = self.flush(now) {
-                    return reason;
-                }
+            if self.engine.poll_timeout().is_some_and(|(due, _)| due <= now)
+                && let Some(reason) = self.tell(Input::Timeout, now)
+            {
+                return reason;
             }
         }
     }
@@ -196,17 +194,16 @@ impl<C: Clock, O: Observer> EventLoop<C, O> {
             .min(LONGEST_SLEEP)
     }
 
-    fn engine_takes(&mut self, input: Input, now: Instant) {
-        match input {
-            Input::Command(command) => self.engine.handle_command(command, now),
-            Input::Kernel(event) => self.engine.handle_kernel(event, now),
-            Input::Store(event) => self.engine.handle_store(event, now),
-        }
+    fn tell(&mut self, input: Input, now: Instant) -> Option<ExitReason> {
+        self.observer.input(&input, now);
+        self.engine.handle(input, now);
+        self.flush(now)
     }
 
     /// Hands out everything that the engine wants done.
     fn flush(&mut self, now: Instant) -> Option<ExitReason> {
         while let Some(action) = self.engine.poll_action() {
+            self.observer.action(&action);
             match action {
                 Action::Request {
                     id,

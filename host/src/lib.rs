@@ -15,6 +15,7 @@ pub mod lab;
 pub mod logging;
 pub mod net;
 pub mod program;
+pub mod recorder;
 pub mod secret;
 pub mod store;
 pub mod supervisor;

@@ -281,8 +281,8 @@ impl Node {
 fn objects() -> Vec<KernelObject> {
     let accept_local = KernelObject::Sysctl(Sysctl {
         link: name_of_tun(),
-        key: "accept_local",
-        value: "1",
+        key: "accept_local".into(),
+        value: "1".into(),
     });
     let file = KernelObject::SubnetFile(SubnetFile {
         v4: Some(("10.50.0.0/16".parse().unwrap(), "10.50.1.0/24".parse().unwrap())),

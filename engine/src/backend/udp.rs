@@ -69,8 +69,8 @@ impl Udp {
             }),
             KernelObject::Sysctl(Sysctl {
                 link: link.clone(),
-                key: "accept_local",
-                value: "1",
+                key: "accept_local".into(),
+                value: "1".into(),
             }),
             KernelObject::Address(Address {
                 link: link.clone(),

@@ -126,6 +126,14 @@ pub struct RunArgs {
     )]
     pub on_lease_expiry: OnExpiryArg,
 
+    /// File that keeps everything the daemon decides by, for `sim replay`; without packets and credentials
+    #[arg(long, value_name = "FILE", help_heading = "Logs")]
+    pub record: Option<PathBuf>,
+
+    /// How large that file gets at most, in MiB; the recording ends there
+    #[arg(long, value_name = "MIB", default_value = "16", value_parser = parse_record_size, help_heading = "Logs")]
+    pub record_size: u32,
+
     /// How much to log on stderr: error, warn, info, debug or trace [default: info]
     #[arg(
         long,
@@ -257,6 +265,15 @@ fn parse_public_ip(text: &str) -> Result<Ipv4Addr, String> {
         Ok(address)
     } else {
         Err("not an address that other nodes could reach".to_owned())
+    }
+}
+
+fn parse_record_size(text: &str) -> Result<u32, String> {
+    let mebibytes = parse_u32(text)?;
+    if (1..=1_048_576).contains(&mebibytes) {
+        Ok(mebibytes)
+    } else {
+        Err("must be from 1 to 1048576 MiB".to_owned())
     }
 }
 

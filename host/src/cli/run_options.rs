@@ -37,8 +37,19 @@ pub struct RunOptions {
     pub masquerade: Masquerade,
     /// What happens to tunnel packets from outside the leases.
     pub membership: Membership,
+    /// Where to record, if anywhere.
+    pub recording: Option<RecordingTarget>,
     /// How much to log.
     pub log_level: LogLevel,
+}
+
+/// Where a recording goes.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct RecordingTarget {
+    /// The file.
+    pub path: PathBuf,
+    /// How many bytes it may have.
+    pub limit: u64,
 }
 
 /// A user of etcd.
@@ -64,6 +75,7 @@ impl RunOptions {
             credentials: credentials(&args)?,
             prefix: StorePrefix::new(&args.etcd_prefix),
             selection: selection(&args),
+            recording: recording(&args),
             subnet_file: args.subnet_file,
             renew_margin: Duration::from_secs(u64::from(args.subnet_lease_renew_margin) * 60),
             lease_policy: LeasePolicy {
@@ -94,6 +106,12 @@ fn selection(args: &RunArgs) -> Selection {
         public_ipv6: None,
         families: Families::V4,
     }
+}
+
+fn recording(args: &RunArgs) -> Option<RecordingTarget> {
+    let path = args.record.clone()?;
+    let limit = u64::from(args.record_size) << 20;
+    Some(RecordingTarget { path, limit })
 }
 
 fn tls(args: &RunArgs) -> Result<Tls, UsageError> {

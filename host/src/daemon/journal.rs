@@ -1,23 +1,26 @@
-//! What the log and the service manager are told.
+//! What the log, the service manager and the recording are told.
 
-use selvedge_engine::{Engine, Event, Phase, Status};
+use selvedge_engine::{Action, Engine, Event, Input, Instant, Phase, Status};
 
 use crate::event_loop::Observer;
 use crate::logging;
+use crate::recorder::RecordingFile;
 use crate::supervisor::Supervisor;
 
-/// Tells the log what happens and the service manager how things stand.
+/// Tells the log what happens and the service manager how things stand, and records if that is wanted.
 #[derive(Debug)]
 pub(super) struct Journal {
     supervisor: Supervisor,
     line: String,
+    recording: Option<RecordingFile>,
 }
 
 impl Journal {
-    pub(super) const fn new(supervisor: Supervisor) -> Self {
+    pub(super) const fn new(supervisor: Supervisor, recording: Option<RecordingFile>) -> Self {
         Self {
             supervisor,
             line: String::new(),
+            recording,
         }
     }
 }
@@ -31,7 +34,22 @@ impl Observer for Journal {
         self.supervisor.ready();
     }
 
+    fn input(&mut self, input: &Input, now: Instant) {
+        if let Some(recording) = &mut self.recording {
+            recording.input(input, now);
+        }
+    }
+
+    fn action(&mut self, action: &Action) {
+        if let Some(recording) = &mut self.recording {
+            recording.action(action);
+        }
+    }
+
     fn settled(&mut self, engine: &Engine) {
+        if let Some(recording) = &mut self.recording {
+            recording.flush();
+        }
         let line = line(&engine.status());
         if line != self.line {
             self.supervisor.status(&line);

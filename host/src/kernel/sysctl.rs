@@ -15,9 +15,11 @@ pub(super) fn ensure(sysctl: &Sysctl) -> Result<(), KernelError> {
     if fs::read_to_string(&path).is_ok_and(|value| value.trim_end() == sysctl.value) {
         return Ok(());
     }
-    fs::write(&path, sysctl.value).map_err(|error| Attempt::Sysctl(path).failed(&error))
+    fs::write(&path, sysctl.value.as_bytes()).map_err(|error| Attempt::Sysctl(path).failed(&error))
 }
 
 fn path(sysctl: &Sysctl) -> PathBuf {
-    Path::new(IPV4_SETTINGS).join(&sysctl.link.0).join(sysctl.key)
+    Path::new(IPV4_SETTINGS)
+        .join(&sysctl.link.0)
+        .join(sysctl.key.as_ref())
 }

@@ -1,12 +1,15 @@
 //! Runs simulated clusters from the command line.
 
+use std::fs;
 use std::io::{self, Write};
 use std::num::NonZero;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
-use selvedge_sim::{Campaign, CampaignReport, Cluster, Scenario};
+use selvedge_engine::Recording;
+use selvedge_sim::{Campaign, CampaignReport, Cluster, Replay, ReplayDetail, Scenario};
 
 /// Simulated clusters: whole overlay networks in one process, with faults, in no time.
 #[derive(Debug, Parser)]
@@ -43,6 +46,14 @@ enum Command {
         #[arg(long)]
         jobs: Option<NonZero<usize>>,
     },
+    /// Run again what `selvedge run --record FILE` recorded, and print its timeline.
+    Replay {
+        /// The recording.
+        file: PathBuf,
+        /// Print every input and every action as well.
+        #[arg(long)]
+        trace: bool,
+    },
 }
 
 #[derive(Args, Clone, Copy, Debug)]
@@ -76,6 +87,7 @@ fn main() -> ExitCode {
             duration: size.duration(),
             jobs: jobs.unwrap_or_else(cores),
         }),
+        Command::Replay { file, trace } => replay(&file, trace),
     };
     match outcome {
         Ok(code) => code,
@@ -140,6 +152,41 @@ fn many(campaign: &Campaign) -> io::Result<ExitCode> {
     } else {
         ExitCode::FAILURE
     })
+}
+
+fn replay(file: &Path, trace: bool) -> io::Result<ExitCode> {
+    let text = match fs::read_to_string(file) {
+        Ok(text) => text,
+        Err(error) => return Ok(refuse(file, &error.to_string())),
+    };
+    if Recording::recognizes(&text) {
+        return replay_recording(file, &text, trace);
+    }
+    Ok(refuse(file, "line 1: not the beginning of a recording"))
+}
+
+fn replay_recording(file: &Path, text: &str, trace: bool) -> io::Result<ExitCode> {
+    let detail = if trace {
+        ReplayDetail::Everything
+    } else {
+        ReplayDetail::Events
+    };
+    match Replay::run(text, detail) {
+        Ok(replay) => {
+            write!(io::stdout().lock(), "{replay}")?;
+            Ok(if replay.is_identical() {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::FAILURE
+            })
+        }
+        Err(error) => Ok(refuse(file, &error.to_string())),
+    }
+}
+
+fn refuse(file: &Path, problem: &str) -> ExitCode {
+    eprintln!("{}: {problem}", file.display());
+    ExitCode::FAILURE
 }
 
 fn again(seed: u64, nodes: u32, duration: Duration) -> String {

@@ -1,5 +1,6 @@
 //! A tunnel device.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
@@ -11,7 +12,7 @@ pub(super) struct Device {
     pub(super) mtu: u32,
     pub(super) state: DeviceState,
     pub(super) addresses: BTreeSet<Ipv4Net>,
-    pub(super) settings: BTreeMap<&'static str, &'static str>,
+    pub(super) settings: BTreeMap<Cow<'static, str>, Cow<'static, str>>,
 }
 
 /// Whether a device carries packets.
@@ -37,6 +38,8 @@ impl Device {
 
     /// Tells whether packets from the device may come from one of the node's own addresses (`accept_local`).
     pub(super) fn accepts_local(&self) -> bool {
-        self.settings.get("accept_local") == Some(&"1")
+        self.settings
+            .get("accept_local")
+            .is_some_and(|value| value == "1")
     }
 }

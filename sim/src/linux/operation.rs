@@ -32,7 +32,7 @@ impl Linux {
             KernelObject::Socket(local) => self.bind(*local),
             KernelObject::Link(link) => self.ensure_link(link),
             KernelObject::Sysctl(Sysctl { link, key, value }) => {
-                self.device(link)?.settings.insert(key, value);
+                self.device(link)?.settings.insert(key.clone(), value.clone());
                 Ok(())
             }
             KernelObject::Address(Address { link, net }) => {

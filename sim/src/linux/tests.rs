@@ -426,8 +426,8 @@ fn node() -> Linux {
 fn objects() -> [KernelObject; 6] {
     let sysctl = KernelObject::Sysctl(Sysctl {
         link: tunnel(),
-        key: "accept_local",
-        value: "1",
+        key: "accept_local".into(),
+        value: "1".into(),
     });
     let address = KernelObject::Address(Address {
         link: tunnel(),

@@ -1,0 +1,69 @@
+//! Secrets that the store holds and a recording must not.
+
+use alloc::vec::Vec;
+
+use crate::action::StoreEvent;
+use crate::input::Input;
+use crate::store::WatchEvent;
+
+use super::line::lists;
+
+/// The key of a pre-shared key in the network configs of flannel's `ipsec` and `wireguard` backends.
+const SECRET_KEY: &[u8] = b"\"psk\"";
+
+/// Puts `x` in the place of every byte of every pre-shared key.
+pub(super) fn redact(input: &mut Input) {
+    for kv in lists(input).into_iter().flatten() {
+        redact_value(&mut kv.value);
+    }
+    let Input::Store(StoreEvent::WatchBatch { events, .. }) = input else {
+        return;
+    };
+    for event in events {
+        match event {
+            WatchEvent::Put(kv) => redact_value(&mut kv.value),
+            WatchEvent::Delete { .. } => {}
+        }
+    }
+}
+
+fn redact_value(value: &mut Vec<u8>) {
+    let mut rest = value.as_mut_slice();
+    while let Some(at) = find_key(rest) {
+        let (_, after) = rest.split_at_mut(at);
+        rest = redact_string(after);
+    }
+}
+
+/// Returns the position after the next secret's key.
+fn find_key(text: &[u8]) -> Option<usize> {
+    let mut windows = text.windows(SECRET_KEY.len());
+    let at = windows.position(|window| window.eq_ignore_ascii_case(SECRET_KEY))?;
+    at.checked_add(SECRET_KEY.len())
+}
+
+/// Replaces the JSON string after a colon, and returns what follows it.
+fn redact_string(text: &mut [u8]) -> &mut [u8] {
+    let between = |byte: &u8| byte.is_ascii_whitespace() || *byte == b':';
+    let start = text.iter().take_while(|byte| between(byte)).count();
+    let Some((_, [b'"', string @ ..])) = text.split_at_mut_checked(start) else {
+        return &mut [];
+    };
+    let end = end_of_string(string);
+    let Some((secret, after)) = string.split_at_mut_checked(end) else {
+        return &mut [];
+    };
+    secret.fill(b'x');
+    after
+}
+
+/// Returns the position of the quote that ends a string, or the text's end.
+fn end_of_string(text: &[u8]) -> usize {
+    let mut escaped = false;
+    let ends = |byte: &u8| {
+        let ends = *byte == b'"' && !escaped;
+        escaped = *byte == b'\\' && !escaped;
+        ends
+    };
+    text.iter().position(ends).unwrap_or(text.len())
+}
