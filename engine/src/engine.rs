@@ -100,6 +100,14 @@ impl Engine {
                 self.follower.handle_watch_created(id, &header, &mut self.outbox);
                 News::None
             }
+            StoreEvent::WatchBatch { id, events, .. } if self.config.follows(id) => {
+                self.config.handle_watch_batch(events, &mut self.outbox);
+                News::None
+            }
+            StoreEvent::WatchEnded { id, end } if self.config.follows(id) => {
+                self.config.handle_watch_ended(&end, &mut self.outbox);
+                News::None
+            }
             StoreEvent::WatchBatch { id, header, events } => {
                 self.follower.handle_watch_batch(id, &header, events)
             }
@@ -282,6 +290,9 @@ impl Engine {
     /// Tells the keeper what the follower saw, until both are at rest.
     fn spread(&mut self, news: News) {
         let Some(active) = &self.active else { return };
+        if news == News::Restarted {
+            self.config.read_again(&mut self.outbox);
+        }
         if news != News::None {
             self.keeper
                 .handle_news(news, &active.claim(), &self.follower, &mut self.outbox);

@@ -41,6 +41,13 @@ pub enum Event {
         /// When it is read again.
         retry_in: Duration,
     },
+    /// The network config in the store is another than the one that the node serves, and is not used.
+    ConfigUnused {
+        /// Its key.
+        key: String,
+        /// Why.
+        reason: ConfigUnused,
+    },
     /// The node holds a subnet.
     LeaseAcquired {
         /// The subnet.
@@ -130,6 +137,17 @@ pub enum Event {
     Ready,
 }
 
+/// Why a network config is not used while the node serves another.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum ConfigUnused {
+    /// It is valid, and takes effect when the node starts anew.
+    Changed,
+    /// It breaks a rule.
+    Invalid(ConfigError),
+    /// It is gone.
+    Deleted,
+}
+
 /// How a node came to its subnet.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum LeaseOrigin {
@@ -167,6 +185,7 @@ impl Event {
             Self::StoreUnreachable { .. }
             | Self::ConfigMissing { .. }
             | Self::ConfigInvalid { .. }
+            | Self::ConfigUnused { .. }
             | Self::SubnetsExhausted { .. }
             | Self::LeaseLost { .. }
             | Self::Fenced { .. }
@@ -202,6 +221,26 @@ impl fmt::Display for Event {
                     "network config at {key} is invalid: {error}; reading it again in {retry_in:.1?}"
                 )
             }
+            Self::ConfigUnused { key, reason } => match reason {
+                ConfigUnused::Changed => {
+                    write!(
+                        f,
+                        "network config at {key} changed: restart this node to use it; until then the old one stays"
+                    )
+                }
+                ConfigUnused::Invalid(error) => {
+                    write!(
+                        f,
+                        "network config at {key} is invalid now: {error}; the old one stays in use"
+                    )
+                }
+                ConfigUnused::Deleted => {
+                    write!(
+                        f,
+                        "network config at {key} was deleted; the old one stays in use, but no node can start"
+                    )
+                }
+            },
             Self::LeaseAcquired { subnet, origin } => write!(f, "holding subnet {subnet} ({origin})"),
             Self::CreateRaceLost { subnet } => {
                 write!(

@@ -61,7 +61,7 @@ pub use backend::ConfigError;
 pub use counter::PacketCounters;
 pub use drop_reason::DropReason;
 pub use engine::Engine;
-pub use event::{Event, EventLevel, LeaseOrigin};
+pub use event::{ConfigUnused, Event, EventLevel, LeaseOrigin};
 pub use forwarder::{Forwarder, Inbound, Outbound};
 pub use forwarding_table::{ForwardingTable, TunnelParams};
 pub use input::Input;

@@ -444,6 +444,46 @@ fn a_config_that_is_missing_or_wrong_is_waited_for() {
 }
 
 #[test]
+fn a_config_that_changes_while_it_is_served_is_told_and_not_used() {
+    let mut bench = Bench::new(CONFIG);
+    let node = bench.add([192, 0, 2, 1]);
+    bench.settle();
+    let subnet = bench.subnet(node);
+
+    bench.put("config", r#"{ "network": "10.50.0.0/16" }"#);
+    bench.settle();
+    assert!(!bench.node(node).said("the old one stays"), "it means the same");
+
+    for (text, told) in [
+        (r#"{"Network":"10.60.0.0/16"}"#, "changed: restart this node"),
+        (r#"{"Network":"10.60.0.0"}"#, "is invalid now"),
+    ] {
+        bench.put("config", text);
+        bench.settle();
+        assert!(bench.node(node).said(told), "{told}");
+    }
+    bench.delete("config");
+    bench.settle();
+    assert!(bench.node(node).said("was deleted"));
+    assert_eq!(bench.subnet(node), subnet);
+}
+
+#[test]
+fn a_config_that_changed_while_the_store_was_away_is_noticed() {
+    let mut bench = Bench::new(CONFIG);
+    let node = bench.add([192, 0, 2, 1]);
+    bench.settle();
+    bench.cut_off(node);
+
+    bench.put("config", r#"{"Network":"10.60.0.0/16"}"#);
+    bench.run_for(Duration::from_secs(20));
+    bench.reconnect(node);
+    bench.run_for(Duration::from_mins(1));
+
+    assert!(bench.node(node).said("changed: restart this node"));
+}
+
+#[test]
 fn dual_stack_nodes_share_no_subnet_of_either_family() {
     let mut bench = Bench::new(
         r#"{"Network":"10.50.0.0/22","SubnetLen":25,"EnableIPv6":true,"IPv6Network":"fd50::/61"}"#,

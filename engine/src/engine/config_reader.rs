@@ -1,36 +1,46 @@
-//! Reading the network config until there is a usable one.
+//! Reading the network config until there is a usable one, and noticing what becomes of it.
 
 use alloc::boxed::Box;
 use alloc::string::String;
+use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::outbox::Outbox;
-use crate::action::RequestId;
+use crate::action::{RequestId, WatchId};
 use crate::backend::{Backend, ConfigError};
 use crate::backoff::Backoff;
-use crate::event::Event;
+use crate::event::{ConfigUnused, Event};
 use crate::network_config::NetworkConfig;
 use crate::setup::StorePrefix;
-use crate::store::{KeyRange, StoreError, StoreRequest, StoreResponse};
+use crate::store::{
+    Header, KeyRange, KeyValue, Revision, StoreError, StoreRequest, StoreResponse, WatchEnd, WatchEvent,
+};
 use crate::time::Instant;
 
-/// Reads `<prefix>/config`, again and again until it is valid.
+/// Reads `<prefix>/config` until it is valid, then follows it.
+///
+/// A node serves one config as long as it runs: another one, an invalid one or none is told and not used, so that
+/// no node is ever half on one network and half on another.
 #[derive(Debug)]
 pub(crate) struct ConfigReader {
     prefix: StorePrefix,
     state: State,
     backoff: Backoff,
+    served: Option<ActiveConfig>,
+    /// The text that was last looked at, and up to which revision; none if there is none.
+    text: Option<Vec<u8>>,
+    revision: Revision,
 }
 
 #[derive(Debug)]
 enum State {
     Reading(RequestId),
     Waiting(Instant),
-    Done,
+    Following(WatchId),
 }
 
 /// A config that this node can serve.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct ActiveConfig {
     pub(crate) network: NetworkConfig,
     pub(crate) backend: Backend,
@@ -44,11 +54,18 @@ impl ConfigReader {
             prefix,
             state,
             backoff,
+            served: None,
+            text: None,
+            revision: Revision(0),
         }
     }
 
     pub(crate) fn awaits(&self, id: RequestId) -> bool {
         matches!(self.state, State::Reading(own) if own == id)
+    }
+
+    pub(crate) fn follows(&self, id: WatchId) -> bool {
+        matches!(self.state, State::Following(own) if own == id)
     }
 
     /// Takes the answer; returns the config once it is usable.
@@ -58,16 +75,53 @@ impl ConfigReader {
         outbox: &mut Outbox,
     ) -> Option<ActiveConfig> {
         let retry_in = self.backoff.wait(&mut outbox.rng);
-        let event = match self.judge(result, retry_in) {
-            Ok(active) => {
-                self.state = State::Done;
-                return Some(active);
+        match self.judge(result, retry_in, outbox) {
+            Ok((header, news)) => {
+                self.backoff.reset();
+                self.revision = header.revision;
+                self.state = State::Following(self.watch(outbox));
+                news
             }
-            Err(event) => *event,
-        };
-        outbox.tell(event);
-        self.state = State::Waiting(outbox.now + retry_in);
-        None
+            Err(event) => {
+                outbox.tell(*event);
+                self.state = State::Waiting(outbox.now + retry_in);
+                None
+            }
+        }
+    }
+
+    pub(crate) fn handle_watch_batch(&mut self, events: Vec<WatchEvent>, outbox: &mut Outbox) {
+        for event in events {
+            let (revision, text) = match event {
+                WatchEvent::Put(KeyValue {
+                    mod_revision, value, ..
+                }) => (mod_revision, Some(value)),
+                WatchEvent::Delete { mod_revision, .. } => (mod_revision, None),
+            };
+            if revision > self.revision {
+                self.revision = revision;
+                self.notice(text, outbox);
+            }
+        }
+    }
+
+    /// The watch on the leases tells people about a store that is away; this one keeps quiet.
+    pub(crate) fn handle_watch_ended(&mut self, end: &WatchEnd, outbox: &mut Outbox) {
+        match end {
+            WatchEnd::Compacted(_) => self.read_again(outbox),
+            WatchEnd::Failed(_) => {
+                let retry_in = self.backoff.wait(&mut outbox.rng);
+                self.state = State::Waiting(outbox.now + retry_in);
+            }
+        }
+    }
+
+    /// Reads the config anew, because what is known of the store's history does not count any more.
+    pub(crate) fn read_again(&mut self, outbox: &mut Outbox) {
+        if let State::Following(id) = self.state {
+            outbox.push(crate::Action::CancelWatch(id));
+        }
+        self.state = State::Reading(read(&self.prefix, outbox));
     }
 
     pub(crate) fn handle_timeout(&mut self, outbox: &mut Outbox) {
@@ -80,18 +134,20 @@ impl ConfigReader {
     pub(crate) const fn poll_timeout(&self) -> Option<Instant> {
         match self.state {
             State::Waiting(until) => Some(until),
-            State::Reading(_) | State::Done => None,
+            State::Reading(_) | State::Following(_) => None,
         }
     }
 
+    /// Returns the config if it is the first usable one; one that is served already is compared with what is there.
     fn judge(
-        &self,
+        &mut self,
         result: Result<StoreResponse, StoreError>,
         retry_in: Duration,
-    ) -> Result<ActiveConfig, Box<Event>> {
-        let key = String::from_utf8_lossy(&self.prefix.config_key()).into_owned();
-        let kvs = match result {
-            Ok(StoreResponse::Range { kvs, .. }) => kvs,
+        outbox: &mut Outbox,
+    ) -> Result<(Header, Option<ActiveConfig>), Box<Event>> {
+        let key = self.key();
+        let (header, kv) = match result {
+            Ok(StoreResponse::Range { header, kvs }) => (header, kvs.into_iter().next()),
             Ok(_) => return Err(Box::new(Event::ConfigMissing { key, retry_in })),
             Err(error) => {
                 let wanted = "read the network config";
@@ -102,10 +158,51 @@ impl ConfigReader {
                 }));
             }
         };
-        let Some(kv) = kvs.first() else {
+        let text = kv.map(|kv| kv.value);
+        if self.served.is_some() {
+            self.notice(text, outbox);
+            return Ok((header, None));
+        }
+        let Some(text) = text else {
             return Err(Box::new(Event::ConfigMissing { key, retry_in }));
         };
-        activate(&kv.value).map_err(|error| Box::new(Event::ConfigInvalid { key, error, retry_in }))
+        match activate(&text) {
+            Ok(active) => {
+                self.served = Some(active.clone());
+                self.text = Some(text);
+                Ok((header, Some(active)))
+            }
+            Err(error) => Err(Box::new(Event::ConfigInvalid { key, error, retry_in })),
+        }
+    }
+
+    /// Tells people what differs from the config that is served.
+    fn notice(&mut self, text: Option<Vec<u8>>, outbox: &mut Outbox) {
+        if text == self.text {
+            return;
+        }
+        let reason = match text.as_deref().map(activate) {
+            None => Some(ConfigUnused::Deleted),
+            Some(Err(error)) => Some(ConfigUnused::Invalid(error)),
+            Some(Ok(config)) if self.served.as_ref() == Some(&config) => None,
+            Some(Ok(_)) => Some(ConfigUnused::Changed),
+        };
+        self.text = text;
+        if let Some(reason) = reason {
+            outbox.tell(Event::ConfigUnused {
+                key: self.key(),
+                reason,
+            });
+        }
+    }
+
+    /// Starts at the newest revision known, as the watch on the leases does.
+    fn watch(&self, outbox: &mut Outbox) -> WatchId {
+        outbox.watch(KeyRange::Key(self.prefix.config_key()), self.revision)
+    }
+
+    fn key(&self) -> String {
+        String::from_utf8_lossy(&self.prefix.config_key()).into_owned()
     }
 }
 

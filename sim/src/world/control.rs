@@ -169,6 +169,7 @@ impl World {
             | Told::SubnetsExhausted { .. }
             | Told::ConfigMissing { .. }
             | Told::ConfigInvalid { .. }
+            | Told::ConfigUnused { .. }
             | Told::StoreReached
             | Told::StoreRestarted { .. }
             | Told::KernelRepairing { .. }
