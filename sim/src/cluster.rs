@@ -14,9 +14,9 @@ use crate::world::{Checkpoint, View, World};
 
 /// Builds a scenario and runs it.
 ///
-/// Times count from the start of the run. Nothing happens before [`Cluster::run_for`]; every setting has a default,
-/// and the order of the calls is of no matter except that `heal_at`, `restart_at` and the like end what was
-/// begun before them.
+/// Times count from the start of the run. Nothing happens before [`Cluster::run_for`]; every setting has a default.
+/// [`Cluster::nodes`] comes first, for it makes all nodes anew; `heal_at`, `restart_at` and the like end what the calls
+/// before them began; all else may come in any order.
 pub struct Cluster {
     scenario: Scenario,
     checkpoints: Vec<Checkpoint>,
@@ -41,7 +41,12 @@ impl Cluster {
     /// Sets the number of nodes; they are called `n1`, `n2` and so on, and start 200 ms apart.
     #[must_use]
     pub fn nodes(mut self, count: u32) -> Self {
-        self.scenario.nodes = Scenario::new(0, count, Duration::ZERO).nodes;
+        let usual = Scenario::usual_config(self.scenario.nodes.len());
+        let fresh = Scenario::new(self.scenario.seed, count, Duration::ZERO);
+        if self.scenario.config == usual {
+            self.scenario.config = fresh.config;
+        }
+        self.scenario.nodes = fresh.nodes;
         self
     }
 

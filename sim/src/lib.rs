@@ -87,6 +87,6 @@ pub use report::Report;
 pub use scenario::{NodePlan, Scenario};
 pub use statistics::{ProbeStatistics, Statistics};
 pub use store_path::StorePathOptions;
-pub use trace::{KeepTrace, TraceLine};
+pub use trace::TraceLine;
 pub use violation::{Invariant, Violation};
 pub use world::{NodeReport, View};

@@ -53,8 +53,8 @@ impl Scenario {
         });
         Self {
             seed,
+            config: Self::usual_config(starts.len()),
             nodes: starts.collect(),
-            config: r#"{"Network":"10.5.0.0/16"}"#.to_owned(),
             prefix: StorePrefix::default(),
             links: LinkOptions::default(),
             store_path: StorePathOptions::default(),
@@ -64,6 +64,12 @@ impl Scenario {
             faults: Vec::new(),
             duration,
         }
+    }
+
+    /// Returns a network config with room for so many nodes: 255 or 65,535 subnets of 256 addresses.
+    pub(crate) fn usual_config(nodes: usize) -> String {
+        let network = if nodes <= 200 { "10.5.0.0/16" } else { "10.0.0.0/8" };
+        format!(r#"{{"Network":"{network}"}}"#)
     }
 
     /// Returns the names of the nodes.

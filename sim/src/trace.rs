@@ -59,7 +59,7 @@ impl fmt::Display for TraceLine {
 
 /// How much of the trace is kept; the hash always covers all of it.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub enum KeepTrace {
+pub(crate) enum KeepTrace {
     /// The last few thousand lines: enough to see what led to a failure.
     #[default]
     Recent,

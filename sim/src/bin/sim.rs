@@ -1,5 +1,6 @@
 //! Runs simulated clusters from the command line.
 
+use std::fmt;
 use std::fs;
 use std::io::{self, Write};
 use std::num::NonZero;
@@ -23,11 +24,8 @@ struct Cli {
 enum Command {
     /// Run one generated scenario and print its timeline.
     Run {
-        /// Where all randomness comes from.
-        #[arg(long)]
-        seed: u64,
         #[command(flatten)]
-        size: Size,
+        subject: Subject,
         /// Print every event instead of the timeline.
         #[arg(long)]
         trace: bool,
@@ -72,21 +70,53 @@ impl Size {
     }
 }
 
+/// A scenario as the command line describes it; it prints as the command that runs it again.
+#[derive(Args, Clone, Debug)]
+struct Subject {
+    /// Where all randomness comes from.
+    #[arg(long)]
+    seed: u64,
+    #[command(flatten)]
+    size: Size,
+    /// The network config, JSON, instead of the generated one.
+    #[arg(long)]
+    config: Option<String>,
+}
+
+impl Subject {
+    fn scenario(&self) -> Scenario {
+        let mut scenario = Scenario::generate(self.seed, self.size.nodes, self.size.duration());
+        if let Some(config) = &self.config {
+            scenario.config.clone_from(config);
+        }
+        scenario
+    }
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { seed, size, config } = self;
+        let Size { nodes, minutes } = size;
+        write!(
+            f,
+            "cargo run --release --bin sim -- run --seed {seed} --nodes {nodes} --minutes {minutes}"
+        )?;
+        match config {
+            Some(config) => write!(f, " --config '{config}'"),
+            None => Ok(()),
+        }
+    }
+}
+
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
-        Command::Run { seed, size, trace } => run(seed, size, trace),
+        Command::Run { subject, trace } => run(&subject, trace),
         Command::Many {
             seeds,
             first_seed,
             size,
             jobs,
-        } => many(&Campaign {
-            first_seed,
-            seeds,
-            nodes: size.nodes,
-            duration: size.duration(),
-            jobs: jobs.unwrap_or_else(cores),
-        }),
+        } => many(first_seed, seeds, size, jobs.unwrap_or_else(cores)),
         Command::Replay { file, trace } => replay(&file, trace),
     };
     match outcome {
@@ -100,8 +130,8 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(seed: u64, size: Size, trace: bool) -> io::Result<ExitCode> {
-    let mut cluster = Cluster::of(Scenario::generate(seed, size.nodes, size.duration()));
+fn run(subject: &Subject, trace: bool) -> io::Result<ExitCode> {
+    let mut cluster = Cluster::of(subject.scenario());
     if trace {
         cluster = cluster.keep_trace();
     }
@@ -120,11 +150,18 @@ fn run(seed: u64, size: Size, trace: bool) -> io::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     eprintln!("\n{}", report.failure());
-    eprintln!("again: {}", again(seed, size.nodes, size.duration()));
+    eprintln!("again: {subject}");
     Ok(ExitCode::FAILURE)
 }
 
-fn many(campaign: &Campaign) -> io::Result<ExitCode> {
+fn many(first_seed: u64, seeds: u64, size: Size, jobs: NonZero<usize>) -> io::Result<ExitCode> {
+    let campaign = Campaign {
+        first_seed,
+        seeds,
+        nodes: size.nodes,
+        duration: size.duration(),
+        jobs,
+    };
     let (report, took) = timed(|| campaign.run());
     let CampaignReport {
         failures,
@@ -133,14 +170,18 @@ fn many(campaign: &Campaign) -> io::Result<ExitCode> {
     } = report;
     let mut out = io::stdout().lock();
     for (seed, violation) in &failures {
-        let again = again(*seed, campaign.nodes, campaign.duration);
+        let again = Subject {
+            seed: *seed,
+            size,
+            config: None,
+        };
         writeln!(out, "seed {seed}: {violation}\n  again: {again}")?;
     }
     writeln!(
         out,
         "{} seeds of {} nodes: {:.1} hours simulated in {:.1} s, {} events; probes: {}; {} failed; hash {trace_hash:016x}",
-        campaign.seeds,
-        campaign.nodes,
+        seeds,
+        size.nodes,
         statistics.simulated.as_secs_f64() / 3600.0,
         took.as_secs_f64(),
         statistics.events,
@@ -187,11 +228,6 @@ fn replay_recording(file: &Path, text: &str, trace: bool) -> io::Result<ExitCode
 fn refuse(file: &Path, problem: &str) -> ExitCode {
     eprintln!("{}: {problem}", file.display());
     ExitCode::FAILURE
-}
-
-fn again(seed: u64, nodes: u32, duration: Duration) -> String {
-    let minutes = duration.as_secs() / 60;
-    format!("cargo run --release --bin sim -- run --seed {seed} --nodes {nodes} --minutes {minutes}")
 }
 
 fn cores() -> NonZero<usize> {

@@ -56,8 +56,9 @@ impl Scenario {
         for plan in &mut self.nodes {
             plan.starts_at = rng.between(Duration::ZERO, apart * 2);
         }
-        if rng.chance(500_000) {
-            self.config = tight_config(self.nodes.len());
+        let is_tight = rng.chance(500_000);
+        if let Some(config) = tight_config(self.nodes.len()).filter(|_| is_tight) {
+            self.config = config;
         }
         self.renew_margin = *pick(rng, &[Duration::from_hours(1), ALMOST_A_DAY]);
     }
@@ -71,12 +72,11 @@ const DELAYS: [Duration; 3] = [
     Duration::from_millis(80),
 ];
 
-/// Returns a network config with little more room than the nodes need, so that they contend for subnets.
-fn tight_config(nodes: usize) -> String {
-    let subnet_len = (18..=28)
-        .find(|len| (1_usize << (len - 16)) > nodes + nodes / 4 + 1)
-        .unwrap_or(28);
-    format!(r#"{{"Network":"10.5.0.0/16","SubnetLen":{subnet_len}}}"#)
+/// Returns a network config with little more room than the nodes need, so that they contend for subnets; `None` for
+/// more nodes than one network of this kind has room for.
+fn tight_config(nodes: usize) -> Option<String> {
+    let subnet_len = (18..=28).find(|len| (1_usize << (len - 16)) > nodes + nodes / 4 + 1)?;
+    Some(format!(r#"{{"Network":"10.5.0.0/16","SubnetLen":{subnet_len}}}"#))
 }
 
 /// The kinds of faults that are drawn.

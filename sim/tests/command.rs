@@ -1,0 +1,79 @@
+//! The binary, as people call it.
+
+use std::process::{Command, Output};
+
+#[test]
+fn a_run_prints_its_timeline_and_a_summary() {
+    let output = sim("run --seed 1 --nodes 3 --minutes 2");
+
+    let text = stdout(&output);
+    assert!(output.status.success(), "{output:?}");
+    assert!(text.contains("n3 holding subnet 10.5."), "{text}");
+    assert!(
+        text.contains("at rest: 6 pairs of nodes reach each other"),
+        "{text}"
+    );
+    assert!(text.contains("trace hash "), "{text}");
+}
+
+#[test]
+fn a_trace_has_a_line_for_every_event_and_the_hash_of_the_run() {
+    let run = stdout(&sim("run --seed 2 --nodes 3 --minutes 2"));
+    let trace = stdout(&sim("run --seed 2 --nodes 3 --minutes 2 --trace"));
+
+    let (events, _) = run.split_once(" events,").unwrap();
+    let (_, events) = events.rsplit_once(", ").unwrap();
+    let events: usize = events.parse().unwrap();
+
+    assert_eq!(trace.lines().count(), events + 1);
+    assert_eq!(trace.lines().last(), run.lines().last());
+    assert!(trace.starts_with("[0.000s e0] network config"), "{trace}");
+}
+
+#[test]
+fn many_runs_end_in_one_line() {
+    let output = sim("many --seeds 4 --first-seed 7 --nodes 3 --minutes 2 --jobs 2");
+
+    let text = stdout(&output);
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(text.lines().count(), 1);
+    assert!(text.starts_with("4 seeds of 3 nodes: "), "{text}");
+    assert!(text.contains("; 0 failed; hash "), "{text}");
+}
+
+#[test]
+fn a_run_that_breaks_an_invariant_says_which_and_how_to_see_it_again() {
+    // One subnet fewer than nodes: somebody goes without.
+    let output = sim("run --seed 3 --nodes 4 --minutes 3 --config {\"Network\":\"10.5.0.0/28\"}");
+
+    let text = String::from_utf8(output.stderr.clone()).unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text.contains("at rest broken at 180.000s"), "{text}");
+    assert!(text.contains("holds 0 leases"), "{text}");
+    assert!(text.contains("seed 3, 4 nodes"), "{text}");
+    assert!(text.contains("last events:\n  ["), "{text}");
+    assert!(text.contains("again: cargo run --release --bin sim -- run --seed 3 --nodes 4 --minutes 3"));
+}
+
+#[test]
+fn a_senseless_option_is_refused() {
+    for arguments in [
+        "run",
+        "run --seed x",
+        "many --seeds 1 --nodes 0",
+        "many --seeds 1 --jobs 0",
+    ] {
+        assert_eq!(sim(arguments).status.code(), Some(2), "{arguments}");
+    }
+}
+
+fn sim(arguments: &str) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_sim"))
+        .args(arguments.split(' '))
+        .output()
+        .expect("the binary starts")
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).expect("the output is text")
+}
