@@ -22,6 +22,9 @@ impl Keeper {
     }
 
     /// Compares the lease held with the view: it may be gone, another's, or changed by an operator.
+    ///
+    /// A view that is older than the node's own write says nothing about it. A view that is newer and shows an older
+    /// key tells of a store restored from a backup: the write never happened.
     pub(super) fn check_held(&mut self, claim: &Claim<'_>, follower: &Follower, outbox: &mut Outbox) {
         let own_ip = claim.record.public_ip;
         let State::Held { held, .. } = &self.state else {
@@ -32,8 +35,8 @@ impl Keeper {
             Some(entry) if leases.is_shadowed(entry, &held.subnet, own_ip, claim.network) => {
                 self.lose(follower, outbox);
             }
-            None if leases.revision() < held.mod_revision => {}
-            Some(entry) if entry.mod_revision <= held.mod_revision => {}
+            Some(entry) if entry.mod_revision == held.mod_revision => {}
+            None | Some(_) if leases.revision() < held.mod_revision => {}
             Some(entry)
                 if entry
                     .record
