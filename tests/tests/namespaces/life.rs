@@ -107,3 +107,28 @@ fn a_device_that_was_set_down_gets_its_route_back() {
     assert!(back, "{}", real.log(node(1)));
     real.await_traffic();
 }
+
+#[test]
+fn a_deleted_route_and_a_deleted_address_are_put_back() {
+    need!(root, tun, ip, etcd);
+    let mut real = RealNodes::up("t-repair", 2, PROGRAM);
+    let namespace = real.lab.namespace(Place::Node(node(1)));
+    let shown = |arguments: &[&str]| namespace.ip_output(arguments).expect("ip shows it");
+    let route = ["route", "show", "dev", "flannel0"];
+    let address = ["-4", "-o", "address", "show", "dev", "flannel0"];
+    let (routes, addresses) = (shown(&route), shown(&address));
+    let own = format!("{}/32", real.subnet_address(1));
+
+    namespace
+        .ip(&["route", "delete", "10.50.0.0/16", "dev", "flannel0"])
+        .expect("deleted");
+    let route_back = wait_until(Duration::from_secs(5), || shown(&route) == routes);
+    namespace
+        .ip(&["address", "delete", &own, "dev", "flannel0"])
+        .expect("deleted");
+    let address_back = wait_until(Duration::from_secs(5), || shown(&address) == addresses);
+
+    assert!(route_back, "{}", real.log(node(1)));
+    assert!(address_back, "{}", real.log(node(1)));
+    real.await_traffic();
+}
