@@ -201,6 +201,13 @@ impl Leases {
 }
 
 impl Entry {
+    /// Tells whether the record announces this public IP.
+    pub(crate) fn is_of(&self, public_ip: Ipv4Addr) -> bool {
+        self.record
+            .as_ref()
+            .is_ok_and(|record| record.public_ip == public_ip)
+    }
+
     /// Returns the key for people.
     pub(crate) fn key_text(&self) -> String {
         String::from_utf8_lossy(&self.key).into_owned()

@@ -1,5 +1,6 @@
 //! Noticing that the lease is gone, another's, or changed.
 
+use core::net::Ipv4Addr;
 use core::time::Duration;
 
 use super::{Claim, Held, Keeper, State, Term};
@@ -7,6 +8,7 @@ use crate::engine::follower::Follower;
 use crate::engine::outbox::Outbox;
 use crate::event::Event;
 use crate::lease::LeaseRecord;
+use crate::leases::Entry;
 use crate::setup::{OnExpiry, OnLoss};
 use crate::store::Revision;
 use crate::subnet_file::PreviousSubnet;
@@ -23,8 +25,9 @@ impl Keeper {
 
     /// Compares the lease held with the view: it may be gone, another's, or changed by an operator.
     ///
-    /// A view that is older than the node's own write says nothing about it. A view that is newer and shows an older
-    /// key tells of a store restored from a backup: the write never happened.
+    /// A view that is older than the node's own write says nothing about it. In a newer one the key is what counts:
+    /// in a store that was restored from a backup the write may never have happened, and its revision may be that
+    /// of another's.
     pub(super) fn check_held(&mut self, claim: &Claim<'_>, follower: &Follower, outbox: &mut Outbox) {
         let own_ip = claim.record.public_ip;
         let State::Held { held, .. } = &self.state else {
@@ -35,14 +38,9 @@ impl Keeper {
             Some(entry) if leases.is_shadowed(entry, &held.subnet, own_ip, claim.network) => {
                 self.lose(follower, outbox);
             }
-            Some(entry) if entry.mod_revision == held.mod_revision => {}
             None | Some(_) if leases.revision() < held.mod_revision => {}
-            Some(entry)
-                if entry
-                    .record
-                    .as_ref()
-                    .is_ok_and(|record| record.public_ip == own_ip) =>
-            {
+            Some(entry) if held.is_written_in(entry, own_ip) => {}
+            Some(entry) if entry.is_of(own_ip) => {
                 let term = entry.etcd_lease.map(|id| match held.term {
                     Some(term) if term.id == id => term,
                     Some(_) | None => Term::new(id, outbox.now, UNKNOWN_TERM),
@@ -110,5 +108,14 @@ impl Keeper {
         if claimed {
             self.carried = None;
         }
+    }
+}
+
+impl Held {
+    /// Tells whether the key is as this node wrote it.
+    fn is_written_in(&self, entry: &Entry, own_ip: Ipv4Addr) -> bool {
+        entry.is_of(own_ip)
+            && entry.mod_revision == self.mod_revision
+            && entry.etcd_lease == self.term.map(|term| term.id)
     }
 }
