@@ -225,6 +225,11 @@ impl Lab {
         self.state_dir().join(format!("node-{node}")).join("subnet.env")
     }
 
+    /// Returns the file in which a node's daemon records.
+    pub fn recording(&self, node: NodeNumber) -> PathBuf {
+        self.state_dir().join(format!("node-{node}.rec"))
+    }
+
     /// Reads how a node's pods are attached.
     ///
     /// # Errors

@@ -101,19 +101,16 @@ impl RecordingFile {
 
     fn write(&mut self, line: &str) {
         let Some(open) = &mut self.open else { return };
-        match open.room.checked_sub(line.len() as u64) {
-            Some(room) => {
-                open.room = room;
-                open.buffer.extend_from_slice(line.as_bytes());
-            }
-            None => {
-                tracing::warn!(
-                    "the recording in {} has reached its bound (--record-size) and ends",
-                    self.path.display()
-                );
-                self.end(RecordingEnd::Full);
-            }
-        }
+        let Some(room) = open.room.checked_sub(line.len() as u64) else {
+            tracing::warn!(
+                "the recording in {} has reached its bound (--record-size) and ends",
+                self.path.display()
+            );
+            self.end(RecordingEnd::Full);
+            return;
+        };
+        open.room = room;
+        open.buffer.extend_from_slice(line.as_bytes());
     }
 
     fn end(&mut self, why: RecordingEnd) {
@@ -133,5 +130,93 @@ fn keep_previous(path: &Path) -> io::Result<()> {
     match fs::rename(path, aside) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         Err(_) | Ok(()) => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+    use std::time::Duration;
+
+    use selvedge_engine::{
+        Engine, LeasePolicy, Masquerade, Membership, PreviousSubnet, Recorded, Recording, Setup, StorePrefix,
+        Underlay,
+    };
+
+    use super::*;
+
+    #[test]
+    fn the_recording_ends_at_its_bound() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("full.rec");
+        let limit = 2000;
+        let mut recording = RecordingFile::create(&path, limit, header()).unwrap();
+
+        for second in 0..1000 {
+            recording.input(&Input::Timeout, Instant::ZERO + Duration::from_secs(second));
+        }
+
+        let text = fs::read_to_string(&path).unwrap();
+        let entries: Vec<Recorded> = Recording::parse(&text).unwrap().map(Result::unwrap).collect();
+        let Some(Recorded::End { why, .. }) = entries.last() else {
+            panic!("{text}");
+        };
+        assert_eq!(*why, RecordingEnd::Full);
+        assert!(entries.len() > 5, "{text}");
+        assert!(text.len() <= 2000 && text.len() > 1700, "{}", text.len());
+    }
+
+    #[test]
+    fn what_is_flushed_is_in_the_file_and_the_recording_before_is_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("daemon.rec");
+        let mut recording = RecordingFile::create(&path, 1 << 20, header()).unwrap();
+        let mut engine = Engine::new(header().setup, 7, Instant::ZERO);
+        while let Some(action) = engine.poll_action() {
+            recording.action(&action);
+        }
+        recording.input(&Input::Timeout, Instant::ZERO);
+        let before = fs::read_to_string(&path).unwrap();
+        recording.flush();
+        let after = fs::read_to_string(&path).unwrap();
+
+        RecordingFile::create(&path, 1 << 20, header()).unwrap();
+
+        assert_eq!((before.lines().count(), after.lines().count()), (1, 2));
+        assert_eq!(
+            fs::read_to_string(folder.path().join("daemon.rec.1")).unwrap(),
+            after
+        );
+        assert_eq!(fs::read_to_string(&path).unwrap(), before);
+    }
+
+    #[test]
+    fn a_recording_that_cannot_be_made_is_an_error() {
+        let nowhere = Path::new("/nonexistent/daemon.rec");
+
+        let made = RecordingFile::create(nowhere, 1 << 20, header());
+
+        assert_eq!(made.unwrap_err().kind(), io::ErrorKind::NotFound);
+    }
+
+    fn header() -> RecordingHeader {
+        let address = Ipv4Addr::new(192, 0, 2, 1);
+        let setup = Setup {
+            underlay: Underlay {
+                interface: "eth0".to_owned(),
+                index: 2,
+                mtu: 1500,
+                address,
+                public_ip: address,
+                public_ipv6: None,
+            },
+            prefix: StorePrefix::default(),
+            previous: PreviousSubnet::default(),
+            renew_margin: Duration::from_hours(1),
+            lease_policy: LeasePolicy::default(),
+            masquerade: Masquerade::Off,
+            membership: Membership::Enforce,
+        };
+        RecordingHeader::new(setup, 7, Instant::ZERO)
     }
 }

@@ -2,6 +2,7 @@
 
 mod health;
 mod node;
+mod tape;
 mod traffic;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -43,9 +43,9 @@ pub(super) struct Mirror {
 
 impl Mirror {
     /// Puts a list into pieces, and learns it.
-    pub(super) fn fold(&mut self, list: Vec<KeyValue>) -> Vec<Piece> {
+    pub(super) fn fold(&mut self, list: &[KeyValue]) -> Vec<Piece> {
         let mut pieces = Vec::new();
-        let mut rest = list.as_slice();
+        let mut rest = list;
         while let [first, others @ ..] = rest {
             let known = self.from(&first.key);
             let count = rest
@@ -64,7 +64,7 @@ impl Mirror {
                 rest = others;
             }
         }
-        self.learn_list(&list);
+        self.learn_list(list);
         pieces
     }
 
@@ -106,13 +106,13 @@ impl Mirror {
 
     /// Learns a list, and forgets the keys in its midst that it no longer has.
     fn learn_list(&mut self, list: &[KeyValue]) {
-        let [first, .., last] = list else {
+        let [lowest, .., highest] = list else {
             self.kvs
                 .extend(list.iter().map(|kv| (kv.key.clone(), kv.clone())));
             return;
         };
-        let (first, last) = (first.key.clone(), last.key.clone());
-        self.kvs.retain(|key, _| *key < first || *key > last);
+        let span = lowest.key.clone()..=highest.key.clone();
+        self.kvs.retain(|key, _| !span.contains(key));
         self.kvs
             .extend(list.iter().map(|kv| (kv.key.clone(), kv.clone())));
     }

@@ -1,5 +1,6 @@
 //! The reading of a recording.
 
+use alloc::format;
 use alloc::string::{String, ToString};
 
 use super::action_hash::ActionHash;
@@ -97,7 +98,7 @@ impl<'a> Recording<'a> {
             return Err(RecordingError::NotARecording);
         }
         let (first, rest) = text.split_once('\n').unwrap_or((text, ""));
-        let bad = |error: serde_json::Error| RecordingError::BadHeader(problem(&error));
+        let bad = |error: serde_json::Error| RecordingError::BadHeader(parsers_words(&error).0);
         let AnyHeader { recording } = serde_json::from_str(first).map_err(bad)?;
         if recording.format != RecordingHeader::FORMAT {
             return Err(RecordingError::UnknownFormat(recording.format));
@@ -194,11 +195,19 @@ impl Iterator for Recording<'_> {
     }
 }
 
-/// Returns what a parser complains about, without the line number that it counts within the line.
+/// Returns what the parser complains about, and where in the line.
 fn problem(error: &serde_json::Error) -> String {
+    match parsers_words(error) {
+        (problem, Some(byte)) => format!("{problem} (at byte {byte})"),
+        (problem, None) => problem,
+    }
+}
+
+/// Splits a parser's complaint, which counts lines within the one that it was given.
+fn parsers_words(error: &serde_json::Error) -> (String, Option<String>) {
     let text = error.to_string();
     match text.split_once(" at line 1 column ") {
-        Some((problem, column)) => alloc::format!("{problem} (at byte {column})"),
-        None => text,
+        Some((problem, column)) => (problem.to_string(), Some(column.to_string())),
+        None => (text, None),
     }
 }

@@ -36,7 +36,7 @@ impl Recorder {
         self.mirror.learn(&told);
         let lists: Vec<_> = lists(&mut told)
             .into_iter()
-            .map(|list| self.mirror.fold(mem::take(list)))
+            .map(|list| self.mirror.fold(&mem::take(list)))
             .collect();
         text(&Line::Input(InputLine {
             at,

@@ -116,12 +116,7 @@ fn pre_shared_keys_are_masked() {
 fn damage_is_told_by_line() {
     let whole = recorded(&[list(vec![lease(1)]), Input::Timeout, list(vec![lease(1)])]);
     let lines: Vec<&str> = whole.lines().collect();
-    let with = |replaced: &[&str]| {
-        replaced
-            .iter()
-            .map(|line| format!("{line}\n"))
-            .collect::<String>()
-    };
+    let with = |replaced: &[&str]| [&replaced.join("\n"), "\n"].concat();
     let end = recorder().end(RecordingEnd::Exit, Instant::ZERO);
     let texts = [
         String::new(),
@@ -363,10 +358,11 @@ fn inputs_of(text: &str) -> Vec<Input> {
 }
 
 fn problem_of(text: &str) -> String {
-    let error = Recording::parse(text)
-        .map(|mut entries| entries.find_map(Result::err))
-        .unwrap_or_else(Some);
-    error.expect("it is damaged").to_string()
+    let problem = match Recording::parse(text) {
+        Ok(mut entries) => entries.find_map(Result::err),
+        Err(error) => Some(error),
+    };
+    problem.expect("it is damaged").to_string()
 }
 
 fn recorder() -> Recorder {

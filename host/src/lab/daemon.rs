@@ -46,6 +46,8 @@ impl Lab {
         command
             .arg("--subnet-file")
             .arg(&subnet_file)
+            .arg("--record")
+            .arg(self.recording(number))
             .args(&self.options.node_flags);
         self.spawn(place, command, identity(&subnet_file))
     }

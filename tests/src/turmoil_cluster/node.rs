@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use selvedge_engine::{
-    Command, Engine, Event, ExitReason, LeasePolicy, Masquerade, Membership, Phase, PreviousSubnet, Setup,
-    Status, StorePrefix, Subnet, Underlay,
+    Action, ActionHash, Command, Engine, Event, ExitReason, Input, Instant, LeasePolicy, Masquerade,
+    Membership, Phase, PreviousSubnet, RecordingHeader, Setup, Status, StorePrefix, Subnet, Underlay,
 };
 use selvedge_host::clock::Clock as _;
 use selvedge_host::event_loop::{self, Observer, Parts};
@@ -18,6 +18,7 @@ use selvedge_host::tunnel::SharedTable;
 use tokio::sync::mpsc;
 use turmoil::Sim;
 
+use super::tape::Tape;
 use super::{ClusterOptions, ETCD_PORT, member_name};
 use crate::memory_tun::MemoryTun;
 use crate::stub_kernel::{Objects, Pace, StubKernel};
@@ -45,6 +46,7 @@ pub(super) struct State {
     events: Vec<Event>,
     exit: Option<ExitReason>,
     commands: Option<mpsc::Sender<Command>>,
+    tape: Option<Tape>,
 }
 
 impl TurmoilNode {
@@ -81,7 +83,10 @@ impl TurmoilNode {
         let endpoints: Vec<Endpoint> = (0..members)
             .map(|member| endpoint(member).expect("a URL"))
             .collect();
-        let engine = Engine::new(setup(&self.name), seed, self.clock.now());
+        let (setup, start) = (setup(&self.name), self.clock.now());
+        let header = RecordingHeader::new(setup.clone(), seed, start);
+        self.state().tape = Some(Tape::start(header));
+        let engine = Engine::new(setup, seed, start);
         let kernel = StubKernel::new(
             self.objects.clone(),
             self.pace.clone(),
@@ -140,6 +145,15 @@ impl TurmoilNode {
         std::mem::take(&mut self.state().events)
     }
 
+    /// Returns the recording of the node's present life, and the hash of its actions so far.
+    ///
+    /// # Panics
+    ///
+    /// If it has not been started.
+    pub fn recording(&self) -> (String, ActionHash) {
+        self.state().tape.as_ref().expect("it was started").read()
+    }
+
     /// Asks the node to stop.
     ///
     /// # Panics
@@ -174,6 +188,18 @@ impl Observer for TurmoilNode {
     }
 
     fn ready(&mut self) {}
+
+    fn input(&mut self, input: &Input, now: Instant) {
+        if let Some(tape) = &mut self.state().tape {
+            tape.input(input, now);
+        }
+    }
+
+    fn action(&mut self, action: &Action) {
+        if let Some(tape) = &mut self.state().tape {
+            tape.action(action);
+        }
+    }
 
     fn settled(&mut self, engine: &Engine) {
         self.state().status = Some(engine.status());

@@ -7,6 +7,7 @@ mod facts;
 mod hostile;
 mod icmp_errors;
 mod life;
+mod recordings;
 mod traffic;
 mod wire;
 

@@ -9,6 +9,7 @@ mod connections;
 mod joining;
 mod leases;
 mod outages;
+mod recordings;
 mod renewals;
 mod stopping;
 mod support;

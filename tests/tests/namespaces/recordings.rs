@@ -1,0 +1,64 @@
+//! What real daemons recorded, run again without them.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::thread;
+use std::time::Duration;
+
+use selvedge_host::lab::{Cut, Ending, Place};
+use selvedge_sim::{Replay, ReplayDetail};
+use selvedge_tests::need;
+use selvedge_tests::real_nodes::{RealNodes, node};
+
+use crate::PROGRAM;
+
+#[test]
+fn the_recordings_of_nodes_with_faults_are_replayed_action_for_action() {
+    need!(root, tun, ip, etcd);
+    let mut real = RealNodes::up("t-record", 2, PROGRAM);
+    let (first, second) = (node(1), node(2));
+
+    let namespace = real.lab.namespace(Place::Node(first));
+    namespace.ip(&["link", "delete", "flannel0"]).expect("deleted");
+    real.await_log(first, "was gone");
+    real.lab.cut(first, Cut::Store).expect("it is cut off");
+    thread::sleep(Duration::from_secs(1));
+    real.lab.heal(first).expect("it is healed");
+    real.put("subnets/10.50.250.0-24", r#"{"PublicIP":"192.0.2.77"}"#);
+    real.put("subnets/nonsense", "nonsense");
+    real.await_log(first, "peer 10.50.250.0-24");
+    real.await_log(second, "ignoring");
+    real.lab.stop_node(first, Ending::Graceful).expect("it ends");
+    real.lab.stop_node(second, Ending::Crash).expect("it ends");
+
+    let told = replayed(&real, 1);
+    for line in [
+        "holding subnet",
+        "was gone; making it again",
+        "peer 10.50.250.0-24 via 192.0.2.77",
+        "ends: asked to stop",
+    ] {
+        assert!(told.contains(line), "no {line:?}:\n{told}");
+    }
+    let told = replayed(&real, 2);
+    assert!(told.contains("ignoring"), "{told}");
+    assert!(told.contains("the recording has no end"), "{told}");
+
+    let crashed = fs::read(real.lab.recording(second)).expect("the recording");
+    real.lab.start_node(second).expect("it starts");
+    real.lab.wait_ready().expect("it is ready");
+    let kept = real.lab.recording(second).with_extension("rec.1");
+    assert_eq!(fs::read(kept).expect("it is kept"), crashed);
+}
+
+/// Runs a node's recording again and returns what that tells; the recording's own hash confirms the actions.
+fn replayed(real: &RealNodes, number: u8) -> String {
+    let file = real.lab.recording(node(number));
+    let text = fs::read_to_string(&file).expect("the recording");
+    let replay = Replay::run(&text, ReplayDetail::Events).expect("it can be read");
+    assert!(replay.is_identical(), "{replay}");
+    assert!(replay.inputs() > 20, "{replay}");
+    let mode = fs::metadata(&file).expect("the recording").permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    replay.to_string()
+}
