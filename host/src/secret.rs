@@ -16,6 +16,13 @@ impl Secret {
     pub fn expose(&self) -> &str {
         &self.0
     }
+
+    /// Takes the text out of what others wrote.
+    pub fn redact(&self, text: &mut String) {
+        if !self.0.is_empty() && text.contains(&self.0) {
+            *text = text.replace(&self.0, "[redacted]");
+        }
+    }
 }
 
 impl fmt::Debug for Secret {
@@ -35,5 +42,18 @@ mod tests {
         let shown = format!("{:?}", Some(secret));
 
         assert_eq!(shown, "Some([redacted])");
+    }
+
+    #[test]
+    fn the_text_is_taken_out_of_what_others_wrote() {
+        let redacted = |secret: &str| {
+            let mut text = "no user root with hunter2".to_owned();
+            Secret::new(secret).redact(&mut text);
+            text
+        };
+
+        assert_eq!(redacted("hunter2"), "no user root with [redacted]");
+        assert_eq!(redacted("other"), "no user root with hunter2");
+        assert_eq!(redacted(""), "no user root with hunter2");
     }
 }

@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use selvedge_engine::{KeyRange, RequestId, Revision, StoreEvent, StoreRequest, WatchId};
+use selvedge_engine::{KeyRange, RequestId, Revision, StoreEvent, StoreRequest, WatchEnd, WatchId};
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
 
@@ -24,6 +24,7 @@ pub use self::pool::{ChannelFactory, transport};
 use self::endpoint::Endpoint;
 use self::pool::Pool;
 use crate::cli::Credentials;
+use crate::secret::Secret;
 
 /// How many events wait for the loop before the tasks that make them are held up.
 const EVENT_CAPACITY: usize = 256;
@@ -34,6 +35,8 @@ pub struct Store {
     pool: Arc<Pool>,
     tasks: JoinSet<()>,
     watches: BTreeMap<WatchId, AbortHandle>,
+    /// What no message may carry, whatever etcd says.
+    password: Option<Secret>,
     sender: mpsc::Sender<StoreEvent>,
     events: mpsc::Receiver<StoreEvent>,
 }
@@ -48,10 +51,14 @@ impl Store {
         channels: &ChannelFactory<'_>,
     ) -> Self {
         let (sender, events) = mpsc::channel(EVENT_CAPACITY);
+        let password = credentials
+            .as_ref()
+            .map(|credentials| credentials.password.clone());
         Self {
             pool: Arc::new(Pool::new(endpoints, credentials, channels)),
             tasks: JoinSet::new(),
             watches: BTreeMap::new(),
+            password,
             sender,
             events,
         }
@@ -96,7 +103,7 @@ impl Store {
                 return std::future::pending().await;
             };
             if self.admits(&event) {
-                return event;
+                return self.redacted(event);
             }
         }
     }
@@ -105,7 +112,7 @@ impl Store {
     pub fn try_next_event(&mut self) -> Option<StoreEvent> {
         while let Ok(event) = self.events.try_recv() {
             if self.admits(&event) {
-                return Some(event);
+                return Some(self.redacted(event));
             }
         }
         None
@@ -133,6 +140,29 @@ impl Store {
             }
             StoreEvent::WatchEnded { id, .. } => self.watches.remove(id).is_some(),
         }
+    }
+
+    fn redacted(&self, mut event: StoreEvent) -> StoreEvent {
+        let message = match &mut event {
+            StoreEvent::Response {
+                result: Err(error), ..
+            }
+            | StoreEvent::WatchEnded {
+                end: WatchEnd::Failed(error),
+                ..
+            } => &mut error.message,
+            StoreEvent::Response { result: Ok(_), .. }
+            | StoreEvent::WatchCreated { .. }
+            | StoreEvent::WatchBatch { .. }
+            | StoreEvent::WatchEnded {
+                end: WatchEnd::Compacted(_),
+                ..
+            } => return event,
+        };
+        if let Some(password) = &self.password {
+            password.redact(message);
+        }
+        event
     }
 
     fn reap(&mut self) {

@@ -30,7 +30,7 @@ fn etcd_is_waited_for() {
 
     real.lab.start_node(node(1)).expect("it starts");
 
-    let line = real.await_log(node(1), "etcd");
+    let line = real.await_log(node(1), "etcd at");
     assert!(line.contains("http://192.0.2.250:2379"), "{line}");
     real.start_etcd();
     real.put("config", NETWORK);
