@@ -37,24 +37,29 @@ impl Place {
         })
     }
 
-    /// Returns etcd's usual ports on an address inside a network namespace.
-    pub fn in_namespace(namespace: &str, address: IpAddr) -> Self {
+    /// Returns ports on an address inside a network namespace: etcd's usual ones for the member `0`, then the next.
+    pub fn in_namespace(namespace: &str, address: IpAddr, member: u16) -> Self {
         Self {
-            clients: vec![SocketAddr::new(address, 2379)],
-            peers: SocketAddr::new(address, 2380),
+            clients: vec![SocketAddr::new(address, 2379 + 2 * member)],
+            peers: SocketAddr::new(address, 2380 + 2 * member),
             namespace: Some(namespace.to_owned()),
         }
     }
 }
 
-/// A running etcd with an empty data directory of its own; ends when dropped.
+/// An etcd with a data directory of its own, empty at first; ends when dropped.
 ///
 /// It also ends with the thread that started it, so that an interrupted test leaves nothing behind.
 #[derive(Debug)]
 pub struct Etcd {
-    child: Child,
+    /// None while it is killed.
+    child: Option<Child>,
+    binary: PathBuf,
+    name: String,
+    /// The members of its cluster with their URLs, as etcd wants to read them.
+    cluster: String,
     place: Place,
-    _data: TempDir,
+    data: TempDir,
 }
 
 impl Etcd {
@@ -87,16 +92,109 @@ impl Etcd {
     ///
     /// Fails, with etcd's last words, if etcd does not start or does not serve within twenty seconds.
     pub fn start(binary: &Path, place: Place) -> io::Result<Self> {
-        let data = tempfile::Builder::new().prefix("selvedge-etcd-").tempdir()?;
-        let mut child = command(binary, &place, data.path()).spawn()?;
-        let stderr = child.stderr.take();
-        let etcd = Self {
-            child,
-            place,
-            _data: data,
+        let mut members = Self::start_cluster(binary, vec![place])?;
+        members.pop().ok_or_else(|| io::Error::other("no member"))
+    }
+
+    /// Starts the members of one cluster and waits until all of them serve clients.
+    ///
+    /// # Errors
+    ///
+    /// As [`Etcd::start`].
+    pub fn start_cluster(binary: &Path, places: Vec<Place>) -> io::Result<Vec<Self>> {
+        let peers = places.iter().enumerate();
+        let peers = peers.map(|(number, place)| format!("{}={}", member_name(number), url(&place.peers)));
+        let cluster = peers.collect::<Vec<_>>().join(",");
+        let mut members = Vec::new();
+        let mut logs = Vec::new();
+        for (number, place) in places.into_iter().enumerate() {
+            let mut member = Self {
+                child: None,
+                binary: binary.to_owned(),
+                name: member_name(number),
+                cluster: cluster.clone(),
+                place,
+                data: data_folder()?,
+            };
+            logs.push(member.spawn()?);
+            members.push(member);
+        }
+        logs.into_iter().try_for_each(await_ready)?;
+        Ok(members)
+    }
+
+    /// Kills it (SIGKILL); its data stays.
+    ///
+    /// # Errors
+    ///
+    /// Fails if it cannot be killed.
+    pub fn kill(&mut self) -> io::Result<()> {
+        let Some(mut child) = self.child.take() else {
+            return Ok(());
         };
-        await_ready(stderr.ok_or_else(|| io::Error::other("etcd has no stderr"))?)?;
-        Ok(etcd)
+        child.kill()?;
+        child.wait().map(drop)
+    }
+
+    /// Throws its data away; it must have been killed.
+    ///
+    /// # Errors
+    ///
+    /// Fails if there is no room for a new data directory.
+    pub fn wipe(&mut self) -> io::Result<()> {
+        self.data = data_folder()?;
+        Ok(())
+    }
+
+    /// Starts it again on the data that it has, and waits until it serves clients.
+    ///
+    /// # Errors
+    ///
+    /// As [`Etcd::start`].
+    pub fn restart(&mut self) -> io::Result<()> {
+        self.kill()?;
+        await_ready(self.spawn()?)
+    }
+
+    /// Tells whether it was not killed.
+    pub const fn runs(&self) -> bool {
+        self.child.is_some()
+    }
+
+    fn spawn(&mut self) -> io::Result<ChildStderr> {
+        let mut child = self.command().spawn()?;
+        let stderr = child.stderr.take();
+        self.child = Some(child);
+        stderr.ok_or_else(|| io::Error::other("etcd has no stderr"))
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "KILL"]);
+        if let Some(namespace) = &self.place.namespace {
+            command.args(["ip", "netns", "exec", namespace]);
+        }
+        let clients = self.endpoints().join(",");
+        let peers = url(&self.place.peers);
+        command.arg(&self.binary).arg("--data-dir").arg(self.data.path());
+        command.args(["--name", &self.name, "--initial-cluster", &self.cluster]);
+        command.args([
+            "--listen-client-urls",
+            &clients,
+            "--advertise-client-urls",
+            &clients,
+        ]);
+        command.args([
+            "--listen-peer-urls",
+            &peers,
+            "--initial-advertise-peer-urls",
+            &peers,
+        ]);
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped());
+        command
     }
 
     /// Returns the URLs that clients use.
@@ -107,8 +205,8 @@ impl Etcd {
 
 impl Drop for Etcd {
     fn drop(&mut self) {
-        if let Err(error) = self.child.kill().and_then(|()| self.child.wait().map(drop)) {
-            eprintln!("etcd (pid {}) did not end: {error}", self.child.id());
+        if let Err(error) = self.kill() {
+            eprintln!("{} did not end: {error}", self.name);
         }
     }
 }
@@ -118,35 +216,6 @@ const START_LIMIT: Duration = Duration::from_secs(20);
 
 /// How many of etcd's last log lines a failure shows.
 const LAST_WORDS: usize = 20;
-
-fn command(binary: &Path, place: &Place, data: &Path) -> Command {
-    let mut command = Command::new("setpriv");
-    command.args(["--pdeathsig", "KILL"]);
-    if let Some(namespace) = &place.namespace {
-        command.args(["ip", "netns", "exec", namespace]);
-    }
-    let clients = place.clients.iter().map(url).collect::<Vec<_>>().join(",");
-    let peers = url(&place.peers);
-    command.arg(binary).arg("--data-dir").arg(data);
-    command.args(["--name", "test", "--initial-cluster", &format!("test={peers}")]);
-    command.args([
-        "--listen-client-urls",
-        &clients,
-        "--advertise-client-urls",
-        &clients,
-    ]);
-    command.args([
-        "--listen-peer-urls",
-        &peers,
-        "--initial-advertise-peer-urls",
-        &peers,
-    ]);
-    command
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped());
-    command
-}
 
 /// Waits for the log line that announces service, and keeps reading so that etcd never blocks on its log.
 fn await_ready(stderr: ChildStderr) -> io::Result<()> {
@@ -178,4 +247,12 @@ fn failure(what: &str, last_words: &VecDeque<String>) -> io::Error {
 
 fn url(address: &SocketAddr) -> String {
     format!("http://{address}")
+}
+
+fn member_name(number: usize) -> String {
+    format!("member{number}")
+}
+
+fn data_folder() -> io::Result<TempDir> {
+    tempfile::Builder::new().prefix("selvedge-etcd-").tempdir()
 }

@@ -20,7 +20,8 @@ pub const PREFIX: &str = "/coreos.com/network";
 /// A lab whose store is a real etcd; everything ends when it is dropped.
 #[derive(Debug)]
 pub struct RealNodes {
-    etcd: Option<Etcd>,
+    /// The members of etcd.
+    pub etcd: Vec<Etcd>,
     /// The namespaces and daemons.
     pub lab: Lab,
     _turn: Turn,
@@ -33,8 +34,21 @@ impl RealNodes {
     ///
     /// If it does not come up; the message has the log of the node that fails.
     pub fn up(name: &str, nodes: u8, program: &str) -> Self {
-        let mut real = Self::wire(name, nodes, program);
-        real.start_etcd();
+        Self::up_with(name, nodes, 1, program)
+    }
+
+    /// As [`RealNodes::up`], with an etcd of several members.
+    ///
+    /// # Panics
+    ///
+    /// If it does not come up; the message has the log of the node that fails.
+    pub fn up_with(name: &str, nodes: u8, members: u16, program: &str) -> Self {
+        let endpoints = (0..members).map(|member| format!("http://{STORE}:{}", 2379 + 2 * member));
+        let endpoints = endpoints.collect::<Vec<_>>().join(",");
+        // The later flag wins over the lab's own.
+        let flags = vec!["--etcd-endpoints".to_owned(), endpoints];
+        let mut real = Self::wire_with(name, nodes, program, flags);
+        real.start_members(members);
         real.lab.put_config().expect("etcd takes the network config");
         real.start_all();
         real
@@ -46,15 +60,20 @@ impl RealNodes {
     ///
     /// If the namespaces cannot be had.
     pub fn wire(name: &str, nodes: u8, program: &str) -> Self {
+        Self::wire_with(name, nodes, program, Vec::new())
+    }
+
+    fn wire_with(name: &str, nodes: u8, program: &str, node_flags: Vec<String>) -> Self {
         let turn = Turn::take(name);
         let options = LabOptions {
             nodes,
             store: StoreChoice::Provided,
+            node_flags,
             ..LabOptions::new(name.parse().expect("a lab's name"), program.into())
         };
         let lab = Lab::build(options, Interrupt::never()).expect("the lab is built");
         Self {
-            etcd: None,
+            etcd: Vec::new(),
             lab,
             _turn: turn,
         }
@@ -66,10 +85,15 @@ impl RealNodes {
     ///
     /// If it does not start.
     pub fn start_etcd(&mut self) {
+        self.start_members(1);
+    }
+
+    fn start_members(&mut self, members: u16) {
         let namespace = self.lab.namespace(Place::Store);
-        let place = etcd::Place::in_namespace(namespace.name(), STORE.into());
+        let place = |member| etcd::Place::in_namespace(namespace.name(), STORE.into(), member);
         let binary = Etcd::find_binary().expect("etcd is installed");
-        self.etcd = Some(Etcd::start(&binary, place).expect("etcd starts"));
+        let started = Etcd::start_cluster(&binary, (0..members).map(place).collect());
+        self.etcd = started.expect("etcd starts");
     }
 
     /// Starts every node and waits until all pods reach each other.
@@ -174,20 +198,96 @@ impl RealNodes {
             .collect()
     }
 
+    /// Returns the keys of all leases with their values.
+    ///
+    /// # Panics
+    ///
+    /// If etcd refuses.
+    pub fn leases(&self) -> Vec<(String, String)> {
+        let mut keys = self.keys();
+        keys.retain(|(key, _)| key.starts_with(&format!("{PREFIX}/subnets/")));
+        keys
+    }
+
+    /// Deletes a key.
+    ///
+    /// # Panics
+    ///
+    /// If etcd refuses or there is no such key.
+    pub fn delete(&self, key: &str) {
+        let answer = self.ask(async |mut client| client.delete(key, None).await);
+        assert_eq!(answer.deleted(), 1, "{key}");
+    }
+
+    /// Revokes the etcd lease that a key hangs on.
+    ///
+    /// # Panics
+    ///
+    /// If etcd refuses or the key hangs on none.
+    pub fn revoke(&self, key: &str) {
+        self.ask(async |mut client| {
+            let answer = client.get(key, None).await?;
+            let lease = answer.kvs().first().map_or(0, etcd_client::KeyValue::lease);
+            client.lease_revoke(lease).await.map(drop)
+        });
+    }
+
+    /// Counts the etcd leases.
+    ///
+    /// # Panics
+    ///
+    /// If etcd refuses.
+    pub fn count_etcd_leases(&self) -> usize {
+        let answer = self.ask(async |mut client| client.leases().await);
+        answer.leases().len()
+    }
+
+    /// Makes etcd forget all history before now.
+    ///
+    /// # Panics
+    ///
+    /// If etcd refuses.
+    pub fn compact(&self) {
+        self.ask(async |mut client| {
+            let answer = client.get(PREFIX, None).await?;
+            let newest = answer.header().map_or(0, etcd_client::ResponseHeader::revision);
+            client.compact(newest, None).await.map(drop)
+        });
+    }
+
+    /// Waits until etcd has a leader and answers.
+    ///
+    /// # Panics
+    ///
+    /// If it does not within fifteen seconds.
+    pub fn await_etcd(&self) {
+        let answers = wait_until(Duration::from_secs(15), || {
+            self.try_ask(async |mut client| client.get(PREFIX, None).await)
+                .is_ok()
+        });
+        assert!(answers, "etcd does not answer");
+    }
+
     fn ask<T: Send, F: Future<Output = Result<T, etcd_client::Error>>>(
         &self,
         talk: impl FnOnce(Client) -> F + Send,
     ) -> T {
+        self.try_ask(talk).expect("etcd answers")
+    }
+
+    fn try_ask<T: Send, F: Future<Output = Result<T, etcd_client::Error>>>(
+        &self,
+        talk: impl FnOnce(Client) -> F + Send,
+    ) -> Result<T, etcd_client::Error> {
+        let member = self.etcd.iter().find(|member| member.runs());
+        let endpoints = member.expect("a member of etcd runs").endpoints();
         let inside = self.lab.namespace(Place::Store).enter(|| {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-            runtime.expect("a runtime").block_on(async {
-                let client = Client::connect([format!("{STORE}:2379")], None).await?;
-                talk(client).await
-            })
+            runtime
+                .expect("a runtime")
+                .block_on(async { talk(Client::connect(endpoints, None).await?).await })
         });
-        inside
-            .expect("the store's namespace is there")
-            .expect("etcd answers")
+        inside.expect("the store's namespace is there")
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod bad_input;
 mod command_line;
+mod etcd_faults;
 mod facts;
 mod hostile;
 mod icmp_errors;
