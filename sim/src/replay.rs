@@ -53,6 +53,8 @@ enum Ending {
     Said(RecordingEnd),
     /// The program was killed, or is still at work.
     Open,
+    /// It was not read that far.
+    NotReached,
     /// The program was killed in the middle of this line.
     CutOff { line: usize },
 }
@@ -138,6 +140,7 @@ impl fmt::Display for Replay {
         }
         let inputs = self.inputs;
         match self.ending {
+            Ending::NotReached => writeln!(f, "{inputs} inputs until the actions differed")?,
             Ending::Said(RecordingEnd::Exit) => writeln!(f, "{inputs} inputs until the engine ended")?,
             Ending::Said(RecordingEnd::Full) => {
                 writeln!(f, "{inputs} inputs until the recording reached its bound")?;
@@ -204,6 +207,7 @@ impl Player {
         if recorded == self.actions {
             return true;
         }
+        self.ending = Ending::NotReached;
         self.verdict = ReplayVerdict::Differs {
             line: self.line,
             at: self.now,
