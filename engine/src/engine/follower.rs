@@ -32,7 +32,7 @@ pub(crate) struct Follower {
     /// The newest revision that any answer has shown.
     seen: Revision,
     relist_at: Option<Instant>,
-    /// The watch that was opened after another had failed.
+    /// The watch that was opened after another had failed, or after the store had become another.
     resumed: Option<WatchId>,
 }
 
@@ -260,7 +260,7 @@ impl Follower {
         self.leases.apply_list(header, kvs);
         self.cluster_id = Some(header.cluster_id);
         self.seen = header.revision;
-        self.open(outbox);
+        self.resumed = Some(self.open(outbox));
         News::Restarted
     }
 

@@ -101,6 +101,8 @@ impl World {
         wire_format::check(node, &packet)?;
         let destination = packet::destination(&packet).unwrap_or(Ipv4Addr::UNSPECIFIED);
         right_peer::check(&self.reference, node, destination, *to.ip(), self.now)?;
+        let source = packet::source(&packet).unwrap_or(Ipv4Addr::UNSPECIFIED);
+        right_peer::check_source(&self.reference, node, source, self.now)?;
         let Some(peer) = NodeId::by_public_ip(*to.ip(), self.nodes.len()) else {
             self.lose_probe(node, probe, node, LossCause::Cut);
             return Ok(());
