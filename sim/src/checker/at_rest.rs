@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
-use selvedge_engine::{ForwardingTable, Instant, Phase};
+use selvedge_engine::{Instant, Phase};
 
 use super::Verdict;
 use crate::node_id::NodeId;
@@ -13,16 +13,17 @@ use crate::ref_cluster::RefCluster;
 use crate::violation::{Finding, Invariant};
 
 /// What a running node says about itself.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct NodeView<'a> {
+#[derive(Clone, Debug)]
+pub(crate) struct NodeView {
     pub(crate) node: NodeId,
     pub(crate) phase: Phase,
     pub(crate) subnet: Option<Ipv4Net>,
-    pub(crate) table: Option<&'a ForwardingTable>,
+    /// Whom it forwards to.
+    pub(crate) peers: BTreeMap<Ipv4Net, Ipv4Addr>,
 }
 
 /// Checks a running node that has had the time to learn everything and to set itself up; others pass.
-pub(crate) fn check_node(cluster: &RefCluster, view: &NodeView<'_>, now: Instant) -> Verdict {
+pub(crate) fn check_node(cluster: &RefCluster, view: &NodeView, now: Instant) -> Verdict {
     let node = view.node;
     if !cluster.is_up_to_date(node, now) {
         return Ok(());
@@ -50,14 +51,10 @@ pub(crate) fn check_node(cluster: &RefCluster, view: &NodeView<'_>, now: Instant
     }
     let expected: BTreeMap<Ipv4Net, Ipv4Addr> =
         cluster.leases().filter(|(subnet, _)| *subnet != own).collect();
-    let known: BTreeMap<Ipv4Net, Ipv4Addr> = view
-        .table
-        .map(|table| table.peers().collect())
-        .unwrap_or_default();
-    if known != expected {
+    if view.peers != expected {
         let text = format!(
             "{node} does not forward as the leases say: {}",
-            difference(&expected, &known)
+            difference(&expected, &view.peers)
         );
         return Err(finding(node, text));
     }
@@ -95,8 +92,6 @@ fn finding(node: NodeId, text: String) -> Finding {
 
 #[cfg(test)]
 mod tests {
-    use selvedge_engine::{Membership, TunnelParams};
-
     use super::*;
     use crate::probe::tests::probe;
     use crate::ref_cluster::fixture::{N1, N2, N3, after, cluster};
@@ -104,42 +99,41 @@ mod tests {
     #[test]
     fn a_node_that_agrees_with_the_store_passes() {
         let cluster = leases();
-        let table = table(&[("10.5.2.0/24", N2)]);
+        let view = view(&[("10.5.2.0/24", N2)]);
 
-        assert_eq!(check_node(&cluster, &view(Some(&table)), after(200)), Ok(()));
+        assert_eq!(check_node(&cluster, &view, after(200)), Ok(()));
     }
 
     #[test]
     fn missing_stale_and_wrong_routes_are_found() {
-        let tables = [
-            table(&[]),
-            table(&[("10.5.2.0/24", N3)]),
-            table(&[("10.5.2.0/24", N2), ("10.5.3.0/24", N3)]),
+        let views = [
+            view(&[]),
+            view(&[("10.5.2.0/24", N3)]),
+            view(&[("10.5.2.0/24", N2), ("10.5.3.0/24", N3)]),
         ];
 
-        for table in &tables {
-            assert!(check_node(&leases(), &view(Some(table)), after(200)).is_err());
-            assert_eq!(check_node(&leases(), &view(Some(table)), after(2)), Ok(()));
+        for view in &views {
+            assert!(check_node(&leases(), view, after(200)).is_err());
+            assert_eq!(check_node(&leases(), view, after(2)), Ok(()));
         }
-        assert!(check_node(&leases(), &view(None), after(200)).is_err());
     }
 
     #[test]
     fn a_node_without_lease_or_with_two_or_with_another_is_found() {
-        let table = table(&[("10.5.2.0/24", N2)]);
+        let good = view(&[("10.5.2.0/24", N2)]);
         let none = cluster(&[("10.5.2.0-24", N2)]);
         let two = cluster(&[("10.5.1.0-24", N1), ("10.5.4.0-24", N1), ("10.5.2.0-24", N2)]);
         let other = NodeView {
             subnet: Some("10.5.9.0/24".parse().unwrap()),
-            ..view(Some(&table))
+            ..good.clone()
         };
         let waiting = NodeView {
             phase: Phase::Acquiring,
-            ..view(Some(&table))
+            ..good.clone()
         };
 
-        assert!(check_node(&none, &view(Some(&table)), after(200)).is_err());
-        assert!(check_node(&two, &view(Some(&table)), after(200)).is_err());
+        assert!(check_node(&none, &good, after(200)).is_err());
+        assert!(check_node(&two, &good, after(200)).is_err());
         assert!(check_node(&leases(), &other, after(200)).is_err());
         assert!(check_node(&leases(), &waiting, after(200)).is_err());
     }
@@ -159,27 +153,15 @@ mod tests {
         cluster(&[("10.5.1.0-24", N1), ("10.5.2.0-24", N2)])
     }
 
-    fn view(table: Option<&ForwardingTable>) -> NodeView<'_> {
+    fn view(peers: &[(&str, NodeId)]) -> NodeView {
+        let peers = peers
+            .iter()
+            .map(|(subnet, owner)| (subnet.parse().unwrap(), owner.public_ip()));
         NodeView {
             node: N1,
             phase: Phase::Running,
             subnet: Some("10.5.1.0/24".parse().unwrap()),
-            table,
+            peers: peers.collect(),
         }
-    }
-
-    fn table(peers: &[(&str, NodeId)]) -> ForwardingTable {
-        let params = TunnelParams {
-            network: "10.5.0.0/16".parse().unwrap(),
-            subnet: "10.5.1.0/24".parse().unwrap(),
-            address: Ipv4Addr::new(10, 5, 1, 0),
-            mtu: 1472,
-            port: 8285,
-            membership: Membership::Enforce,
-        };
-        let peers = peers
-            .iter()
-            .map(|(subnet, owner)| (subnet.parse().unwrap(), owner.public_ip()));
-        ForwardingTable::new(params, peers)
     }
 }

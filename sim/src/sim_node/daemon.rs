@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::Arc;
 
+use ipnet::Ipv4Net;
 use selvedge_engine::{
     Action, DropReason, Engine, Forwarder, ForwardingTable, Inbound, Instant, KernelEvent, Outbound,
-    RequestId, Setup, StoreEvent, WatchId,
+    PacketCounters, RequestId, Setup, Status, StoreEvent, WatchId,
 };
 
 use crate::checker::counters::Tally;
@@ -18,7 +19,7 @@ use crate::violation::Finding;
 #[derive(Debug)]
 pub(crate) struct Daemon {
     node: NodeId,
-    pub(crate) engine: Engine,
+    engine: Engine,
     forwarder: Forwarder,
     tally: Tally,
     table: Option<Arc<ForwardingTable>>,
@@ -93,12 +94,29 @@ impl Daemon {
         self.table = Some(table);
     }
 
-    pub(crate) fn table(&self) -> Option<&ForwardingTable> {
-        self.table.as_deref()
+    /// Returns when it wants to be woken up, and why.
+    pub(crate) fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
+        self.engine.poll_timeout()
     }
 
-    pub(crate) const fn forwarder(&self) -> &Forwarder {
-        &self.forwarder
+    /// Returns what it says about itself.
+    pub(crate) fn status(&self) -> Status {
+        self.engine.status()
+    }
+
+    /// Returns the subnet that it forwards packets for.
+    pub(crate) fn carried(&self) -> Option<Ipv4Net> {
+        Some(self.table.as_deref()?.params().subnet)
+    }
+
+    /// Returns the peers that it forwards to, in the order of their subnets; `None` while it forwards nothing.
+    pub(crate) fn peers(&self) -> Option<impl Iterator<Item = (Ipv4Net, Ipv4Addr)>> {
+        Some(self.table.as_deref()?.peers())
+    }
+
+    /// Returns what its forwarder counted.
+    pub(crate) const fn counters(&self) -> &PacketCounters {
+        self.forwarder.counters()
     }
 
     /// Forwards a packet read from the tunnel device.

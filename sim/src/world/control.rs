@@ -56,10 +56,7 @@ impl World {
             return Ok(());
         }
         daemon.timer = None;
-        let reason = daemon
-            .engine
-            .poll_timeout()
-            .map_or("nothing", |(_, reason)| reason);
+        let reason = daemon.poll_timeout().map_or("nothing", |(_, reason)| reason);
         self.detail(Some(node), format!("wakes up to {reason}"));
         self.feed(node, Input::Timeout)
     }
@@ -150,7 +147,7 @@ impl World {
         let Some(daemon) = self.daemon_mut(node) else {
             return;
         };
-        let due = daemon.engine.poll_timeout().map(|(at, _)| at);
+        let due = daemon.poll_timeout().map(|(at, _)| at);
         if due == daemon.timer {
             return;
         }

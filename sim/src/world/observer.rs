@@ -14,8 +14,7 @@ impl World {
             let Some(daemon) = &state.daemon else { continue };
             daemon.check_counters()?;
             let has_tunnel = state.linux.tunnel().is_some();
-            if let Some(table) = daemon.table().filter(|_| has_tunnel) {
-                let carried = table.params().subnet;
+            if let Some(carried) = daemon.carried().filter(|_| has_tunnel) {
                 single_owner::check_belief(&self.reference, state.id, carried, self.now)?;
             }
         }
@@ -44,10 +43,9 @@ impl World {
             .iter()
             .filter_map(|state| Some((state.id, state.daemon.as_ref()?)))
             .all(|(id, daemon)| {
-                daemon.table().is_some_and(|table| {
-                    let own = table.params().subnet;
+                daemon.carried().zip(daemon.peers()).is_some_and(|(own, peers)| {
                     let others = self.reference.leases().filter(|(subnet, _)| *subnet != own);
-                    self.reference.subnet_held_by(id) == Some(own) && table.peers().eq(others)
+                    self.reference.subnet_held_by(id) == Some(own) && peers.eq(others)
                 })
             })
     }

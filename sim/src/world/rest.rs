@@ -69,12 +69,12 @@ impl World {
             .filter(|state| !self.paused.contains_key(&state.id))
         {
             let Some(daemon) = &state.daemon else { continue };
-            let status = daemon.engine.status();
+            let status = daemon.status();
             let view = NodeView {
                 node: state.id,
                 phase: status.phase,
                 subnet: status.subnet.and_then(|subnet| subnet.v4()).map(|v4| v4.trunc()),
-                table: daemon.table(),
+                peers: daemon.peers().map(Iterator::collect).unwrap_or_default(),
             };
             at_rest::check_node(&self.reference, &view, self.now)?;
         }

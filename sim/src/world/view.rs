@@ -10,6 +10,7 @@ use super::World;
 use crate::etcd_store::EtcdStore;
 use crate::linux::Linux;
 use crate::node_id::NodeId;
+use crate::sim_node::Daemon;
 
 /// A cluster in the middle of a run, to look at.
 pub struct View<'a> {
@@ -25,7 +26,7 @@ impl View<'_> {
     /// Returns what the engine of a node says about itself, `None` while its daemon is down.
     pub fn status(&self, node: impl Into<NodeId>) -> Option<Status> {
         let state = self.world.nodes.get(node.into().index())?;
-        Some(state.daemon.as_ref()?.engine.status())
+        Some(state.daemon.as_ref()?.status())
     }
 
     /// Returns a node's kernel and file system.
@@ -65,11 +66,8 @@ impl World {
             .iter()
             .map(|state| NodeReport {
                 id: state.id,
-                status: state.daemon.as_ref().map(|daemon| daemon.engine.status()),
-                counters: state
-                    .daemon
-                    .as_ref()
-                    .map(|daemon| daemon.forwarder().counters().clone()),
+                status: state.daemon.as_ref().map(Daemon::status),
+                counters: state.daemon.as_ref().map(|daemon| daemon.counters().clone()),
                 starts: state.life,
                 linux: state.linux.clone(),
             })
