@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use crate::fault::{Fault, StoreWay, SubnetFileFate, Tampering, TimedFault};
+use crate::fault::{
+    Fault, NodeFault, StoreFault, StoreWay, SubnetFileFate, Tampering, TimedFault, UnderlayFault,
+};
 use crate::forgery::Forgery;
 use crate::junk::Junk;
 use crate::node_id::NodeId;
@@ -146,20 +148,27 @@ impl Cluster {
 
     /// Adds a fault that begins at this time and lasts until something ends it.
     #[must_use]
-    pub fn fault_at(mut self, at: Duration, fault: Fault) -> Self {
+    pub fn fault_at(mut self, at: Duration, fault: impl Into<Fault>) -> Self {
         self.scenario.faults.push(TimedFault {
             at,
             until: None,
-            fault,
+            fault: fault.into(),
         });
         self
+    }
+
+    /// Adds a fault of a node that begins at this time and lasts until something ends it.
+    #[must_use]
+    pub fn node_fault_at(self, at: Duration, node: impl Into<NodeId>, fault: NodeFault) -> Self {
+        let node = node.into();
+        self.fault_at(at, Fault::Node { node, fault })
     }
 
     /// Cuts these nodes off from all others, both ways; all of them reach the store.
     #[must_use]
     pub fn partition_at<N: Into<NodeId>>(self, at: Duration, nodes: impl IntoIterator<Item = N>) -> Self {
         let nodes = ids(nodes);
-        self.fault_at(at, Fault::Partition { nodes })
+        self.fault_at(at, UnderlayFault::Partition { nodes })
     }
 
     /// Loses every datagram from the first nodes to the second; the way back is open.
@@ -171,7 +180,7 @@ impl Cluster {
         to: impl IntoIterator<Item = N>,
     ) -> Self {
         let (from, to) = (ids(from), ids(to));
-        self.fault_at(at, Fault::OneWay { from, to })
+        self.fault_at(at, UnderlayFault::OneWay { from, to })
     }
 
     /// Cuts these nodes off from the store.
@@ -183,69 +192,64 @@ impl Cluster {
         way: StoreWay,
     ) -> Self {
         let nodes = ids(nodes);
-        self.fault_at(at, Fault::StoreCut { nodes, way })
+        self.fault_at(at, StoreFault::Cut { nodes, way })
     }
 
     /// Stops the store; it keeps its content.
     #[must_use]
     pub fn store_down_at(self, at: Duration) -> Self {
-        self.fault_at(at, Fault::StoreDown)
+        self.fault_at(at, StoreFault::Down)
     }
 
     /// Lets the store forget its history.
     #[must_use]
     pub fn compact_at(self, at: Duration) -> Self {
-        self.fault_at(at, Fault::Compaction)
+        self.fault_at(at, StoreFault::Compaction)
     }
 
     /// Lets an operator delete the lease of a node.
     #[must_use]
     pub fn delete_lease_at(self, at: Duration, node: impl Into<NodeId>) -> Self {
         let node = node.into();
-        self.fault_at(at, Fault::DeleteLease { node })
+        self.fault_at(at, StoreFault::DeleteLease { node })
     }
 
     /// Lets an operator write something senseless among the leases.
     #[must_use]
     pub fn junk_at(self, at: Duration, junk: Junk) -> Self {
-        self.fault_at(at, Fault::WriteJunk(junk))
+        self.fault_at(at, StoreFault::WriteJunk(junk))
     }
 
     /// Kills the daemon of a node; its subnet file stays.
     #[must_use]
     pub fn crash_at(self, at: Duration, node: impl Into<NodeId>) -> Self {
-        let node = node.into();
         let file = SubnetFileFate::Kept;
-        self.fault_at(at, Fault::Crash { node, file })
+        self.node_fault_at(at, node, NodeFault::Crash { file })
     }
 
     /// Kills the daemon of a node and deletes its subnet file, as a reboot does.
     #[must_use]
     pub fn reboot_at(self, at: Duration, node: impl Into<NodeId>) -> Self {
-        let node = node.into();
         let file = SubnetFileFate::Lost;
-        self.fault_at(at, Fault::Crash { node, file })
+        self.node_fault_at(at, node, NodeFault::Crash { file })
     }
 
     /// Lets a node stand still, as a suspended virtual machine does.
     #[must_use]
     pub fn pause_at(self, at: Duration, node: impl Into<NodeId>) -> Self {
-        let node = node.into();
-        self.fault_at(at, Fault::Pause { node })
+        self.node_fault_at(at, node, NodeFault::Pause)
     }
 
     /// Changes what the daemon of a node has set up in the kernel.
     #[must_use]
     pub fn tamper_at(self, at: Duration, node: impl Into<NodeId>, tampering: Tampering) -> Self {
-        let node = node.into();
-        self.fault_at(at, Fault::Tamper { node, tampering })
+        self.node_fault_at(at, node, NodeFault::Tamper(tampering))
     }
 
     /// Sends a datagram to the daemon of a node that none of the cluster sent.
     #[must_use]
     pub fn forge_at(self, at: Duration, node: impl Into<NodeId>, forgery: Forgery) -> Self {
-        let node = node.into();
-        self.fault_at(at, Fault::Forge { node, forgery })
+        self.node_fault_at(at, node, NodeFault::Forge(forgery))
     }
 
     /// Restores the store from a backup of an earlier time.
@@ -254,7 +258,7 @@ impl Cluster {
         self.scenario.faults.push(TimedFault {
             at: backup_of,
             until: Some(at),
-            fault: Fault::StoreRestore,
+            fault: StoreFault::Restore.into(),
         });
         self
     }
@@ -262,13 +266,13 @@ impl Cluster {
     /// Lets the store lose all its data; an operator writes the network config again at once.
     #[must_use]
     pub fn wipe_store_at(self, at: Duration) -> Self {
-        self.fault_at(at, Fault::StoreWipe)
+        self.fault_at(at, StoreFault::Wipe)
     }
 
     /// Lets the store refuse every write.
     #[must_use]
     pub fn store_full_at(self, at: Duration) -> Self {
-        self.fault_at(at, Fault::StoreFull)
+        self.fault_at(at, StoreFault::Full)
     }
 
     /// Ends every fault of the underlay and of the way to the store that lasts at this time, and the store's own.
@@ -281,10 +285,9 @@ impl Cluster {
     #[must_use]
     pub fn restart_at(self, at: Duration, node: impl Into<NodeId>) -> Self {
         let node = node.into();
-        self.end_at(
-            at,
-            |fault| matches!(fault, Fault::Crash { node: other, .. } if *other == node),
-        )
+        self.end_at(at, |fault| {
+            matches!(fault, Fault::Node { node: other, fault: NodeFault::Crash { .. } } if *other == node)
+        })
     }
 
     /// Lets a node that stands still go on.
@@ -293,7 +296,7 @@ impl Cluster {
         let node = node.into();
         self.end_at(
             at,
-            |fault| matches!(fault, Fault::Pause { node: other } if *other == node),
+            |fault| matches!(fault, Fault::Node { node: other, fault: NodeFault::Pause } if *other == node),
         )
     }
 

@@ -75,7 +75,9 @@ mod world;
 pub use campaign::{Campaign, CampaignReport};
 pub use cluster::Cluster;
 pub use etcd_store::{EtcdStore, WatchMessage, WatcherId};
-pub use fault::{Fault, StoreWay, SubnetFileFate, Tampering, TimedFault};
+pub use fault::{
+    Fault, NodeFault, StoreFault, StoreWay, SubnetFileFate, Tampering, TimedFault, UnderlayFault,
+};
 pub use forgery::Forgery;
 pub use junk::Junk;
 pub use links::LinkOptions;

@@ -9,10 +9,12 @@ mod faults;
 mod node_faults;
 mod observer;
 mod packets;
+mod path_faults;
 mod probing;
 mod rest;
 mod store_faults;
 mod store_traffic;
+mod underlay_faults;
 mod view;
 
 use std::collections::{BTreeMap, BTreeSet};

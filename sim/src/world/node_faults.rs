@@ -7,12 +7,35 @@ use selvedge_engine::{KernelEvent, KernelObject};
 use super::World;
 use super::event::Event;
 use crate::checker::Verdict;
-use crate::fault::{Fault, SubnetFileFate, Tampering};
+use crate::fault::{NodeFault, SubnetFileFate, Tampering};
 use crate::forgery::{Forgery, Surroundings};
 use crate::node_id::NodeId;
 
 impl World {
-    pub(super) fn crash(&mut self, node: NodeId, file: SubnetFileFate) {
+    pub(super) fn begin_node_fault(&mut self, node: NodeId, fault: &NodeFault) {
+        match *fault {
+            NodeFault::Crash { file } => self.crash(node, file),
+            NodeFault::Pause => self.pause(node),
+            NodeFault::Tamper(tampering) => self.tamper(node, tampering),
+            NodeFault::Forge(forgery) => self.forge(node, forgery),
+        }
+    }
+
+    pub(super) fn end_node_fault(&mut self, node: NodeId, fault: &NodeFault) -> Verdict {
+        match fault {
+            NodeFault::Crash { .. } => return self.restart(node),
+            NodeFault::Pause => self.resume(node),
+            NodeFault::Tamper(_) | NodeFault::Forge(_) => {}
+        }
+        Ok(())
+    }
+
+    pub(super) fn is_crashed(&self, node: NodeId) -> bool {
+        self.lasting_node_faults(node)
+            .any(|fault| matches!(fault, NodeFault::Crash { .. }))
+    }
+
+    fn crash(&mut self, node: NodeId, file: SubnetFileFate) {
         self.resume_dead(node);
         self.disconnect(node);
         let now = self.now;
@@ -31,7 +54,7 @@ impl World {
         self.note_connections();
     }
 
-    pub(super) fn restart(&mut self, node: NodeId) -> Verdict {
+    fn restart(&mut self, node: NodeId) -> Verdict {
         let runs = self.daemon_mut(node).is_some();
         if runs || self.is_crashed(node) || !self.started.contains(&node) {
             return Ok(());
@@ -39,15 +62,15 @@ impl World {
         self.start_daemon(node)
     }
 
-    pub(super) fn pause(&mut self, node: NodeId) {
+    fn pause(&mut self, node: NodeId) {
         self.paused.entry(node).or_default();
         self.note_connections();
     }
 
-    pub(super) fn resume(&mut self, node: NodeId) {
+    fn resume(&mut self, node: NodeId) {
         let is_paused = self
-            .lasting()
-            .any(|fault| matches!(fault, Fault::Pause { node: other } if *other == node));
+            .lasting_node_faults(node)
+            .any(|fault| *fault == NodeFault::Pause);
         if is_paused {
             return;
         }
@@ -71,7 +94,7 @@ impl World {
     }
 
     /// Changes what the daemon has set up; the kernel tells the daemon of it.
-    pub(super) fn tamper(&mut self, node: NodeId, tampering: Tampering) {
+    fn tamper(&mut self, node: NodeId, tampering: Tampering) {
         let now = self.now;
         let Some(state) = self.nodes.get_mut(node.index()) else {
             return;
@@ -106,7 +129,7 @@ impl World {
     }
 
     /// Sends a forged datagram to a node, if it has a pod and there is another to pretend to be.
-    pub(super) fn forge(&mut self, node: NodeId, forgery: Forgery) {
+    fn forge(&mut self, node: NodeId, forgery: Forgery) {
         let pod_of = |id: NodeId| self.nodes.get(id.index()).and_then(|state| state.linux.pod());
         let mut others = self
             .scenario

@@ -5,11 +5,39 @@ use selvedge_engine::{KeyRange, Subnet};
 use super::World;
 use crate::checker::Verdict;
 use crate::etcd_store::KeySpan;
-use crate::fault::Fault;
+use crate::fault::StoreFault;
 use crate::junk::Junk;
 use crate::node_id::NodeId;
 
 impl World {
+    pub(super) fn begin_store_fault(&mut self, index: usize, fault: &StoreFault) -> Verdict {
+        match fault {
+            StoreFault::Cut { .. } | StoreFault::Slow(_) => self.apply_path_faults(),
+            StoreFault::Down => self.stop_store(),
+            StoreFault::Full => self.service.set_full(true),
+            StoreFault::Restore => self.back_up_store(index),
+            StoreFault::Wipe => return self.wipe_store(),
+            StoreFault::Compaction => self.compact_store(),
+            StoreFault::DeleteLease { node } => return self.delete_lease(*node),
+            StoreFault::WriteJunk(junk) => return self.write_junk(*junk),
+        }
+        Ok(())
+    }
+
+    pub(super) fn end_store_fault(&mut self, index: usize, fault: &StoreFault) -> Verdict {
+        match fault {
+            StoreFault::Cut { .. } | StoreFault::Slow(_) => self.apply_path_faults(),
+            StoreFault::Down => return self.start_store(),
+            StoreFault::Full => self.refill_store(),
+            StoreFault::Restore => return self.restore_store(index),
+            StoreFault::Wipe
+            | StoreFault::Compaction
+            | StoreFault::DeleteLease { .. }
+            | StoreFault::WriteJunk(_) => {}
+        }
+        Ok(())
+    }
+
     /// Writes the network config, as an operator does before the first node starts.
     pub(super) fn write_config(&mut self) -> Verdict {
         let key = self.scenario.prefix.config_key();
@@ -21,7 +49,7 @@ impl World {
         self.pump_store()
     }
 
-    pub(super) fn stop_store(&mut self) {
+    fn stop_store(&mut self) {
         self.service.stop();
         for id in self.scenario.node_ids() {
             self.disconnect(id);
@@ -29,8 +57,10 @@ impl World {
         self.note_connections();
     }
 
-    pub(super) fn start_store(&mut self) -> Verdict {
-        let is_down = self.lasting().any(|fault| matches!(fault, Fault::StoreDown));
+    fn start_store(&mut self) -> Verdict {
+        let is_down = self
+            .lasting_store_faults()
+            .any(|fault| *fault == StoreFault::Down);
         if is_down {
             return Ok(());
         }
@@ -39,7 +69,7 @@ impl World {
         self.pump_store()
     }
 
-    pub(super) fn compact_store(&mut self) {
+    fn compact_store(&mut self) {
         let revision = self.service.store.header().revision;
         match self.service.store.compact(revision) {
             Ok(()) => self.detail(None, format!("compacted up to {revision}")),
@@ -47,7 +77,7 @@ impl World {
         }
     }
 
-    pub(super) fn delete_lease(&mut self, node: NodeId) -> Verdict {
+    fn delete_lease(&mut self, node: NodeId) -> Verdict {
         let Some(subnet) = self.reference.subnet_held_by(node) else {
             self.detail(Some(node), "holds no lease to delete");
             return Ok(());
@@ -60,7 +90,7 @@ impl World {
         self.pump_store()
     }
 
-    pub(super) fn write_junk(&mut self, junk: Junk) -> Verdict {
+    fn write_junk(&mut self, junk: Junk) -> Verdict {
         let leases = self.scenario.prefix.leases();
         let key = [leases.start(), junk.key()].concat();
         self.reference.expect_junk(key.clone());
@@ -71,18 +101,20 @@ impl World {
         self.pump_store()
     }
 
-    pub(super) fn refill_store(&mut self) {
-        let is_full = self.lasting().any(|fault| matches!(fault, Fault::StoreFull));
+    fn refill_store(&mut self) {
+        let is_full = self
+            .lasting_store_faults()
+            .any(|fault| *fault == StoreFault::Full);
         self.service.set_full(is_full);
     }
 
     /// Makes the backup that the fault at this place in the scenario restores at its end.
-    pub(super) fn back_up_store(&mut self, index: usize) {
+    fn back_up_store(&mut self, index: usize) {
         let backup = self.service.store.snapshot();
         self.backups.insert(index, backup);
     }
 
-    pub(super) fn restore_store(&mut self, index: usize) -> Verdict {
+    fn restore_store(&mut self, index: usize) -> Verdict {
         let Some(backup) = self.backups.remove(&index) else {
             return Ok(());
         };
@@ -91,7 +123,7 @@ impl World {
         self.pump_store()
     }
 
-    pub(super) fn wipe_store(&mut self) -> Verdict {
+    fn wipe_store(&mut self) -> Verdict {
         self.service.wipe();
         self.note_another_history();
         self.write_config()

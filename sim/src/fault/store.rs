@@ -1,0 +1,99 @@
+//! What goes wrong with the store, and what operators do to it.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::Names;
+use crate::junk::Junk;
+use crate::node_id::NodeId;
+
+/// Something that goes wrong with the store or on the way to it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum StoreFault {
+    /// These nodes do not reach the store.
+    Cut {
+        /// The nodes.
+        nodes: Vec<NodeId>,
+        /// Which way is cut.
+        way: StoreWay,
+    },
+    /// The store is down; it keeps its content.
+    Down,
+    /// The store is slower by this, each way.
+    Slow(Duration),
+    /// The store is out of space: it answers, but refuses every write.
+    Full,
+    /// A backup of the store is made at the beginning, and the store is restored from it at the end.
+    Restore,
+    /// The store loses all its data, and an operator writes the network config again (at once).
+    Wipe,
+    /// The store forgets its history up to now (at once).
+    Compaction,
+    /// An operator deletes the lease of a node (at once).
+    DeleteLease {
+        /// The node.
+        node: NodeId,
+    },
+    /// An operator writes something senseless among the leases (at once).
+    WriteJunk(Junk),
+}
+
+/// Which way between a node and the store is cut.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum StoreWay {
+    /// Both.
+    Both,
+    /// Requests get lost.
+    Requests,
+    /// Requests arrive and are carried out, answers get lost: the node cannot know the outcome.
+    Answers,
+}
+
+impl StoreFault {
+    /// Tells whether the fault happens at once and has no end.
+    pub const fn is_instant(&self) -> bool {
+        match self {
+            Self::Wipe | Self::Compaction | Self::DeleteLease { .. } | Self::WriteJunk(_) => true,
+            Self::Cut { .. } | Self::Down | Self::Slow(_) | Self::Full | Self::Restore => false,
+        }
+    }
+
+    /// Returns by how much the way to the store is slower, each way.
+    pub(crate) const fn slows_by(&self) -> Option<Duration> {
+        if let Self::Slow(by) = self {
+            Some(*by)
+        } else {
+            None
+        }
+    }
+
+    /// Tells whether the store answers late, not at all or with errors for as long as the fault lasts.
+    pub const fn is_outage(&self) -> bool {
+        match self {
+            Self::Cut { .. } | Self::Down | Self::Slow(_) | Self::Full => true,
+            Self::Restore | Self::Wipe | Self::Compaction | Self::DeleteLease { .. } | Self::WriteJunk(_) => {
+                false
+            }
+        }
+    }
+}
+
+impl fmt::Display for StoreFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Cut { nodes, way } => match way {
+                StoreWay::Both => write!(f, "store out of reach of {}", Names(nodes)),
+                StoreWay::Requests => write!(f, "store does not hear {}", Names(nodes)),
+                StoreWay::Answers => write!(f, "answers of the store lost for {}", Names(nodes)),
+            },
+            Self::Down => f.write_str("store down"),
+            Self::Slow(by) => write!(f, "store slower by {by:?}"),
+            Self::Full => f.write_str("store out of space"),
+            Self::Restore => f.write_str("store backed up"),
+            Self::Wipe => f.write_str("store loses all its data"),
+            Self::Compaction => f.write_str("store compacted"),
+            Self::DeleteLease { node } => write!(f, "operator deletes the lease of {node}"),
+            Self::WriteJunk(junk) => write!(f, "operator writes junk: {junk}"),
+        }
+    }
+}
