@@ -39,6 +39,7 @@ mod json;
 mod kernel;
 mod lease;
 mod leases;
+mod machine_id;
 mod network_config;
 mod peers;
 mod recording;
@@ -70,6 +71,7 @@ pub use kernel::{
     Route, Sysctl,
 };
 pub use lease::LeaseRecord;
+pub use machine_id::MachineId;
 pub use network_config::{BackendConfig, Firewall, NetworkConfig, NetworkConfigError, Range4, Range6};
 pub use recording::{
     ActionHash, Recorded, Recorder, Recording, RecordingEnd, RecordingError, RecordingHeader,

@@ -7,6 +7,7 @@ use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::machine_id::MachineId;
 use crate::store::KeyRange;
 use crate::subnet::Subnet;
 use crate::subnet_file::{Masquerade, PreviousSubnet};
@@ -15,6 +16,8 @@ use crate::underlay::Underlay;
 /// The identity and the options of a node.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Setup {
+    /// Which machine it is.
+    pub machine: MachineId,
     /// Where the node is attached.
     pub underlay: Underlay,
     /// Where its cluster lives in the store.
@@ -29,6 +32,22 @@ pub struct Setup {
     pub masquerade: Masquerade,
     /// What happens to tunnel packets whose sender or source no lease covers.
     pub membership: Membership,
+}
+
+impl Setup {
+    /// Describes a node that never ran before, with every option as it is unless somebody sets it.
+    pub fn new(machine: MachineId, underlay: Underlay) -> Self {
+        Self {
+            machine,
+            underlay,
+            prefix: StorePrefix::default(),
+            previous: PreviousSubnet::default(),
+            renew_margin: Duration::from_hours(1),
+            lease_policy: LeasePolicy::default(),
+            masquerade: Masquerade::default(),
+            membership: Membership::default(),
+        }
+    }
 }
 
 /// What a node does when its lease is gone or about to end.

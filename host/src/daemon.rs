@@ -3,13 +3,13 @@
 mod journal;
 mod signals;
 
-use std::fs::{self, File};
-use std::io::{self, Read as _};
+use std::fs;
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use selvedge_engine::{Engine, PreviousSubnet, RecordingHeader, Setup, Underlay};
+use selvedge_engine::{Engine, MachineId, PreviousSubnet, RecordingHeader, Setup, Underlay};
 use tokio::sync::mpsc;
 
 use self::journal::Journal;
@@ -20,6 +20,8 @@ use crate::exit_code::ExitCode;
 use crate::interface;
 use crate::kernel::linux::LinuxKernel;
 use crate::logging;
+use crate::machine_id;
+use crate::random::random;
 use crate::recorder::RecordingFile;
 use crate::store::Store;
 use crate::supervisor::Supervisor;
@@ -74,8 +76,8 @@ async fn serve(options: RunOptions) -> io::Result<ExitCode> {
 
     let table = SharedTable::default();
     let clock = BootClock;
-    let setup = setup(&options, underlay);
-    let (seed, start) = (seed()?, clock.now());
+    let setup = setup(&options, machine_id::read()?, underlay);
+    let (seed, start) = (random()?, clock.now());
     let recording = options
         .recording
         .as_ref()
@@ -124,8 +126,9 @@ async fn find_underlay(options: &RunOptions, supervisor: &Supervisor) -> Underla
     }
 }
 
-fn setup(options: &RunOptions, underlay: Underlay) -> Setup {
+fn setup(options: &RunOptions, machine: MachineId, underlay: Underlay) -> Setup {
     Setup {
+        machine,
         underlay,
         prefix: options.prefix.clone(),
         previous: previous_subnet(&options.subnet_file),
@@ -158,10 +161,4 @@ fn previous_subnet(path: &Path) -> PreviousSubnet {
             PreviousSubnet::default()
         }
     }
-}
-
-fn seed() -> io::Result<u64> {
-    let mut seed = [0; 8];
-    File::open("/dev/urandom")?.read_exact(&mut seed)?;
-    Ok(u64::from_ne_bytes(seed))
 }

@@ -138,10 +138,7 @@ mod tests {
     use std::net::Ipv4Addr;
     use std::time::Duration;
 
-    use selvedge_engine::{
-        Engine, LeasePolicy, Masquerade, Membership, PreviousSubnet, Recorded, Recording, Setup, StorePrefix,
-        Underlay,
-    };
+    use selvedge_engine::{Engine, MachineId, Recorded, Recording, Setup, Underlay};
 
     use super::*;
 
@@ -201,22 +198,14 @@ mod tests {
 
     fn header() -> RecordingHeader {
         let address = Ipv4Addr::new(192, 0, 2, 1);
-        let setup = Setup {
-            underlay: Underlay {
-                interface: "eth0".to_owned(),
-                index: 2,
-                mtu: 1500,
-                address,
-                public_ip: address,
-                public_ipv6: None,
-            },
-            prefix: StorePrefix::default(),
-            previous: PreviousSubnet::default(),
-            renew_margin: Duration::from_hours(1),
-            lease_policy: LeasePolicy::default(),
-            masquerade: Masquerade::Off,
-            membership: Membership::Enforce,
+        let underlay = Underlay {
+            interface: "eth0".to_owned(),
+            index: 2,
+            mtu: 1500,
+            address,
+            public_ip: address,
+            public_ipv6: None,
         };
-        RecordingHeader::new(setup, 7, Instant::ZERO)
+        RecordingHeader::new(Setup::new(MachineId(1), underlay), 7, Instant::ZERO)
     }
 }

@@ -2,7 +2,7 @@
 
 mod daemon;
 
-use selvedge_engine::{Instant, LeasePolicy, PreviousSubnet, Rng, Setup, Underlay};
+use selvedge_engine::{Instant, MachineId, PreviousSubnet, Rng, Setup, Underlay};
 
 pub(crate) use daemon::{Daemon, Input, PacketFate};
 
@@ -18,6 +18,8 @@ pub(crate) struct SimNode {
     pub(crate) daemon: Option<Daemon>,
     /// How often the daemon was started; answers to an earlier one are not for this one.
     pub(crate) life: u32,
+    /// How often the machine was booted anew.
+    reboots: u32,
     rng: Rng,
     kernel_free_at: Instant,
 }
@@ -29,6 +31,7 @@ impl SimNode {
             linux: Linux::new(id.public_ip()),
             daemon: None,
             life: 0,
+            reboots: 0,
             rng: rng.fork(&format!("node {id}")),
             kernel_free_at: Instant::ZERO,
         }
@@ -37,21 +40,20 @@ impl SimNode {
     /// Starts the daemon as a service manager would, with what an earlier run left in the subnet file.
     pub(crate) fn start_daemon(&mut self, scenario: &Scenario, now: Instant) {
         let previous = self.linux.subnet_file().map(PreviousSubnet::parse);
+        let underlay = Underlay {
+            interface: "eth0".to_owned(),
+            index: 2,
+            mtu: 1500,
+            address: self.id.public_ip(),
+            public_ip: self.id.public_ip(),
+            public_ipv6: None,
+        };
         let setup = Setup {
-            underlay: Underlay {
-                interface: "eth0".to_owned(),
-                index: 2,
-                mtu: 1500,
-                address: self.id.public_ip(),
-                public_ip: self.id.public_ip(),
-                public_ipv6: None,
-            },
             prefix: scenario.prefix.clone(),
             previous: previous.unwrap_or_default(),
             renew_margin: scenario.renew_margin,
-            lease_policy: LeasePolicy::default(),
-            masquerade: selvedge_engine::Masquerade::Off,
             membership: scenario.membership,
+            ..Setup::new(self.machine(), underlay)
         };
         self.life += 1;
         self.kernel_free_at = now;
@@ -65,11 +67,22 @@ impl SimNode {
         self.daemon.take().is_some()
     }
 
+    /// Boots the machine anew: what lay in its memory is gone, `/run` included.
+    pub(crate) fn reboot(&mut self) {
+        self.linux.delete_subnet_file();
+        self.reboots += 1;
+    }
+
     /// Returns when the kernel has carried out one more operation; it does one at a time.
     pub(crate) fn occupy_kernel(&mut self, now: Instant) -> Instant {
         let work = self.rng.between(KERNEL_WORK / 2, KERNEL_WORK * 3 / 2);
         self.kernel_free_at = self.kernel_free_at.max(now) + work;
         self.kernel_free_at
+    }
+
+    /// The identity is another after each boot, as the kernel's boot id is.
+    fn machine(&self) -> MachineId {
+        MachineId(u64::from(self.id.number()) << 32 | u64::from(self.reboots))
     }
 }
 

@@ -7,9 +7,8 @@ use std::time::Duration;
 
 use selvedge_engine::{
     Action, Command, Engine, Event, ExitReason, ForwardingTable, Instant, KernelEvent, KernelObject,
-    KernelOp, LeasePolicy, Masquerade, Membership, PreviousSubnet, RequestId, Setup, StoreError,
-    StoreErrorKind, StoreEvent, StorePrefix, StoreRequest, StoreResponse, Subnet, Underlay, WatchEnd,
-    WatchId,
+    KernelOp, MachineId, RequestId, Setup, StoreError, StoreErrorKind, StoreEvent, StoreRequest,
+    StoreResponse, Subnet, Underlay, WatchEnd, WatchId,
 };
 use selvedge_sim::{EtcdStore, WatchMessage, WatcherId};
 
@@ -394,22 +393,15 @@ enum Answer {
 /// Returns the setup of a node with this public IP on `eth0`.
 pub fn setup(public_ip: [u8; 4]) -> Setup {
     let address = Ipv4Addr::from(public_ip);
-    Setup {
-        underlay: Underlay {
-            interface: "eth0".to_owned(),
-            index: 2,
-            mtu: 1500,
-            address,
-            public_ip: address,
-            public_ipv6: None,
-        },
-        prefix: StorePrefix::default(),
-        previous: PreviousSubnet::default(),
-        renew_margin: Duration::from_hours(1),
-        lease_policy: LeasePolicy::default(),
-        masquerade: Masquerade::Off,
-        membership: Membership::Enforce,
-    }
+    let underlay = Underlay {
+        interface: "eth0".to_owned(),
+        index: 2,
+        mtu: 1500,
+        address,
+        public_ip: address,
+        public_ipv6: None,
+    };
+    Setup::new(MachineId(address.to_bits().into()), underlay)
 }
 
 fn timed_out() -> StoreError {

@@ -13,6 +13,7 @@ use crate::input::Input;
 use crate::kernel::{
     Address, KernelError, KernelErrorKind, KernelObject, Link, LinkKind, LinkName, Route, Sysctl,
 };
+use crate::machine_id::MachineId;
 use crate::setup::{LeasePolicy, Membership, OnExpiry, OnLoss, Setup, StorePrefix};
 use crate::store::{
     EtcdLeaseId, Header, KeyValue, Revision, StoreError, StoreErrorKind, StoreResponse, TxnOpResponse,
@@ -380,6 +381,7 @@ fn header() -> RecordingHeader {
 fn setup() -> Setup {
     let public_ip = Ipv4Addr::new(192, 0, 2, 1);
     Setup {
+        machine: MachineId(u64::MAX),
         underlay: Underlay {
             interface: "eth0".to_string(),
             index: 2,

@@ -45,7 +45,7 @@ impl World {
         let ran = state.kill_daemon();
         match file {
             SubnetFileFate::Kept => {}
-            SubnetFileFate::Lost => state.linux.delete_subnet_file(),
+            SubnetFileFate::Lost => state.reboot(),
         }
         if !ran {
             self.detail(Some(node), "was not running");

@@ -4,11 +4,10 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use selvedge_engine::{
-    Action, ActionHash, Command, Engine, Event, ExitReason, Input, Instant, LeasePolicy, Masquerade,
-    Membership, Phase, PreviousSubnet, RecordingHeader, Setup, Status, StorePrefix, Subnet, Underlay,
+    Action, ActionHash, Command, Engine, Event, ExitReason, Input, Instant, MachineId, Phase,
+    RecordingHeader, Setup, Status, Subnet, Underlay,
 };
 use selvedge_host::clock::Clock as _;
 use selvedge_host::event_loop::{self, Observer, Parts};
@@ -210,20 +209,13 @@ fn setup(name: &str) -> Setup {
     let IpAddr::V4(address) = turmoil::lookup(name) else {
         panic!("turmoil gives IPv4 addresses");
     };
-    Setup {
-        underlay: Underlay {
-            interface: "eth0".to_owned(),
-            index: 2,
-            mtu: 1500,
-            address,
-            public_ip: address,
-            public_ipv6: None,
-        },
-        prefix: StorePrefix::default(),
-        previous: PreviousSubnet::default(),
-        renew_margin: Duration::from_hours(1),
-        lease_policy: LeasePolicy::default(),
-        masquerade: Masquerade::Off,
-        membership: Membership::Enforce,
-    }
+    let underlay = Underlay {
+        interface: "eth0".to_owned(),
+        index: 2,
+        mtu: 1500,
+        address,
+        public_ip: address,
+        public_ipv6: None,
+    };
+    Setup::new(MachineId(address.to_bits().into()), underlay)
 }
