@@ -1,5 +1,6 @@
 //! What goes wrong in a cluster.
 
+mod named;
 mod node;
 mod store;
 mod underlay;
@@ -24,6 +25,9 @@ pub struct TimedFault {
 }
 
 /// Something that goes wrong; most last from a beginning to an end, some happen at once.
+///
+/// In the text form the names of both variants are the `kind`, as in `store_cut`, and the fields are keys beside it; a
+/// field without a name is the `value`.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Fault {
     /// Between nodes.

@@ -3,16 +3,21 @@
 use std::time::Duration;
 
 use selvedge_engine::{Instant, Rng};
+use serde::{Deserialize, Serialize};
 
+use crate::duration_text;
 use crate::node_id::NodeId;
 use crate::probability::Probability;
 
 /// How all links of the underlay behave.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
 pub struct LinkOptions {
     /// The least time that a datagram takes.
+    #[serde(with = "duration_text")]
     pub delay: Duration,
     /// What is added to the delay at most; datagrams overtake each other by it.
+    #[serde(with = "duration_text")]
     pub jitter: Duration,
     /// How likely a datagram is lost.
     pub loss: Probability,

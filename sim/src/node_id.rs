@@ -2,10 +2,20 @@
 
 use std::fmt;
 use std::net::Ipv4Addr;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
 
 /// The number of a node, from 1; it prints as `n3`.
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(into = "String", try_from = "String")]
 pub struct NodeId(u32);
+
+/// A text that names no node.
+#[derive(Clone, Debug, Eq, Error, PartialEq)]
+#[error("`{0}` is no node: nodes are called n1, n2 and so on")]
+pub struct BadNodeId(String);
 
 impl NodeId {
     /// Makes the name of the node with this number.
@@ -48,6 +58,32 @@ impl From<u32> for NodeId {
     }
 }
 
+impl FromStr for NodeId {
+    type Err = BadNodeId;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let number = text.strip_prefix('n').and_then(|digits| digits.parse().ok());
+        match number.map(Self) {
+            Some(id) if id.0 > 0 && id.to_string() == text => Ok(id),
+            Some(_) | None => Err(BadNodeId(text.to_owned())),
+        }
+    }
+}
+
+impl TryFrom<String> for NodeId {
+    type Error = BadNodeId;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+impl From<NodeId> for String {
+    fn from(id: NodeId) -> Self {
+        id.to_string()
+    }
+}
+
 impl fmt::Display for NodeId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "n{}", self.0)
@@ -57,6 +93,14 @@ impl fmt::Display for NodeId {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_reads_as_it_prints_and_no_other_text_does() {
+        assert_eq!("n17".parse(), Ok(NodeId::new(17)));
+        for text in ["", "n", "n0", "n01", "n+1", "17", "N1", "n4294967296"] {
+            assert_eq!(text.parse::<NodeId>(), Err(BadNodeId(text.to_owned())), "{text}");
+        }
+    }
 
     #[test]
     fn a_public_ip_leads_back_to_its_node() {

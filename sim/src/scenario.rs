@@ -1,22 +1,29 @@
 //! A whole run as plain data: who takes part, how the network behaves, what goes wrong and when.
 
 mod generate;
+mod text;
 
 use std::time::Duration;
 
 use selvedge_engine::{Membership, StorePrefix};
+use serde::{Deserialize, Serialize};
 
+use crate::duration_text;
 use crate::fault::TimedFault;
 use crate::links::LinkOptions;
 use crate::node_id::NodeId;
 use crate::store_path::StorePathOptions;
+pub use text::ScenarioError;
 
 /// Everything that a run depends on; equal scenarios make equal runs.
-#[derive(Clone, Debug, PartialEq)]
+///
+/// It prints as TOML, and [`Scenario::parse`] reads that.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct Scenario {
     /// Where all randomness of the run comes from.
     pub seed: u64,
     /// The nodes, `n1` first.
+    #[serde(skip)]
     pub nodes: Vec<NodePlan>,
     /// The network config that is in the store before the first node starts.
     pub config: String,
@@ -27,21 +34,27 @@ pub struct Scenario {
     /// The way between each node and the store.
     pub store_path: StorePathOptions,
     /// How long before the end of its lease a node renews it.
+    #[serde(with = "duration_text")]
     pub renew_margin: Duration,
     /// What nodes do with packets that no lease covers.
     pub membership: Membership,
     /// How often a pod of each node sends a packet to a pod of another; zero means never.
+    #[serde(with = "duration_text")]
     pub probe_interval: Duration,
     /// What goes wrong.
+    #[serde(skip)]
     pub faults: Vec<TimedFault>,
     /// How long the run lasts.
+    #[serde(with = "duration_text")]
     pub duration: Duration,
 }
 
 /// What a node does.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
 pub struct NodePlan {
     /// When its daemon starts for the first time.
+    #[serde(with = "duration_text")]
     pub starts_at: Duration,
 }
 

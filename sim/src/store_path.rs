@@ -3,15 +3,22 @@
 use std::time::Duration;
 
 use selvedge_engine::{Instant, Rng};
+use serde::{Deserialize, Serialize};
+
+use crate::duration_text;
 
 /// How the way between a node and the store behaves.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
 pub struct StorePathOptions {
     /// The least time that a message takes, each way.
+    #[serde(with = "duration_text")]
     pub delay: Duration,
     /// What is added to the delay at most.
+    #[serde(with = "duration_text")]
     pub jitter: Duration,
     /// How long a silent connection is held to be alive.
+    #[serde(with = "duration_text")]
     pub keep_alive: Duration,
 }
 

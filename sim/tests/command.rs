@@ -1,5 +1,6 @@
 //! The binary, as people call it.
 
+use std::path::Path;
 use std::process::{Command, Output};
 
 #[test]
@@ -28,6 +29,50 @@ fn a_trace_has_a_line_for_every_event_and_the_hash_of_the_run() {
     assert_eq!(trace.lines().count(), events + 1);
     assert_eq!(trace.lines().last(), run.lines().last());
     assert!(trace.starts_with("[0.000s e0] network config"), "{trace}");
+}
+
+#[test]
+fn a_scenario_in_a_file_runs_as_it_is_there() {
+    let file = scenario_file("partition", PARTITION);
+
+    let run = sim(&format!("run --scenario {file}"));
+    let replay = sim(&format!("replay {file}"));
+    let trace = sim(&format!("replay --trace {file}"));
+
+    let text = stdout(&run);
+    assert!(run.status.success(), "{run:?}");
+    assert!(text.contains("20.500s  ! partition: n1 | the rest"), "{text}");
+    assert_eq!(stdout(&replay), text);
+    assert_eq!(stdout(&trace).lines().last(), text.lines().last());
+}
+
+#[test]
+fn a_file_that_cannot_be_run_is_refused_with_its_name_and_line() {
+    let bad_kind = scenario_file("bad-kind", &PARTITION.replace("underlay_partition", "rain"));
+    let strange = scenario_file("strange", "hello\n");
+
+    let refused = [
+        sim(&format!("replay {bad_kind}")),
+        sim(&format!("replay {strange}")),
+        sim("run --scenario /nowhere.toml"),
+    ]
+    .map(|output| {
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        String::from_utf8(output.stderr).unwrap()
+    });
+
+    assert!(
+        refused[0].starts_with(&format!("{bad_kind}: line 9: unknown kind `rain`")),
+        "{refused:?}"
+    );
+    assert!(
+        refused[1].starts_with(&format!("{strange}: line 1: ")),
+        "{refused:?}"
+    );
+    assert!(
+        refused[2].starts_with("/nowhere.toml: No such file"),
+        "{refused:?}"
+    );
 }
 
 #[test]
@@ -60,6 +105,8 @@ fn a_senseless_option_is_refused() {
     for arguments in [
         "run",
         "run --seed x",
+        "run --seed 1 --scenario x.toml",
+        "run --scenario x.toml --nodes 3",
         "many --seeds 1 --nodes 0",
         "many --seeds 1 --jobs 0",
     ] {
@@ -72,6 +119,26 @@ fn sim(arguments: &str) -> Output {
         .args(arguments.split(' '))
         .output()
         .expect("the binary starts")
+}
+
+const PARTITION: &str = "# One node without the others.
+
+scenario = 1
+seed = 7
+nodes = 3
+duration = '1m'
+
+[[fault]]
+kind = 'underlay_partition'
+at = '20.5s'
+until = '30s'
+nodes = ['n1']
+";
+
+fn scenario_file(name: &str, text: &str) -> String {
+    let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}.toml"));
+    std::fs::write(&file, text).expect("the file can be written");
+    file.into_os_string().into_string().expect("the path is text")
 }
 
 fn stdout(output: &Output) -> String {

@@ -2,11 +2,14 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use crate::forgery::Forgery;
 use crate::node_id::NodeId;
 
 /// Something that goes wrong on a node.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "snake_case")]
 pub enum NodeFault {
     /// The daemon dies; its end is a new start.
     Crash {
@@ -22,7 +25,8 @@ pub enum NodeFault {
 }
 
 /// What someone changes on a node behind the daemon's back.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Tampering {
     /// The tunnel device is deleted.
     DeleteTunnel,
@@ -33,7 +37,8 @@ pub enum Tampering {
 }
 
 /// What becomes of the subnet file when a node's daemon dies.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum SubnetFileFate {
     /// It stays.
     Kept,

@@ -3,12 +3,16 @@
 use std::fmt;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::Names;
+use crate::duration_text;
 use crate::junk::Junk;
 use crate::node_id::NodeId;
 
 /// Something that goes wrong with the store or on the way to it.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "snake_case")]
 pub enum StoreFault {
     /// These nodes do not reach the store.
     Cut {
@@ -20,7 +24,7 @@ pub enum StoreFault {
     /// The store is down; it keeps its content.
     Down,
     /// The store is slower by this, each way.
-    Slow(Duration),
+    Slow(#[serde(with = "duration_text")] Duration),
     /// The store is out of space: it answers, but refuses every write.
     Full,
     /// A backup of the store is made at the beginning, and the store is restored from it at the end.
@@ -39,7 +43,8 @@ pub enum StoreFault {
 }
 
 /// Which way between a node and the store is cut.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum StoreWay {
     /// Both.
     Both,

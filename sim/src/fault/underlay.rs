@@ -3,12 +3,16 @@
 use std::fmt;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::Names;
+use crate::duration_text;
 use crate::node_id::NodeId;
 use crate::probability::Probability;
 
 /// Something that goes wrong between nodes; all of it lasts.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "snake_case")]
 pub enum UnderlayFault {
     /// No datagram passes between these nodes and all others, in either direction.
     Partition {
@@ -25,7 +29,7 @@ pub enum UnderlayFault {
     /// Every link loses datagrams, in addition to what the scenario's links lose.
     Loss(Probability),
     /// Every link is slower by this.
-    Slow(Duration),
+    Slow(#[serde(with = "duration_text")] Duration),
 }
 
 impl fmt::Display for UnderlayFault {

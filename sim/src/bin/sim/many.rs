@@ -1,0 +1,79 @@
+//! `sim many`: a campaign of generated scenarios.
+
+use std::io::{self, Write};
+use std::num::NonZero;
+use std::time::Duration;
+
+use clap::Args;
+use selvedge_sim::{Campaign, CampaignReport};
+
+use crate::outcome::{Outcome, Verdict};
+use crate::subject::{Size, Subject};
+
+#[derive(Args, Clone, Copy, Debug)]
+pub(crate) struct Options {
+    /// How many.
+    #[arg(long)]
+    seeds: u64,
+    /// The first seed.
+    #[arg(long, default_value_t = 1)]
+    first_seed: u64,
+    #[command(flatten)]
+    size: Size,
+    /// On how many threads; as many as there are cores unless given.
+    #[arg(long)]
+    jobs: Option<NonZero<usize>>,
+}
+
+pub(crate) fn many(options: Options) -> Outcome {
+    let Options {
+        seeds,
+        first_seed,
+        size,
+        jobs,
+    } = options;
+    let campaign = Campaign {
+        first_seed,
+        seeds,
+        nodes: size.nodes,
+        duration: size.duration(),
+        jobs: jobs.unwrap_or_else(cores),
+    };
+    let (report, took) = timed(|| campaign.run());
+    let CampaignReport {
+        failures,
+        statistics,
+        trace_hash,
+    } = report;
+    let mut out = io::stdout().lock();
+    for (seed, violation) in &failures {
+        let again = Subject::generated(*seed, size);
+        writeln!(out, "seed {seed}: {violation}\n  again: {again}")?;
+    }
+    writeln!(
+        out,
+        "{} seeds of {} nodes: {:.1} hours simulated in {:.1} s, {} events; probes: {}; {} failed; hash {trace_hash:016x}",
+        seeds,
+        size.nodes,
+        statistics.simulated.as_secs_f64() / 3600.0,
+        took.as_secs_f64(),
+        statistics.events,
+        statistics.probes,
+        failures.len(),
+    )?;
+    Ok(Verdict::good_if(failures.is_empty()))
+}
+
+fn cores() -> NonZero<usize> {
+    std::thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN)
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "how long it took is shown to people and decides nothing"
+)]
+fn timed<T>(work: impl FnOnce() -> T) -> (T, Duration) {
+    let start = std::time::Instant::now();
+    let result = work();
+    (result, start.elapsed())
+}

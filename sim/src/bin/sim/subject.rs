@@ -1,0 +1,101 @@
+//! The scenario that a command is about.
+
+use std::fmt;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::Args;
+use selvedge_sim::Scenario;
+
+use crate::outcome::Failure;
+
+/// How large a generated cluster is.
+#[derive(Args, Clone, Copy, Debug)]
+pub(crate) struct Size {
+    /// How many nodes a cluster has.
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) nodes: u32,
+    /// How many minutes pass in a cluster.
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=100_000))]
+    pub(crate) minutes: u64,
+}
+
+impl Size {
+    pub(crate) const fn duration(self) -> Duration {
+        Duration::from_mins(self.minutes)
+    }
+}
+
+/// A scenario as the command line describes it; it prints as the command that runs it again.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Subject {
+    /// The seed that the scenario is generated from.
+    #[arg(long, required_unless_present = "scenario")]
+    seed: Option<u64>,
+    /// The file that holds the scenario.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["seed", "nodes", "minutes", "config"])]
+    scenario: Option<PathBuf>,
+    #[command(flatten)]
+    size: Size,
+    /// The network config, JSON, instead of the generated one.
+    #[arg(long)]
+    config: Option<String>,
+}
+
+impl Subject {
+    /// Describes a scenario that is all generated.
+    pub(crate) const fn generated(seed: u64, size: Size) -> Self {
+        Self {
+            seed: Some(seed),
+            scenario: None,
+            size,
+            config: None,
+        }
+    }
+
+    pub(crate) fn scenario(&self) -> Result<Scenario, Failure> {
+        if let Some(file) = &self.scenario {
+            return read(file);
+        }
+        let seed = self.seed.unwrap_or_default();
+        let mut scenario = Scenario::generate(seed, self.size.nodes, self.size.duration());
+        if let Some(config) = &self.config {
+            scenario.config.clone_from(config);
+        }
+        Ok(scenario)
+    }
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            seed,
+            scenario,
+            size,
+            config,
+        } = self;
+        f.write_str("cargo run --release --bin sim -- run")?;
+        if let Some(file) = scenario {
+            return write!(f, " --scenario {}", file.display());
+        }
+        let Size { nodes, minutes } = size;
+        let seed = seed.unwrap_or_default();
+        write!(f, " --seed {seed} --nodes {nodes} --minutes {minutes}")?;
+        match config {
+            Some(config) => write!(f, " --config '{config}'"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Reads the scenario in a file.
+pub(crate) fn read(file: &Path) -> Result<Scenario, Failure> {
+    let text = read_text(file)?;
+    Scenario::parse(&text).map_err(|error| Failure::of_file(file, error))
+}
+
+/// Reads a file.
+pub(crate) fn read_text(file: &Path) -> Result<String, Failure> {
+    fs::read_to_string(file).map_err(|error| Failure::of_file(file, error))
+}
