@@ -1,5 +1,7 @@
 //! A whole run as plain data: who takes part, how the network behaves, what goes wrong and when.
 
+mod bytes;
+mod draw;
 mod generate;
 mod text;
 

@@ -11,6 +11,7 @@ use std::time::Duration;
 use selvedge_engine::Rng;
 
 use super::Scenario;
+use super::draw::Draw;
 use crate::links::LinkOptions;
 use crate::probability::Probability;
 use crate::store_path::StorePathOptions;
@@ -25,18 +26,14 @@ impl Scenario {
         let rng = Rng::new(seed).fork("scenario");
         let mut scenario = Self::new(seed, nodes, duration);
         scenario.vary_environment(&mut rng.fork("environment"));
-        scenario.faults = faults::draw(
-            &mut rng.fork("faults"),
-            nodes,
-            duration.saturating_sub(Self::QUIET),
-        );
+        scenario.add_faults(&mut rng.fork("faults"));
         scenario
     }
 
     /// The time without faults at the end of a generated scenario: enough for every node to find back.
     pub const QUIET: Duration = Duration::from_secs(90);
 
-    fn vary_environment(&mut self, rng: &mut Rng) {
+    pub(super) fn vary_environment(&mut self, rng: &mut dyn Draw) {
         let slowest = *pick(rng, &DELAYS);
         let delay = rng.between(Duration::from_micros(100), slowest);
         self.links = LinkOptions {
@@ -64,6 +61,12 @@ impl Scenario {
             self.config = config;
         }
         self.renew_margin = *pick(rng, &[Duration::from_hours(1), ALMOST_A_DAY]);
+    }
+
+    pub(super) fn add_faults(&mut self, rng: &mut dyn Draw) {
+        let nodes = u32::try_from(self.nodes.len()).unwrap_or(u32::MAX);
+        let until = self.duration.saturating_sub(Self::QUIET);
+        self.faults = faults::draw(rng, nodes, until);
     }
 }
 

@@ -2,17 +2,16 @@
 
 use std::time::Duration;
 
-use selvedge_engine::Rng;
-
 use crate::node_id::NodeId;
+use crate::scenario::draw::Draw;
 
-pub(super) fn one_node(rng: &mut Rng, nodes: u32) -> NodeId {
+pub(super) fn one_node(rng: &mut dyn Draw, nodes: u32) -> NodeId {
     let number = u32::try_from(rng.below(u64::from(nodes))).unwrap_or_default();
     NodeId::new(number + 1)
 }
 
 /// Returns one node or more, often few.
-pub(super) fn some_nodes(rng: &mut Rng, nodes: u32) -> Vec<NodeId> {
+pub(super) fn some_nodes(rng: &mut dyn Draw, nodes: u32) -> Vec<NodeId> {
     let share = *pick(rng, &[100_000, 500_000, 900_000]);
     let mut chosen: Vec<NodeId> = NodeId::first(nodes).filter(|_| rng.chance(share)).collect();
     if chosen.is_empty() {
@@ -21,7 +20,7 @@ pub(super) fn some_nodes(rng: &mut Rng, nodes: u32) -> Vec<NodeId> {
     chosen
 }
 
-pub(super) fn pick<'a, T>(rng: &mut Rng, from: &'a [T]) -> &'a T {
+pub(super) fn pick<'a, T>(rng: &mut dyn Draw, from: &'a [T]) -> &'a T {
     let length = u64::try_from(from.len()).unwrap_or(u64::MAX);
     let index = usize::try_from(rng.below(length)).unwrap_or_default();
     &from[index]

@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
-use selvedge_engine::Rng;
-
 use super::choice::{millis, one_node, pick};
 use super::{node, store, underlay};
 use crate::fault::{Fault, TimedFault};
+use crate::scenario::draw::Draw;
 
 /// The kinds of faults that are drawn.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -25,7 +24,7 @@ impl Kind {
         underlay.chain(store).chain(node)
     }
 
-    fn draw(self, rng: &mut Rng, nodes: u32) -> Fault {
+    fn draw(self, rng: &mut dyn Draw, nodes: u32) -> Fault {
         match self {
             Self::Underlay(kind) => kind.draw(rng, nodes).into(),
             Self::Store(kind) => kind.draw(rng, nodes).into(),
@@ -38,25 +37,27 @@ impl Kind {
 }
 
 /// Draws faults of some kinds that are over at `until`.
-pub(super) fn draw(rng: &mut Rng, nodes: u32, until: Duration) -> Vec<TimedFault> {
+pub(super) fn draw(rng: &mut dyn Draw, nodes: u32, until: Duration) -> Vec<TimedFault> {
     if until <= EARLIEST || nodes == 0 {
         return Vec::new();
     }
     let lots = weighted_kinds(rng);
     let pace = *pick(rng, &PACES);
     let count = until.saturating_sub(EARLIEST).as_nanos() / pace.as_nanos().max(1);
-    let mut faults: Vec<TimedFault> = (0..count)
-        .map(|_| {
-            let kind = *pick(rng, &lots);
-            timed(rng, kind, nodes, until)
-        })
-        .collect();
+    let mut faults = Vec::new();
+    for _ in 0..count {
+        if rng.is_exhausted() {
+            break;
+        }
+        let kind = *pick(rng, &lots);
+        faults.push(timed(rng, kind, nodes, until));
+    }
     faults.sort_by_key(|timed| timed.at);
     faults
 }
 
 /// Returns every kind as often as its weight says; some weigh nothing in this scenario.
-fn weighted_kinds(rng: &mut Rng) -> Vec<Kind> {
+fn weighted_kinds(rng: &mut dyn Draw) -> Vec<Kind> {
     let mut lots = Vec::new();
     for kind in Kind::all() {
         let weight = *pick(rng, &[0, 0, 1, 1, 4]);
@@ -68,7 +69,7 @@ fn weighted_kinds(rng: &mut Rng) -> Vec<Kind> {
     lots
 }
 
-fn timed(rng: &mut Rng, kind: Kind, nodes: u32, latest: Duration) -> TimedFault {
+fn timed(rng: &mut dyn Draw, kind: Kind, nodes: u32, latest: Duration) -> TimedFault {
     let at = millis(rng.between(EARLIEST, latest));
     let length = *pick(rng, &LENGTHS);
     let until = millis(at + rng.between(length / 10, length)).min(latest);

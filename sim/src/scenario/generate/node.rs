@@ -1,10 +1,9 @@
 //! Drawing faults of nodes.
 
-use selvedge_engine::Rng;
-
 use super::choice::pick;
 use crate::fault::{NodeFault, SubnetFileFate, Tampering};
 use crate::forgery::Forgery;
+use crate::scenario::draw::Draw;
 
 /// The kinds of faults that are drawn.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -18,7 +17,7 @@ pub(super) enum Kind {
 impl Kind {
     pub(super) const ALL: [Self; 4] = [Self::Crash, Self::Pause, Self::Tamper, Self::Forge];
 
-    pub(super) fn draw(self, rng: &mut Rng) -> NodeFault {
+    pub(super) fn draw(self, rng: &mut dyn Draw) -> NodeFault {
         match self {
             Self::Crash => NodeFault::Crash {
                 file: *pick(rng, &[SubnetFileFate::Kept, SubnetFileFate::Lost]),

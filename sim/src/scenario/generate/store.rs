@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
-use selvedge_engine::Rng;
-
 use super::choice::{one_node, pick, some_nodes};
 use crate::fault::{StoreFault, StoreWay};
 use crate::junk::Junk;
+use crate::scenario::draw::Draw;
 
 /// The kinds of faults that are drawn.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -35,7 +34,7 @@ impl Kind {
         Self::Junk,
     ];
 
-    pub(super) fn draw(self, rng: &mut Rng, nodes: u32) -> StoreFault {
+    pub(super) fn draw(self, rng: &mut dyn Draw, nodes: u32) -> StoreFault {
         match self {
             Self::Cut => StoreFault::Cut {
                 nodes: some_nodes(rng, nodes),

@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
-use selvedge_engine::Rng;
-
 use super::choice::{pick, some_nodes};
 use crate::fault::UnderlayFault;
 use crate::probability::Probability;
+use crate::scenario::draw::Draw;
 
 /// The kinds of faults that are drawn.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -20,7 +19,7 @@ pub(super) enum Kind {
 impl Kind {
     pub(super) const ALL: [Self; 4] = [Self::Partition, Self::OneWay, Self::Loss, Self::Slow];
 
-    pub(super) fn draw(self, rng: &mut Rng, nodes: u32) -> UnderlayFault {
+    pub(super) fn draw(self, rng: &mut dyn Draw, nodes: u32) -> UnderlayFault {
         match self {
             Self::Partition => UnderlayFault::Partition {
                 nodes: some_nodes(rng, nodes),
