@@ -18,10 +18,11 @@ use crate::action::{Action, Command, ExitReason, KernelEvent, RequestId, StoreEv
 use crate::backend::Placement;
 use crate::desired::{Failure, Reconciler};
 use crate::event::Event;
-use crate::forwarding_table::ForwardingTable;
+use crate::forwarding_table::{ForwardingTable, TunnelParams};
 use crate::kernel::{KernelErrorKind, KernelObject, KernelOp};
 use crate::lease::LeaseRecord;
-use crate::peers::{Peers, Standpoint};
+use crate::leases::{Changes, key_text};
+use crate::peers::{Peer, PeerNews, Peers, Standpoint};
 use crate::reject_reason::RejectReason;
 use crate::rng::Rng;
 use crate::setup::Setup;
@@ -46,8 +47,10 @@ pub struct Engine {
     keeper: Keeper,
     reconciler: Reconciler,
     peers: Peers,
-    /// The own subnet that the leases, as they are now, were last judged for.
-    judged: Option<Subnet>,
+    /// The own subnet that the leases were last judged for, and where it puts this node.
+    judged: Option<(Subnet, Standpoint)>,
+    /// What the desired state and the table's parameters were last made from.
+    placed: Option<Place>,
     rejected: BTreeMap<RejectReason, u64>,
     table: Option<Arc<ForwardingTable>>,
     names_taken: u32,
@@ -59,6 +62,13 @@ pub struct Engine {
 struct Active {
     config: ActiveConfig,
     record: LeaseRecord,
+}
+
+/// What can change about where a node is put into the overlay.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+struct Place {
+    subnet: Subnet,
+    names_taken: u32,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -81,6 +91,7 @@ impl Engine {
             reconciler: Reconciler::default(),
             peers: Peers::default(),
             judged: None,
+            placed: None,
             rejected: BTreeMap::new(),
             table: None,
             names_taken: 0,
@@ -198,7 +209,7 @@ impl Engine {
             public_ip: self.setup.underlay.public_ip,
             backend: self.active.as_ref().map(|active| active.config.backend.kind()),
             revision: self.follower.leases().revision(),
-            peers: self.peers.accepted.clone(),
+            peers: self.peers.iter().collect(),
             rejected: self.rejected.clone(),
         }
     }
@@ -215,9 +226,10 @@ impl Engine {
         if params.subnet.contains(&destination) {
             return Explanation::Local;
         }
-        let covers = |subnet: &Subnet| subnet.v4().is_some_and(|v4| v4.contains(&destination));
-        match self.peers.accepted.iter().find(|(subnet, _)| covers(subnet)) {
-            Some((&subnet, &public_ip)) => Explanation::Peer { subnet, public_ip },
+        match self.peers.holder_of(destination) {
+            Some(&Peer {
+                subnet, public_ip, ..
+            }) => Explanation::Peer { subnet, public_ip },
             None => Explanation::NoRoute,
         }
     }
@@ -296,7 +308,6 @@ impl Engine {
         if news != News::None {
             self.keeper
                 .handle_news(news, &active.claim(), &self.follower, &mut self.outbox);
-            self.judged = None;
         }
     }
 
@@ -322,75 +333,94 @@ impl Engine {
         }
     }
 
-    /// Sets the desired state and the forwarding table from the subnet that the node carries.
+    /// Sets the desired state and the forwarding table from the subnet that the node carries, as far as what they
+    /// depend on has changed.
     fn place(&mut self) {
+        let changes = self.follower.take_changes();
         let Some(subnet) = self.keeper.carried() else {
+            self.judged = None;
+            self.placed = None;
             self.reconciler.desire(Vec::new());
             return;
         };
-        if self.judged != Some(subnet) {
-            self.judge_peers(subnet);
-            self.judged = Some(subnet);
+        let news = self.judge_peers(subnet, changes);
+        self.tell_peers(&news);
+        let place = Place {
+            subnet,
+            names_taken: self.names_taken,
+        };
+        if self.placed != Some(place) {
+            self.placed = Some(place);
+            self.move_to(place);
+        } else if !news.routes.is_empty()
+            && let Some(params) = self.table.as_ref().map(|table| *table.params())
+        {
+            self.forward(params);
         }
+    }
+
+    fn move_to(&mut self, place: Place) {
         let Some(active) = &self.active else { return };
         let placement = Placement {
             setup: &self.setup,
             network: &active.config.network,
-            subnet,
-            names_taken: self.names_taken,
+            subnet: place.subnet,
+            names_taken: place.names_taken,
         };
         self.reconciler.desire(active.config.backend.desired(&placement));
         let Some(params) = active.config.backend.tunnel(&placement) else {
             return;
         };
-        let is_current = self
-            .table
-            .as_ref()
-            .is_some_and(|table| *table.params() == params && table.peers().eq(self.peers.v4()));
-        if !is_current {
-            let table = Arc::new(ForwardingTable::new(params, self.peers.v4()));
-            self.outbox.push(Action::Forwarding(table.clone()));
-            self.table = Some(table);
-        }
+        self.forward(params);
     }
 
-    fn judge_peers(&mut self, subnet: Subnet) {
-        let Some(range) = self.active.as_ref().and_then(|active| active.config.network.v4) else {
+    fn forward(&mut self, params: TunnelParams) {
+        let table = ForwardingTable::new(params, self.peers.v4());
+        if self.table.as_deref() == Some(&table) {
             return;
+        }
+        let table = Arc::new(table);
+        self.outbox.push(Action::Forwarding(table.clone()));
+        self.table = Some(table);
+    }
+
+    fn judge_peers(&mut self, subnet: Subnet, changes: Changes) -> PeerNews {
+        let leases = self.follower.leases();
+        if let Some((judged, standpoint)) = &self.judged
+            && *judged == subnet
+        {
+            return self.peers.judge(changes, leases, standpoint);
+        }
+        let Some(range) = self.active.as_ref().and_then(|active| active.config.network.v4) else {
+            return PeerNews::default();
         };
-        let Some(own_subnet) = subnet.v4() else { return };
-        let own_key = self.follower.leases().key_of(&subnet);
+        let Some(own_subnet) = subnet.v4() else {
+            return PeerNews::default();
+        };
         let standpoint = Standpoint {
             network: range.network,
             public_ip: self.setup.underlay.public_ip,
-            own_key: &own_key,
+            own_key: leases.key_of(&subnet).into(),
             own_subnet,
         };
-        let peers = Peers::select(self.follower.leases(), &standpoint);
-        let before = core::mem::replace(&mut self.peers, peers);
-        self.tell_peers(&before);
+        let news = self.peers.judge_all(leases, &standpoint);
+        self.judged = Some((subnet, standpoint));
+        news
     }
 
-    fn tell_peers(&mut self, before: &Peers) {
-        for (&subnet, &public_ip) in &self.peers.accepted {
-            if before.accepted.get(&subnet) != Some(&public_ip) {
-                self.outbox.tell(Event::PeerAdded { subnet, public_ip });
-            }
+    fn tell_peers(&mut self, news: &PeerNews) {
+        for (&subnet, &public_ip) in &news.added {
+            self.outbox.tell(Event::PeerAdded { subnet, public_ip });
         }
-        for &subnet in before.accepted.keys() {
-            if !self.peers.accepted.contains_key(&subnet) {
-                self.outbox.tell(Event::PeerRemoved { subnet });
-            }
+        for &subnet in &news.removed {
+            self.outbox.tell(Event::PeerRemoved { subnet });
         }
-        for (key, judged) in &self.peers.rejected {
-            if before.rejected.get(key) != Some(judged) {
-                let (_, reason) = *judged;
-                *self.rejected.entry(reason).or_default() += 1;
-                self.outbox.tell(Event::RecordRejected {
-                    key: key.clone(),
-                    reason,
-                });
-            }
+        for (key, &reason) in &news.rejected {
+            *self.rejected.entry(reason).or_default() += 1;
+            self.outbox.tell(Event::RecordRejected {
+                key: key_text(key),
+                reason,
+            });
         }
     }
 

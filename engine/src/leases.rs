@@ -1,10 +1,16 @@
 //! The node's view of all leases in the store.
 
-use alloc::collections::BTreeMap;
+mod span_index;
+#[cfg(test)]
+mod tests;
+
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::net::Ipv4Addr;
 
+use self::span_index::{EntryId, Prefix, SpanIndex};
 use crate::lease::LeaseRecord;
 use crate::network_config::NetworkConfig;
 use crate::reject_reason::RejectReason;
@@ -14,18 +20,34 @@ use crate::subnet::Subnet;
 
 /// All keys under the lease prefix, as of a revision.
 ///
-/// A key that is no subnet, or whose value is no record, is remembered with its reason and harms nothing else.
+/// A key that is no subnet, or whose value is no record, is remembered with its reason and harms nothing else. For n
+/// keys a change, and a search by public IP or by range, takes O(log n) steps, and one for each key found.
 #[derive(Clone, Debug)]
 pub(crate) struct Leases {
     prefix: StorePrefix,
     revision: Revision,
-    entries: BTreeMap<Vec<u8>, Entry>,
+    entries: BTreeMap<Arc<[u8]>, Entry>,
+    last_id: EntryId,
+    by_public_ip: BTreeMap<(Ipv4Addr, EntryId), Arc<[u8]>>,
+    v4: SpanIndex,
+    v6: SpanIndex,
+    changes: Changes,
+}
+
+/// The keys that changed since somebody last asked, in order.
+pub(crate) type Changes = BTreeMap<Arc<[u8]>, Changed>;
+
+/// What is known of a key that changed, apart from what it is now.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Changed {
+    /// The subnet that the key names.
+    pub(crate) subnet: Result<Subnet, RejectReason>,
 }
 
 /// One key under the lease prefix.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug)]
 pub(crate) struct Entry {
-    pub(crate) key: Vec<u8>,
+    pub(crate) key: Arc<[u8]>,
     /// The subnet that the key names.
     pub(crate) subnet: Result<Subnet, RejectReason>,
     /// What the value says.
@@ -33,6 +55,7 @@ pub(crate) struct Entry {
     pub(crate) create_revision: Revision,
     pub(crate) mod_revision: Revision,
     pub(crate) etcd_lease: Option<EtcdLeaseId>,
+    id: EntryId,
 }
 
 /// Whether the view changed.
@@ -48,6 +71,11 @@ impl Leases {
             prefix,
             revision: Revision(0),
             entries: BTreeMap::new(),
+            last_id: EntryId(0),
+            by_public_ip: BTreeMap::new(),
+            v4: SpanIndex::default(),
+            v6: SpanIndex::default(),
+            changes: Changes::new(),
         }
     }
 
@@ -64,6 +92,7 @@ impl Leases {
         self.prefix.lease_key(subnet)
     }
 
+    /// Returns all keys, in order.
     pub(crate) fn entries(&self) -> impl Iterator<Item = &Entry> {
         self.entries.values()
     }
@@ -72,19 +101,39 @@ impl Leases {
         self.entries.len()
     }
 
+    /// Returns the keys that changed since this was last called.
+    pub(crate) fn take_changes(&mut self) -> Changes {
+        core::mem::take(&mut self.changes)
+    }
+
     /// Returns every subnet of the network that a key names, also those whose value is unusable: they are taken all
     /// the same. What lies outside the network, or covers all of it, takes nothing from anybody.
     pub(crate) fn subnets_of(&self, network: &NetworkConfig) -> impl Iterator<Item = (&Entry, Subnet)> {
-        self.subnets().filter(|(_, subnet)| network.gives_out(subnet))
+        self.entries
+            .values()
+            .filter_map(|entry| Some((entry, entry.subnet.ok()?)))
+            .filter(|(_, subnet)| network.gives_out(subnet))
     }
 
     /// Returns the leases that announce a public IP, in key order.
     pub(crate) fn of_public_ip(&self, public_ip: Ipv4Addr) -> impl Iterator<Item = (&Entry, Subnet)> {
-        self.subnets().filter(move |(entry, _)| {
-            entry
-                .record
-                .as_ref()
-                .is_ok_and(|record| record.public_ip == public_ip)
+        let bounds = (public_ip, EntryId(0))..=(public_ip, EntryId(u64::MAX));
+        let mut keys: Vec<_> = self.by_public_ip.range(bounds).map(|(_, key)| key).collect();
+        keys.sort_unstable();
+        keys.into_iter().filter_map(|key| {
+            let entry = self.entries.get(key)?;
+            Some((entry, entry.subnet.ok()?))
+        })
+    }
+
+    /// Returns the leases whose subnet shares an address with `subnet`, in either family; some come twice.
+    pub(crate) fn overlapping(&self, subnet: &Subnet) -> impl Iterator<Item = (&Entry, Subnet)> {
+        let v4 = subnet.v4().map(|v4| self.v4.overlapping(v4.into()));
+        let v6 = subnet.v6().map(|v6| self.v6.overlapping(v6.into()));
+        let keys = v4.into_iter().flatten().chain(v6.into_iter().flatten());
+        keys.filter_map(|key| {
+            let entry = self.entries.get(key)?;
+            Some((entry, entry.subnet.ok()?))
         })
     }
 
@@ -96,28 +145,33 @@ impl Leases {
         own_ip: Ipv4Addr,
         network: &NetworkConfig,
     ) -> bool {
-        self.subnets_of(network).any(|(other, range)| {
+        self.overlapping(subnet).any(|(other, range)| {
             other.create_revision < entry.create_revision
-                && range.overlaps(subnet)
-                && other
-                    .record
-                    .as_ref()
-                    .is_ok_and(|record| record.public_ip != own_ip)
+                && network.gives_out(&range)
+                && other.is_of_another(own_ip)
         })
     }
 
     /// Replaces the view by a list of all keys.
     pub(crate) fn apply_list(&mut self, header: &Header, kvs: Vec<KeyValue>) -> Change {
-        let entries = kvs
-            .into_iter()
-            .map(|kv| (kv.key.clone(), self.entry(kv)))
-            .collect();
-        let change = if entries == self.entries {
-            Change::None
-        } else {
-            Change::Some
-        };
-        self.entries = entries;
+        let mut gone: BTreeSet<_> = self.entries.keys().cloned().collect();
+        let mut change = Change::None;
+        for kv in kvs {
+            gone.remove(kv.key.as_slice());
+            let entry = self.entry(kv);
+            if self
+                .entries
+                .get(&entry.key)
+                .is_none_or(|known| !known.is_same(&entry))
+            {
+                self.insert(entry);
+                change = Change::Some;
+            }
+        }
+        for key in &gone {
+            self.remove(key);
+            change = Change::Some;
+        }
         self.revision = header.revision;
         change
     }
@@ -149,53 +203,70 @@ impl Leases {
         }
     }
 
-    fn subnets(&self) -> impl Iterator<Item = (&Entry, Subnet)> {
-        self.entries
-            .values()
-            .filter_map(|entry| Some((entry, entry.subnet.ok()?)))
-    }
-
     fn apply_event(&mut self, event: WatchEvent) -> Change {
+        let (key, revision) = match &event {
+            WatchEvent::Put(kv) => (&kv.key, kv.mod_revision),
+            WatchEvent::Delete { key, mod_revision } => (key, *mod_revision),
+        };
+        let known = self.entries.get(key.as_slice());
         match event {
+            _ if known.is_some_and(|entry| entry.mod_revision >= revision) => Change::None,
             WatchEvent::Put(kv) => {
-                if self
-                    .entries
-                    .get(&kv.key)
-                    .is_some_and(|entry| entry.mod_revision >= kv.mod_revision)
-                {
-                    return Change::None;
-                }
                 let entry = self.entry(kv);
-                self.entries.insert(entry.key.clone(), entry);
+                self.insert(entry);
                 Change::Some
             }
-            WatchEvent::Delete { key, mod_revision } => {
-                if self
-                    .entries
-                    .get(&key)
-                    .is_none_or(|entry| entry.mod_revision >= mod_revision)
-                {
-                    return Change::None;
-                }
-                self.entries.remove(&key);
+            WatchEvent::Delete { .. } if known.is_none() => Change::None,
+            WatchEvent::Delete { key, .. } => {
+                self.remove(&key);
                 Change::Some
             }
         }
     }
 
-    fn entry(&self, kv: KeyValue) -> Entry {
+    fn insert(&mut self, entry: Entry) {
+        self.remove(&entry.key.clone());
+        let (key, id) = (&entry.key, entry.id);
+        if let Ok(record) = &entry.record {
+            self.by_public_ip.insert((record.public_ip, id), key.clone());
+        }
+        for (index, prefix) in spans(&mut self.v4, &mut self.v6, entry.subnet) {
+            index.insert(prefix, id, key.clone());
+        }
+        let changed = Changed { subnet: entry.subnet };
+        self.changes.insert(key.clone(), changed);
+        self.entries.insert(key.clone(), entry);
+    }
+
+    fn remove(&mut self, key: &[u8]) {
+        let Some(entry) = self.entries.remove(key) else {
+            return;
+        };
+        if let Ok(record) = &entry.record {
+            self.by_public_ip.remove(&(record.public_ip, entry.id));
+        }
+        for (index, prefix) in spans(&mut self.v4, &mut self.v6, entry.subnet) {
+            index.remove(prefix, entry.id);
+        }
+        let changed = Changed { subnet: entry.subnet };
+        self.changes.insert(entry.key, changed);
+    }
+
+    fn entry(&mut self, kv: KeyValue) -> Entry {
         let subnet = self
             .prefix
             .subnet_text(&kv.key)
             .ok_or(RejectReason::BadKey)
             .and_then(Subnet::parse);
+        self.last_id.0 += 1;
         Entry {
             subnet,
             record: LeaseRecord::decode(&kv.value),
             create_revision: kv.create_revision,
             mod_revision: kv.mod_revision,
             etcd_lease: kv.lease,
-            key: kv.key,
+            key: kv.key.into(),
+            id: self.last_id,
         }
     }
 }
@@ -208,76 +279,38 @@ impl Entry {
             .is_ok_and(|record| record.public_ip == public_ip)
     }
 
-    /// Returns the key for people.
-    pub(crate) fn key_text(&self) -> String {
-        String::from_utf8_lossy(&self.key).into_owned()
+    /// Tells whether the record announces another public IP.
+    pub(crate) fn is_of_another(&self, public_ip: Ipv4Addr) -> bool {
+        self.record
+            .as_ref()
+            .is_ok_and(|record| record.public_ip != public_ip)
+    }
+
+    /// Tells whether the store says the same of the key.
+    fn is_same(&self, other: &Self) -> bool {
+        self.key == other.key
+            && self.record == other.record
+            && self.create_revision == other.create_revision
+            && self.mod_revision == other.mod_revision
+            && self.etcd_lease == other.etcd_lease
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use alloc::vec;
+/// Returns a key for people.
+pub(crate) fn key_text(key: &[u8]) -> String {
+    String::from_utf8_lossy(key).into_owned()
+}
 
-    use super::*;
-
-    const KEY: &[u8] = b"/coreos.com/network/subnets/10.5.1.0-24";
-
-    #[test]
-    fn events_at_or_below_the_known_revision_change_nothing() {
-        let mut leases = Leases::new(StorePrefix::default());
-        leases.apply_list(&at(10), vec![kv(10)]);
-
-        assert_eq!(leases.apply_events(&at(12), vec![deleted(9)]), Change::None);
-        assert_eq!(leases.apply_events(&at(12), vec![deleted(10)]), Change::None);
-        assert_eq!(leases.apply_events(&at(12), vec![deleted(11)]), Change::Some);
-        assert_eq!(leases.len(), 0);
-    }
-
-    #[test]
-    fn a_progress_notice_moves_the_revision_and_a_batch_only_as_far_as_its_events() {
-        let mut leases = Leases::new(StorePrefix::default());
-        leases.apply_list(&at(3), Vec::new());
-
-        leases.apply_events(&at(20), vec![WatchEvent::Put(kv(8))]);
-        assert_eq!(leases.revision(), Revision(8));
-
-        leases.apply_events(&at(20), Vec::new());
-        assert_eq!(leases.revision(), Revision(20));
-    }
-
-    #[test]
-    fn an_own_write_that_the_watch_has_overtaken_is_not_brought_back() {
-        let mut leases = Leases::new(StorePrefix::default());
-        leases.apply_list(&at(3), Vec::new());
-        leases.apply_events(&at(6), vec![WatchEvent::Put(kv(5)), deleted(6)]);
-
-        leases.apply_own(kv(5));
-
-        assert!(leases.get(KEY).is_none());
-    }
-
-    fn at(revision: i64) -> Header {
-        Header {
-            revision: Revision(revision),
-            ..Header::default()
-        }
-    }
-
-    fn kv(revision: i64) -> KeyValue {
-        KeyValue {
-            key: KEY.to_vec(),
-            value: br#"{"PublicIP":"192.0.2.1"}"#.to_vec(),
-            create_revision: Revision(revision),
-            mod_revision: Revision(revision),
-            version: 1,
-            lease: None,
-        }
-    }
-
-    fn deleted(revision: i64) -> WatchEvent {
-        WatchEvent::Delete {
-            key: KEY.to_vec(),
-            mod_revision: Revision(revision),
-        }
-    }
+/// Returns the indexes that a subnet belongs in, with its prefix there.
+fn spans<'a>(
+    v4: &'a mut SpanIndex,
+    v6: &'a mut SpanIndex,
+    subnet: Result<Subnet, RejectReason>,
+) -> impl Iterator<Item = (&'a mut SpanIndex, Prefix)> {
+    let subnet = subnet.ok();
+    let v4_prefix = subnet.and_then(|subnet| subnet.v4()).map(Prefix::from);
+    let v6_prefix = subnet.and_then(|subnet| subnet.v6()).map(Prefix::from);
+    [(v4, v4_prefix), (v6, v6_prefix)]
+        .into_iter()
+        .filter_map(|(index, prefix)| Some((index, prefix?)))
 }

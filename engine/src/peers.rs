@@ -1,101 +1,121 @@
 //! Which leases this node forwards to, and which it refuses.
 
-use alloc::collections::BTreeMap;
-use alloc::string::String;
-use alloc::vec::Vec;
+mod judgement;
+#[cfg(test)]
+mod ref_peers;
+#[cfg(test)]
+mod tests;
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::sync::Arc;
 use core::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
 
-use crate::leases::{Entry, Leases};
+use self::judgement::Judgement;
+use crate::leases::{Changes, Entry, Leases};
 use crate::reject_reason::RejectReason;
 use crate::store::Revision;
 use crate::subnet::Subnet;
 
-/// The peers, and the records that are none.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
+/// The peers, and the records that are none: of overlapping leases the oldest is a peer.
+///
+/// For n leases a change of one takes O(log n) steps, and as many again for each lease that it overlaps.
+#[derive(Debug, Default)]
 pub(crate) struct Peers {
-    pub(crate) accepted: BTreeMap<Subnet, Ipv4Addr>,
-    pub(crate) rejected: BTreeMap<String, (Revision, RejectReason)>,
+    /// By the first address; they do not overlap.
+    accepted: BTreeMap<Ipv4Addr, Peer>,
+    rejected: BTreeMap<Arc<[u8]>, (Revision, RejectReason)>,
+}
+
+/// A lease that this node forwards to.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Peer {
+    pub(crate) subnet: Subnet,
+    v4: Ipv4Net,
+    pub(crate) public_ip: Ipv4Addr,
+    age: Age,
+}
+
+/// The order in which leases win: the oldest first, of equally old ones the first in key order.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+struct Age {
+    create_revision: Revision,
+    key: Arc<[u8]>,
+}
+
+impl Age {
+    fn of(entry: &Entry) -> Self {
+        Self {
+            create_revision: entry.create_revision,
+            key: entry.key.clone(),
+        }
+    }
 }
 
 /// Where this node stands among the leases.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Standpoint<'a> {
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Standpoint {
     pub(crate) network: Ipv4Net,
     pub(crate) public_ip: Ipv4Addr,
-    pub(crate) own_key: &'a [u8],
+    pub(crate) own_key: Arc<[u8]>,
     pub(crate) own_subnet: Ipv4Net,
 }
 
+/// What a judgement changed.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub(crate) struct PeerNews {
+    /// New peers, and peers whose node is another.
+    pub(crate) added: BTreeMap<Subnet, Ipv4Addr>,
+    pub(crate) removed: BTreeSet<Subnet>,
+    pub(crate) rejected: BTreeMap<Arc<[u8]>, RejectReason>,
+    /// The same as the forwarding table sees it.
+    pub(crate) routes: BTreeMap<Ipv4Net, Option<Ipv4Addr>>,
+}
+
 impl Peers {
-    /// Judges every lease but the node's own; of overlapping ones the oldest wins. O(n log n) for n leases.
-    pub(crate) fn select(leases: &Leases, standpoint: &Standpoint<'_>) -> Self {
-        let mut oldest_first: Vec<&Entry> = leases
-            .entries()
-            .filter(|entry| entry.key != standpoint.own_key)
-            .collect();
-        oldest_first.sort_by_key(|entry| entry.create_revision);
-        let mut peers = Self::default();
-        let mut held = BTreeMap::new();
-        for entry in oldest_first {
-            match judge(entry, standpoint, &held) {
-                Ok((subnet, v4, public_ip)) => {
-                    held.insert(v4.network(), v4);
-                    peers.accepted.insert(subnet, public_ip);
-                }
-                Err(reason) => {
-                    peers
-                        .rejected
-                        .insert(entry.key_text(), (entry.mod_revision, reason));
-                }
-            }
+    /// Judges the leases that changed, and those whose fate hangs on them.
+    pub(crate) fn judge(&mut self, changes: Changes, leases: &Leases, standpoint: &Standpoint) -> PeerNews {
+        let mut judgement = Judgement::new(self, leases, standpoint);
+        for (key, changed) in changes {
+            judgement.begin_with(&key, changed);
         }
-        peers
+        judgement.finish()
+    }
+
+    /// Judges every lease, because the node stands elsewhere.
+    pub(crate) fn judge_all(&mut self, leases: &Leases, standpoint: &Standpoint) -> PeerNews {
+        let mut judgement = Judgement::new(self, leases, standpoint);
+        judgement.begin_with_all();
+        judgement.finish()
+    }
+
+    /// Returns the peers in the order of their subnets.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (Subnet, Ipv4Addr)> {
+        self.accepted.values().map(|peer| (peer.subnet, peer.public_ip))
     }
 
     /// Returns the IPv4 subnets with the nodes that hold them, in order.
     pub(crate) fn v4(&self) -> impl Iterator<Item = (Ipv4Net, Ipv4Addr)> {
-        self.accepted
-            .iter()
-            .filter_map(|(subnet, public_ip)| Some((subnet.v4()?.trunc(), *public_ip)))
+        self.accepted.values().map(|peer| (peer.v4, peer.public_ip))
     }
-}
 
-fn judge(
-    entry: &Entry,
-    standpoint: &Standpoint<'_>,
-    held: &BTreeMap<Ipv4Addr, Ipv4Net>,
-) -> Result<(Subnet, Ipv4Net, Ipv4Addr), RejectReason> {
-    let subnet = entry.subnet?;
-    let v4 = subnet.v4().ok_or(RejectReason::WrongFamily)?.trunc();
-    if !standpoint.network.contains(&v4) || v4.prefix_len() <= standpoint.network.prefix_len() {
-        return Err(RejectReason::OutsideNetwork);
+    /// Returns the peer whose subnet contains an address.
+    pub(crate) fn holder_of(&self, address: Ipv4Addr) -> Option<&Peer> {
+        let (_, peer) = self.accepted.range(..=address).next_back()?;
+        peer.v4.contains(&address).then_some(peer)
     }
-    if overlaps(v4, standpoint.own_subnet) {
-        return Err(RejectReason::OverlapsOwn);
+
+    /// Returns the peers that share an address with a subnet.
+    fn overlapping(&self, v4: Ipv4Net) -> impl Iterator<Item = &Peer> {
+        self.accepted
+            .range(..=v4.broadcast())
+            .rev()
+            .map(|(_, peer)| peer)
+            .take_while(move |peer| overlaps(peer.v4, v4))
     }
-    let public_ip = entry.record.as_ref().map_err(|reason| *reason)?.public_ip;
-    if !is_reachable(public_ip) {
-        return Err(RejectReason::BadPublicIp);
-    }
-    if public_ip == standpoint.public_ip {
-        return Err(RejectReason::OwnPublicIp);
-    }
-    let below = held.range(..=v4.broadcast()).next_back();
-    if below.is_some_and(|(_, other)| overlaps(v4, *other)) {
-        return Err(RejectReason::OverlapsPeer);
-    }
-    Ok((subnet, v4, public_ip))
 }
 
 fn overlaps(one: Ipv4Net, other: Ipv4Net) -> bool {
     one.contains(&other) || other.contains(&one)
 }
-
-const fn is_reachable(address: Ipv4Addr) -> bool {
-    !(address.is_unspecified() || address.is_loopback() || address.is_multicast() || address.is_broadcast())
-}
-
-#[cfg(test)]
-mod tests;

@@ -7,7 +7,7 @@ use super::outbox::Outbox;
 use crate::action::{Action, RequestId, WatchId};
 use crate::backoff::Backoff;
 use crate::event::Event;
-use crate::leases::{Change, Leases};
+use crate::leases::{Change, Changes, Leases};
 use crate::setup::StorePrefix;
 use crate::store::{
     Header, KeyRange, KeyValue, Revision, StoreError, StoreRequest, StoreResponse, WatchEnd, WatchEvent,
@@ -85,6 +85,11 @@ impl Follower {
 
     pub(crate) const fn leases(&self) -> &Leases {
         &self.leases
+    }
+
+    /// Returns the keys that changed since this was last called.
+    pub(crate) fn take_changes(&mut self) -> Changes {
+        self.leases.take_changes()
     }
 
     /// Asks for a fresh list, unless one is under way.

@@ -1,9 +1,13 @@
 use alloc::format;
+use alloc::string::String;
 use alloc::vec::Vec;
 
+use proptest::prelude::*;
+
+use super::ref_peers::RefPeers;
 use super::*;
 use crate::setup::StorePrefix;
-use crate::store::{Header, KeyValue};
+use crate::store::{Header, KeyValue, WatchEvent};
 
 #[test]
 fn of_overlapping_leases_the_oldest_wins_whatever_their_order() {
@@ -22,7 +26,7 @@ fn a_lease_that_would_take_the_network_or_this_nodes_subnet_is_refused() {
         ("10.60.1.0-24", "192.0.2.5", 4),
     ]);
 
-    assert!(peers.accepted.is_empty());
+    assert!(accepted(&peers).is_empty());
     assert_eq!(
         reasons(&peers),
         [
@@ -44,7 +48,7 @@ fn a_public_ip_that_reaches_nobody_is_refused() {
         ("10.50.6.0-24", "192.0.2.1", 5),
     ]);
 
-    assert!(peers.accepted.is_empty());
+    assert!(accepted(&peers).is_empty());
     assert_eq!(
         reasons(&peers)
             .iter()
@@ -66,30 +70,166 @@ fn a_dual_stack_lease_is_a_peer_by_its_ipv4_part_and_an_ipv6_one_is_none() {
     assert_eq!(reasons(&peers), [RejectReason::WrongFamily]);
 }
 
+proptest! {
+    #[test]
+    fn judging_changes_comes_to_the_same_as_judging_everything(
+        steps in proptest::collection::vec(step(), 1..60),
+    ) {
+        let mut leases = Leases::new(StorePrefix::default());
+        let mut standpoint = standpoint(1);
+        let mut peers = Peers::default();
+        let mut told = BTreeMap::new();
+        peers.judge_all(&leases, &standpoint);
+
+        for (number, step) in steps.into_iter().enumerate() {
+            let before = RefPeers::from(&peers);
+            let revision = Revision(i64::try_from(number).unwrap() + 2);
+            let moved = matches!(step, Step::Move(_));
+            take(step, revision, &mut leases, &mut standpoint);
+            let changes = leases.take_changes();
+            let news = if moved {
+                peers.judge_all(&leases, &standpoint)
+            } else {
+                peers.judge(changes, &leases, &standpoint)
+            };
+
+            let expected = RefPeers::select(&leases, &standpoint);
+            prop_assert_eq!(&RefPeers::from(&peers), &expected);
+            prop_assert_eq!(&news, &expected.news_since(&before));
+            follow(&mut told, &news);
+            prop_assert!(peers.v4().eq(told.iter().map(|(v4, ip)| (*v4, *ip))));
+        }
+    }
+}
+
+/// What can happen to the leases and to the node's place among them.
+#[derive(Clone, Debug)]
+enum Step {
+    /// Writes and deletions at one revision, seen by the watch.
+    Batch(Vec<(String, Option<String>)>),
+    /// The store was restored: its keys are others, with any revisions.
+    List(Vec<(String, String, i64)>),
+    /// The node holds another subnet.
+    Move(u8),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let write = (subnet_text(), proptest::option::weighted(0.6, value()));
+    let listed = (subnet_text(), value(), 1..40_i64);
+    prop_oneof![
+        20 => proptest::collection::vec(write, 1..4).prop_map(Step::Batch),
+        1 => proptest::collection::vec(listed, 0..20).prop_map(Step::List),
+        1 => (0..12_u8).prop_map(Step::Move),
+    ]
+}
+
+/// Few subnets of several sizes, so that they nest, and some that are none or no peer's.
+fn subnet_text() -> impl Strategy<Value = String> {
+    prop_oneof![
+        8 => (0..8_u32, 20..28_u8).prop_map(|(slot, length)| {
+            let address = Ipv4Addr::from(0x0a32_0000 + slot * 0x100);
+            let net = Ipv4Net::new(address, length).unwrap().trunc();
+            format!("{}-{length}", net.addr())
+        }),
+        1 => (0..4_u32, 1..4_u32).prop_map(|(slot, v6)| format!("10.50.{slot}.0-24&fd50:0:0:{v6}::-64")),
+        1 => prop_oneof!["10.50.0.0-16", "0.0.0.0-0", "10.60.1.0-24", "junk", "0.0.0.0-0&fd50:0:0:3::-64"]
+            .prop_map(Into::into),
+    ]
+}
+
+fn value() -> impl Strategy<Value = String> {
+    prop_oneof![
+        6 => (1..6_u8).prop_map(|host| format!(r#"{{"PublicIP":"192.0.2.{host}"}}"#)),
+        1 => Just("junk".into()),
+        1 => Just(r#"{"PublicIP":"127.0.0.1"}"#.into()),
+    ]
+}
+
+fn take(step: Step, revision: Revision, leases: &mut Leases, standpoint: &mut Standpoint) {
+    match step {
+        Step::Batch(writes) => {
+            let events = writes.into_iter().map(|(subnet, value)| {
+                let key = key(&subnet);
+                let Some(value) = value else {
+                    return WatchEvent::Delete {
+                        key,
+                        mod_revision: revision,
+                    };
+                };
+                let known = leases.get(&key).map(|entry| entry.create_revision);
+                WatchEvent::Put(KeyValue {
+                    create_revision: known.unwrap_or(revision),
+                    ..key_value(&subnet, &value, revision)
+                })
+            });
+            let events = events.collect();
+            leases.apply_events(&Header::default(), events);
+        }
+        Step::List(listed) => {
+            let kvs: BTreeMap<_, _> = listed
+                .into_iter()
+                .map(|(subnet, value, created)| {
+                    let kv = key_value(&subnet, &value, Revision(created));
+                    (kv.key.clone(), kv)
+                })
+                .collect();
+            let header = Header {
+                revision,
+                ..Header::default()
+            };
+            leases.apply_list(&header, kvs.into_values().collect());
+        }
+        Step::Move(slot) => *standpoint = self::standpoint(slot),
+    }
+}
+
+fn follow(told: &mut BTreeMap<Ipv4Net, Ipv4Addr>, news: &PeerNews) {
+    for (v4, public_ip) in &news.routes {
+        match public_ip {
+            Some(public_ip) => told.insert(*v4, *public_ip),
+            None => told.remove(v4),
+        };
+    }
+}
+
 fn select(leases: &[(&str, &str, i64)]) -> Peers {
-    let prefix = StorePrefix::default();
-    let kvs = leases.iter().map(|(subnet, public_ip, revision)| KeyValue {
-        key: format!("/coreos.com/network/subnets/{subnet}").into_bytes(),
-        value: format!(r#"{{"PublicIP":"{public_ip}"}}"#).into_bytes(),
-        create_revision: Revision(*revision),
-        mod_revision: Revision(*revision),
+    let kvs = leases.iter().map(|(subnet, public_ip, revision)| {
+        let value = format!(r#"{{"PublicIP":"{public_ip}"}}"#);
+        key_value(subnet, &value, Revision(*revision))
+    });
+    let mut view = Leases::new(StorePrefix::default());
+    view.apply_list(&Header::default(), kvs.collect());
+    let mut peers = Peers::default();
+    peers.judge(view.take_changes(), &view, &standpoint(1));
+    peers
+}
+
+fn standpoint(slot: u8) -> Standpoint {
+    Standpoint {
+        network: "10.50.0.0/16".parse().unwrap(),
+        public_ip: Ipv4Addr::new(192, 0, 2, 1),
+        own_key: key(&format!("10.50.{slot}.0-24")).into(),
+        own_subnet: Ipv4Net::new(Ipv4Addr::new(10, 50, slot, 0), 24).unwrap(),
+    }
+}
+
+fn key_value(subnet: &str, value: &str, revision: Revision) -> KeyValue {
+    KeyValue {
+        key: key(subnet),
+        value: value.as_bytes().to_vec(),
+        create_revision: revision,
+        mod_revision: revision,
         version: 1,
         lease: None,
-    });
-    let mut view = Leases::new(prefix);
-    view.apply_list(&Header::default(), kvs.collect());
-    let standpoint = Standpoint {
-        network: "10.50.0.0/16".parse().expect("a network"),
-        public_ip: Ipv4Addr::new(192, 0, 2, 1),
-        own_key: b"/coreos.com/network/subnets/10.50.1.0-24",
-        own_subnet: "10.50.1.0/24".parse().expect("a network"),
-    };
-    Peers::select(&view, &standpoint)
+    }
+}
+
+fn key(subnet: &str) -> Vec<u8> {
+    format!("/coreos.com/network/subnets/{subnet}").into_bytes()
 }
 
 fn accepted(peers: &Peers) -> Vec<String> {
     peers
-        .accepted
         .iter()
         .map(|(subnet, public_ip)| format!("{subnet} {public_ip}"))
         .collect()

@@ -56,7 +56,7 @@ pub(super) fn choose(
     }
     if let Some((entry, subnet)) = own.first() {
         return Choice::Clear {
-            key: entry.key.clone(),
+            key: entry.key.to_vec(),
             mod_revision: entry.mod_revision,
             preferred: PreviousSubnet {
                 v4: subnet.v4().or(preferred.v4),

@@ -7,7 +7,6 @@ use super::{Claim, Held, Keeper, State, Term};
 use crate::engine::follower::Follower;
 use crate::engine::outbox::Outbox;
 use crate::event::Event;
-use crate::lease::LeaseRecord;
 use crate::leases::Entry;
 use crate::setup::{OnExpiry, OnLoss};
 use crate::store::Revision;
@@ -99,12 +98,10 @@ impl Keeper {
         if self.held().is_some() {
             return;
         }
-        let is_others =
-            |record: &Result<LeaseRecord, _>| record.as_ref().is_ok_and(|record| record.public_ip != own_ip);
         let claimed = follower
             .leases()
-            .subnets_of(claim.network)
-            .any(|(entry, subnet)| subnet.overlaps(&carried) && is_others(&entry.record));
+            .overlapping(&carried)
+            .any(|(entry, subnet)| claim.network.gives_out(&subnet) && entry.is_of_another(own_ip));
         if claimed {
             self.carried = None;
         }

@@ -62,7 +62,7 @@ impl Write {
             is_in_place: entry.record.as_ref() == Ok(record),
         };
         Self {
-            key: entry.key.clone(),
+            key: entry.key.to_vec(),
             subnet,
             origin,
             value: record.encode(),
