@@ -12,6 +12,7 @@ pub(crate) mod right_peer;
 pub(crate) mod single_owner;
 pub(crate) mod store_requests;
 pub(crate) mod store_values;
+pub(crate) mod survival;
 pub(crate) mod wire_format;
 
 use crate::violation::Finding;

@@ -10,7 +10,7 @@ use crate::junk::Junk;
 use crate::node_id::NodeId;
 use crate::probability::Probability;
 use crate::report::Report;
-use crate::scenario::Scenario;
+use crate::scenario::{Model, Scenario};
 use crate::trace::KeepTrace;
 use crate::world::{Checkpoint, View, World};
 
@@ -66,6 +66,24 @@ impl Cluster {
     pub fn start_at(mut self, at: Duration, node: impl Into<NodeId>) -> Self {
         if let Some(plan) = self.scenario.nodes.get_mut(node.into().index()) {
             plan.starts_at = at;
+        }
+        self
+    }
+
+    /// Lets every node run this daemon.
+    #[must_use]
+    pub fn all_run(mut self, model: Model) -> Self {
+        for plan in &mut self.scenario.nodes {
+            plan.model = model;
+        }
+        self
+    }
+
+    /// Lets a node run this daemon.
+    #[must_use]
+    pub fn runs(mut self, node: impl Into<NodeId>, model: Model) -> Self {
+        if let Some(plan) = self.scenario.nodes.get_mut(node.into().index()) {
+            plan.model = model;
         }
         self
     }

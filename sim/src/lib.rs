@@ -52,6 +52,7 @@ mod duration_text;
 pub mod etcd_store;
 mod event_queue;
 mod fault;
+mod flannel;
 mod forgery;
 #[cfg(feature = "grpc")]
 pub mod grpc;
@@ -88,7 +89,7 @@ pub use node_id::{BadNodeId, NodeId};
 pub use probability::{BadProbability, Probability};
 pub use replay::{Replay, ReplayDetail, ReplayVerdict};
 pub use report::Report;
-pub use scenario::{NodePlan, Scenario, ScenarioError};
+pub use scenario::{Model, NodePlan, Scenario, ScenarioError};
 pub use statistics::{ProbeStatistics, Statistics};
 pub use store_path::StorePathOptions;
 pub use trace::TraceLine;

@@ -3,6 +3,7 @@
 mod bytes;
 mod draw;
 mod generate;
+mod model;
 mod text;
 
 use std::time::Duration;
@@ -15,6 +16,7 @@ use crate::fault::TimedFault;
 use crate::links::LinkOptions;
 use crate::node_id::NodeId;
 use crate::store_path::StorePathOptions;
+pub use model::Model;
 pub use text::ScenarioError;
 
 /// Everything that a run depends on; equal scenarios make equal runs.
@@ -58,6 +60,8 @@ pub struct NodePlan {
     /// When its daemon starts for the first time.
     #[serde(with = "duration_text")]
     pub starts_at: Duration,
+    /// Which daemon it runs.
+    pub model: Model,
 }
 
 impl Scenario {
@@ -65,6 +69,7 @@ impl Scenario {
     pub fn new(seed: u64, nodes: u32, duration: Duration) -> Self {
         let starts = (0..nodes).map(|number| NodePlan {
             starts_at: Duration::from_millis(200) * number,
+            model: Model::default(),
         });
         Self {
             seed,

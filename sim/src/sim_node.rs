@@ -1,14 +1,15 @@
 //! A node: its Linux, and the daemon that runs on it.
 
 mod daemon;
+mod selvedge;
 
 use selvedge_engine::{Instant, MachineId, PreviousSubnet, Rng, Setup, Underlay};
 
-pub(crate) use daemon::{Daemon, Input, PacketFate};
+pub(crate) use daemon::{Daemon, Deed, Input, PacketFate};
 
 use crate::linux::Linux;
 use crate::node_id::NodeId;
-use crate::scenario::Scenario;
+use crate::scenario::{Model, Scenario};
 
 /// A node of the cluster; the daemon comes and goes, the rest stays.
 #[derive(Debug)]
@@ -20,18 +21,24 @@ pub(crate) struct SimNode {
     pub(crate) life: u32,
     /// How often the machine was booted anew.
     reboots: u32,
+    /// Since when it stands still.
+    asleep_since: Option<Instant>,
+    /// Which daemon is started.
+    pub(crate) model: Model,
     rng: Rng,
     kernel_free_at: Instant,
 }
 
 impl SimNode {
-    pub(crate) fn new(id: NodeId, rng: &Rng) -> Self {
+    pub(crate) fn new(id: NodeId, model: Model, rng: &Rng) -> Self {
         Self {
             id,
             linux: Linux::new(id.public_ip()),
             daemon: None,
             life: 0,
             reboots: 0,
+            asleep_since: None,
+            model,
             rng: rng.fork(&format!("node {id}")),
             kernel_free_at: Instant::ZERO,
         }
@@ -58,13 +65,26 @@ impl SimNode {
         self.life += 1;
         self.kernel_free_at = now;
         let seed = self.rng.next_u64();
-        self.daemon = Some(Daemon::start(self.id, setup, seed, now));
+        self.daemon = Some(Daemon::start(self.id, self.model, setup, seed, now));
     }
 
     /// Kills the daemon; tells whether one ran.
     pub(crate) fn kill_daemon(&mut self) -> bool {
         self.linux.end_daemon();
         self.daemon.take().is_some()
+    }
+
+    /// Stands still from now on.
+    pub(crate) fn fall_asleep(&mut self, now: Instant) {
+        self.asleep_since.get_or_insert(now);
+    }
+
+    /// Goes on.
+    pub(crate) fn wake_up(&mut self, now: Instant) {
+        let since = self.asleep_since.take();
+        if let Some((since, daemon)) = since.zip(self.daemon.as_mut()) {
+            daemon.wake_up(since, now);
+        }
     }
 
     /// Boots the machine anew: what lay in its memory is gone, `/run` included.

@@ -94,6 +94,11 @@ impl<U, D> StorePath<U, D> {
         }
     }
 
+    /// Sets how long a silent connection is held to be alive.
+    pub(crate) const fn set_keep_alive(&mut self, keep_alive: Duration) {
+        self.options.keep_alive = keep_alive;
+    }
+
     /// Tells whether both directions are open.
     pub(crate) fn is_open(&self) -> bool {
         self.closed_since.is_none()

@@ -14,6 +14,7 @@ mod probing;
 mod rest;
 mod store_faults;
 mod store_traffic;
+mod supervisor;
 mod underlay_faults;
 mod view;
 
@@ -98,7 +99,11 @@ impl World {
             queue: EventQueue::new(),
             links: Links::new(ids.len(), scenario.links, &rng),
             store_timer: None,
-            nodes: ids.iter().map(|id| SimNode::new(*id, &rng)).collect(),
+            nodes: scenario
+                .node_ids()
+                .zip(&scenario.nodes)
+                .map(|(id, plan)| SimNode::new(id, plan.model, &rng))
+                .collect(),
             paths: ids.iter().map(path).collect(),
             rates: vec![RequestRate::default(); ids.len()],
             forger_rng: rng.fork("forger"),
@@ -157,6 +162,7 @@ impl World {
             Event::FaultEnds(index) => self.end_fault(index),
             Event::Checkpoint(index) => self.run_checkpoint(index),
             Event::Timer { node, life } => self.handle_timer(node, life),
+            Event::Supervise { node, life } => self.handle_supervise(node, life),
             Event::KernelOp { node, life, id, op } => self.handle_kernel_op(node, life, id, &op),
             Event::KernelNotice { node, life, event } => self.handle_kernel_notice(node, life, *event),
             Event::StoreHears { node, carried } => self.handle_store_hears(node, carried),

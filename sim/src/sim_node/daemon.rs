@@ -1,44 +1,64 @@
-//! The daemon: the engine, a forwarder, and what a driver has to remember for them.
+//! The daemon of a node: ours or flannel's, and what a driver has to remember for it.
 
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::Arc;
+use std::time::Duration;
 
 use ipnet::Ipv4Net;
 use selvedge_engine::{
-    Action, DropReason, Engine, Forwarder, ForwardingTable, Inbound, Instant, KernelEvent, Outbound,
-    PacketCounters, RequestId, Setup, Status, StoreEvent, WatchId,
+    Action, DropReason, ForwardingTable, Instant, KernelEvent, PacketCounters, RequestId, Setup, Status,
+    StoreEvent, WatchId,
 };
 
-use crate::checker::counters::Tally;
-use crate::checker::{Verdict, contract};
+use super::selvedge::Selvedge;
+use crate::checker::Verdict;
+use crate::flannel::{Death, Flanneld};
 use crate::node_id::NodeId;
+use crate::scenario::Model;
 use crate::violation::Finding;
 
 /// A running daemon.
 #[derive(Debug)]
 pub(crate) struct Daemon {
-    node: NodeId,
-    engine: Engine,
-    forwarder: Forwarder,
-    tally: Tally,
-    table: Option<Arc<ForwardingTable>>,
+    program: Program,
+    started_at: Instant,
+    /// How long the node stood still since then.
+    slept: Duration,
     /// The requests without an answer yet.
     pub(crate) pending: BTreeSet<RequestId>,
     /// The open watches.
     pub(crate) watches: BTreeSet<WatchId>,
-    /// When the engine wants to be woken up.
+    /// When it wants to be woken up.
     pub(crate) timer: Option<Instant>,
 }
 
-/// Something that the daemon's engine is told.
+#[derive(Debug)]
+enum Program {
+    Selvedge(Box<Selvedge>),
+    Flannel(Box<Flanneld>),
+}
+
+/// Something that the daemon is told.
 #[derive(Debug)]
 pub(crate) enum Input {
-    /// Nothing yet: its first actions are taken.
+    /// Nothing yet: its first deeds are taken.
     Start,
     Store(StoreEvent),
     Kernel(KernelEvent),
     Timeout,
+}
+
+/// Something that a daemon wants done.
+#[derive(Debug)]
+pub(crate) enum Deed {
+    Act(Action),
+    /// A line for the timeline.
+    Say(String),
+    /// A line for the trace alone.
+    Mention(String),
+    /// The process ends; nothing follows.
+    Die(Death),
 }
 
 /// What the forwarder did with a packet.
@@ -55,108 +75,116 @@ pub(crate) enum PacketFate {
         error: Vec<u8>,
     },
     Drop(DropReason),
-    /// The engine has not given a forwarding table yet.
+    /// There is no forwarding table yet.
     NoTable,
 }
 
 impl Daemon {
-    pub(crate) fn start(node: NodeId, setup: Setup, seed: u64, now: Instant) -> Self {
+    pub(crate) fn start(node: NodeId, model: Model, setup: Setup, seed: u64, now: Instant) -> Self {
+        let program = match model {
+            Model::Selvedge => Program::Selvedge(Box::new(Selvedge::new(node, setup, seed, now))),
+            Model::Flannel => Program::Flannel(Box::new(Flanneld::new(setup, seed))),
+        };
         Self {
-            node,
-            engine: Engine::new(setup, seed, now),
-            forwarder: Forwarder::new(),
-            tally: Tally::default(),
-            table: None,
+            program,
+            started_at: now,
+            slept: Duration::ZERO,
             pending: BTreeSet::new(),
             watches: BTreeSet::new(),
             timer: None,
         }
     }
 
-    /// Tells the engine something and drains what it wants done, as the contract demands.
-    pub(crate) fn feed(&mut self, input: Input, now: Instant) -> Result<Vec<Action>, Finding> {
-        match input {
-            Input::Start => {}
-            Input::Store(event) => self.engine.handle_store(event, now),
-            Input::Kernel(event) => self.engine.handle_kernel(event, now),
-            Input::Timeout => self.engine.handle_timeout(now),
+    pub(crate) const fn model(&self) -> Model {
+        match &self.program {
+            Program::Selvedge(_) => Model::Selvedge,
+            Program::Flannel(_) => Model::Flannel,
         }
-        let mut actions = Vec::new();
-        while let Some(action) = self.engine.poll_action() {
-            actions.push(action);
-            contract::check_drain(self.node, actions.len())?;
-        }
-        contract::check_timeout(self.node, self.engine.poll_timeout(), now)?;
-        Ok(actions)
     }
 
-    pub(crate) fn set_table(&mut self, table: Arc<ForwardingTable>) {
-        self.table = Some(table);
+    /// Takes note that its node stood still; our clock went on, flannel's did not (control-plane.md, 6).
+    pub(crate) fn wake_up(&mut self, asleep_since: Instant, now: Instant) {
+        self.slept += now.saturating_since(asleep_since.max(self.started_at));
+    }
+
+    /// Tells it something and drains what it wants done.
+    pub(crate) fn feed(&mut self, input: Input, now: Instant) -> Result<Vec<Deed>, Finding> {
+        match &mut self.program {
+            Program::Selvedge(selvedge) => selvedge.feed(input, now),
+            Program::Flannel(flanneld) => Ok(flanneld.feed(input, now - self.slept)),
+        }
     }
 
     /// Returns when it wants to be woken up, and why.
     pub(crate) fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
-        self.engine.poll_timeout()
+        match &self.program {
+            Program::Selvedge(selvedge) => selvedge.poll_timeout(),
+            Program::Flannel(flanneld) => flanneld.poll_timeout().map(|(at, why)| (at + self.slept, why)),
+        }
     }
 
     /// Returns what it says about itself.
     pub(crate) fn status(&self) -> Status {
-        self.engine.status()
+        match &self.program {
+            Program::Selvedge(selvedge) => selvedge.status(),
+            Program::Flannel(flanneld) => flanneld.status(),
+        }
+    }
+
+    /// Takes the engine's table.
+    pub(crate) fn set_table(&mut self, table: Arc<ForwardingTable>) {
+        match &mut self.program {
+            Program::Selvedge(selvedge) => selvedge.set_table(table),
+            // It keeps its own routes.
+            Program::Flannel(_) => {}
+        }
     }
 
     /// Returns the subnet that it forwards packets for.
     pub(crate) fn carried(&self) -> Option<Ipv4Net> {
-        Some(self.table.as_deref()?.params().subnet)
+        match &self.program {
+            Program::Selvedge(selvedge) => selvedge.carried(),
+            Program::Flannel(flanneld) => flanneld.carried(),
+        }
     }
 
     /// Returns the peers that it forwards to, in the order of their subnets; `None` while it forwards nothing.
-    pub(crate) fn peers(&self) -> Option<impl Iterator<Item = (Ipv4Net, Ipv4Addr)>> {
-        Some(self.table.as_deref()?.peers())
+    pub(crate) fn peers(&self) -> Option<Box<dyn Iterator<Item = (Ipv4Net, Ipv4Addr)> + '_>> {
+        match &self.program {
+            Program::Selvedge(selvedge) => Some(Box::new(selvedge.peers()?)),
+            Program::Flannel(flanneld) => Some(Box::new(flanneld.peers()?)),
+        }
     }
 
-    /// Returns what its forwarder counted.
-    pub(crate) const fn counters(&self) -> &PacketCounters {
-        self.forwarder.counters()
+    /// Returns what its forwarder counted; flannel's counts nothing.
+    pub(crate) fn counters(&self) -> Option<&PacketCounters> {
+        match &self.program {
+            Program::Selvedge(selvedge) => Some(selvedge.counters()),
+            Program::Flannel(_) => None,
+        }
     }
 
     /// Forwards a packet read from the tunnel device.
     pub(crate) fn outbound(&mut self, packet: &mut [u8], now: Instant) -> PacketFate {
-        let Some(table) = &self.table else {
-            return PacketFate::NoTable;
-        };
-        let outbound = self.forwarder.outbound(table, packet, now);
-        self.tally.count_outbound(&outbound);
-        match outbound {
-            Outbound::Send(to) => PacketFate::Send(to),
-            Outbound::Reply { reason, error } => PacketFate::Reply {
-                reason,
-                to: None,
-                error: error.to_vec(),
-            },
-            Outbound::Drop(reason) => PacketFate::Drop(reason),
+        match &mut self.program {
+            Program::Selvedge(selvedge) => selvedge.outbound(packet, now),
+            Program::Flannel(flanneld) => flanneld.outbound(packet),
         }
     }
 
     /// Forwards a datagram's payload that another host sent.
     pub(crate) fn inbound(&mut self, from: Ipv4Addr, packet: &mut [u8], now: Instant) -> PacketFate {
-        let Some(table) = &self.table else {
-            return PacketFate::NoTable;
-        };
-        let inbound = self.forwarder.inbound(table, from, packet, now);
-        self.tally.count_inbound(&inbound);
-        match inbound {
-            Inbound::Deliver => PacketFate::Deliver,
-            Inbound::Reply { reason, to, error } => PacketFate::Reply {
-                reason,
-                to: Some(to),
-                error: error.to_vec(),
-            },
-            Inbound::Drop(reason) => PacketFate::Drop(reason),
+        match &mut self.program {
+            Program::Selvedge(selvedge) => selvedge.inbound(from, packet, now),
+            Program::Flannel(flanneld) => flanneld.inbound(packet),
         }
     }
 
     /// Checks that the forwarder's counters add up.
     pub(crate) fn check_counters(&self) -> Verdict {
-        self.tally.check(self.node, self.forwarder.counters())
+        match &self.program {
+            Program::Selvedge(selvedge) => selvedge.check_counters(),
+            Program::Flannel(_) => Ok(()),
+        }
     }
 }

@@ -6,7 +6,8 @@ use super::World;
 use super::event::Event;
 use crate::checker::{Verdict, contract};
 use crate::node_id::NodeId;
-use crate::sim_node::Input;
+use crate::scenario::Model;
+use crate::sim_node::{Deed, Input};
 
 impl World {
     pub(super) fn start_for_the_first_time(&mut self, node: NodeId) -> Verdict {
@@ -23,10 +24,15 @@ impl World {
             return Ok(());
         };
         state.start_daemon(&self.scenario, now);
+        let model = state.model;
+        self.set_patience(node, model);
         self.statistics.starts += 1;
         self.reference.forget(node, now);
         self.note_connections();
-        self.milestone(Some(node), "starts");
+        match model {
+            Model::Selvedge => self.milestone(Some(node), "starts"),
+            Model::Flannel => self.milestone(Some(node), "starts flanneld"),
+        }
         self.feed(node, Input::Start)
     }
 
@@ -36,9 +42,9 @@ impl World {
         let Some(daemon) = self.daemon_mut(node) else {
             return Ok(());
         };
-        let actions = daemon.feed(input, now)?;
-        for action in actions {
-            self.carry_out(node, action)?;
+        let deeds = daemon.feed(input, now)?;
+        for deed in deeds {
+            self.carry_out(node, deed)?;
         }
         self.set_timer(node);
         Ok(())
@@ -91,7 +97,22 @@ impl World {
         self.nodes.get(node.index()).map_or(0, |state| state.life)
     }
 
-    fn carry_out(&mut self, node: NodeId, action: Action) -> Verdict {
+    fn carry_out(&mut self, node: NodeId, deed: Deed) -> Verdict {
+        match deed {
+            Deed::Act(action) => self.act(node, action),
+            Deed::Say(line) => {
+                self.milestone(Some(node), line);
+                Ok(())
+            }
+            Deed::Mention(line) => {
+                self.detail(Some(node), line);
+                Ok(())
+            }
+            Deed::Die(death) => self.bury_daemon(node, &death),
+        }
+    }
+
+    fn act(&mut self, node: NodeId, action: Action) -> Verdict {
         match action {
             Action::Request {
                 id,

@@ -21,6 +21,11 @@ pub(super) enum Event {
         node: NodeId,
         life: u32,
     },
+    /// A daemon that ended is started again.
+    Supervise {
+        node: NodeId,
+        life: u32,
+    },
     /// The kernel carries out an operation.
     KernelOp {
         node: NodeId,
@@ -80,6 +85,7 @@ impl Event {
     pub(super) const fn node(&self) -> Option<NodeId> {
         match self {
             Self::Timer { node, .. }
+            | Self::Supervise { node, .. }
             | Self::KernelOp { node, .. }
             | Self::KernelNotice { node, .. }
             | Self::NodeHears { node, .. }

@@ -37,24 +37,29 @@ impl World {
 
     fn crash(&mut self, node: NodeId, file: SubnetFileFate) {
         self.resume_dead(node);
-        self.disconnect(node);
-        let now = self.now;
-        let Some(state) = self.nodes.get_mut(node.index()) else {
-            return;
-        };
-        let ran = state.kill_daemon();
-        match file {
-            SubnetFileFate::Kept => {}
-            SubnetFileFate::Lost => state.reboot(),
-        }
-        if !ran {
+        if !self.take_down(node) {
             self.detail(Some(node), "was not running");
         }
-        self.reference.forget(node, now);
-        self.note_connections();
+        let state = self.nodes.get_mut(node.index());
+        match (file, state) {
+            (SubnetFileFate::Lost, Some(state)) => state.reboot(),
+            (SubnetFileFate::Kept, _) | (SubnetFileFate::Lost, None) => {}
+        }
     }
 
-    fn restart(&mut self, node: NodeId) -> Verdict {
+    /// Takes away a node's daemon with its connections; tells whether one ran.
+    pub(super) fn take_down(&mut self, node: NodeId) -> bool {
+        self.disconnect(node);
+        let Some(state) = self.nodes.get_mut(node.index()) else {
+            return false;
+        };
+        let ran = state.kill_daemon();
+        self.reference.forget(node, self.now);
+        self.note_connections();
+        ran
+    }
+
+    pub(super) fn restart(&mut self, node: NodeId) -> Verdict {
         let runs = self.daemon_mut(node).is_some();
         if runs || self.is_crashed(node) || !self.started.contains(&node) {
             return Ok(());
@@ -64,6 +69,9 @@ impl World {
 
     fn pause(&mut self, node: NodeId) {
         self.paused.entry(node).or_default();
+        if let Some(state) = self.nodes.get_mut(node.index()) {
+            state.fall_asleep(self.now);
+        }
         self.note_connections();
     }
 
@@ -76,6 +84,9 @@ impl World {
         }
         for event in self.paused.remove(&node).unwrap_or_default() {
             self.queue.push(self.now, event);
+        }
+        if let Some(state) = self.nodes.get_mut(node.index()) {
+            state.wake_up(self.now);
         }
         self.reference.disturb(node, self.now);
         self.note_connections();

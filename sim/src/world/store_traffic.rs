@@ -11,6 +11,7 @@ use super::World;
 use super::event::Event;
 use crate::checker::{Verdict, single_owner, store_requests, store_values};
 use crate::node_id::NodeId;
+use crate::scenario::Model;
 use crate::sim_node::Input;
 use crate::store_path::{Carried, InFlight, StorePath};
 use crate::store_service::{Heard, ToStore, unavailable};
@@ -27,10 +28,12 @@ impl World {
             return Ok(());
         };
         daemon.pending.insert(id);
-        let open = daemon.pending.len();
+        let (open, model) = (daemon.pending.len(), daemon.model());
         self.detail(Some(node), format!("asks #{}: {}", id.0, described(&request)));
         self.count_request(node)?;
-        store_requests::check_open(node, open, deadline, self.now)?;
+        if model == Model::Selvedge {
+            store_requests::check_open(node, open, deadline, self.now)?;
+        }
         let too_late = StoreError {
             kind: StoreErrorKind::DeadlineExceeded,
             message: "no answer before the deadline".to_owned(),
@@ -255,11 +258,28 @@ impl World {
         single_owner::check_leases(&self.reference)
     }
 
+    /// Counts a request or a watch. What ours keep to, flanneld is not held to: it has no deadlines, and its client no
+    /// limit.
     fn count_request(&mut self, node: NodeId) -> Verdict {
         self.statistics.store_requests += 1;
-        match self.rates.get_mut(node.index()) {
+        let is_ours = self
+            .daemon_mut(node)
+            .is_some_and(|daemon| daemon.model() == Model::Selvedge);
+        match self.rates.get_mut(node.index()).filter(|_| is_ours) {
             Some(rate) => rate.count(node, self.now),
             None => Ok(()),
+        }
+    }
+
+    /// Sets how long a node's daemon holds a silent connection to the store to be alive. flannel's client asks for no
+    /// sign of life, so that the operating system finds out at last (control-plane.md, 3.6).
+    pub(super) fn set_patience(&mut self, node: NodeId, model: Model) {
+        let keep_alive = match model {
+            Model::Selvedge => self.scenario.store_path.keep_alive,
+            Model::Flannel => TCP_GIVES_UP,
+        };
+        if let Some(path) = self.paths.get_mut(node.index()) {
+            path.set_keep_alive(keep_alive);
         }
     }
 
@@ -281,6 +301,8 @@ impl World {
 
 /// How long a node tries to connect.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long Linux sends a segment again that nobody acknowledges (`tcp_retries2`).
+const TCP_GIVES_UP: Duration = Duration::from_mins(15);
 
 fn described(request: &StoreRequest) -> String {
     match request {

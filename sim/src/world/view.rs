@@ -67,7 +67,7 @@ impl World {
             .map(|state| NodeReport {
                 id: state.id,
                 status: state.daemon.as_ref().map(Daemon::status),
-                counters: state.daemon.as_ref().map(|daemon| daemon.counters().clone()),
+                counters: state.daemon.as_ref().and_then(Daemon::counters).cloned(),
                 starts: state.life,
                 linux: state.linux.clone(),
             })
