@@ -1,12 +1,14 @@
 //! Many generated scenarios, on several threads.
 
+use std::collections::BTreeMap;
 use std::num::NonZero;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::cluster::Cluster;
-use crate::scenario::Scenario;
+use crate::flannel::Defect;
+use crate::scenario::{Model, Profile};
 use crate::statistics::Statistics;
 use crate::violation::Violation;
 
@@ -23,6 +25,10 @@ pub struct Campaign {
     pub duration: Duration,
     /// On how many threads.
     pub jobs: NonZero<usize>,
+    /// Which daemon every node runs.
+    pub model: Model,
+    /// What the scenarios are about.
+    pub profile: Profile,
 }
 
 /// The outcome of a [`Campaign`].
@@ -34,6 +40,8 @@ pub struct CampaignReport {
     pub statistics: Statistics,
     /// The trace hashes of all runs, combined: equal for equal campaigns, whatever the number of threads.
     pub trace_hash: u64,
+    /// The known defects of flannel behind the failures, each with its seeds in order; `None` is none of them.
+    pub defects: BTreeMap<Option<Defect>, Vec<u64>>,
 }
 
 impl Campaign {
@@ -48,6 +56,7 @@ impl Campaign {
         });
         let mut total = total.into_inner().unwrap_or_else(PoisonError::into_inner);
         total.failures.sort_by_key(|(seed, _)| *seed);
+        total.defects.values_mut().for_each(|seeds| seeds.sort_unstable());
         total
     }
 
@@ -58,12 +67,14 @@ impl Campaign {
                 return;
             }
             let seed = self.first_seed.wrapping_add(index);
-            let report = Cluster::of(Scenario::generate(seed, self.nodes, self.duration)).run();
+            let scenario = self.profile.generate(seed, self.nodes, self.duration);
+            let report = Cluster::of(scenario).all_run(self.model).run();
             let mut total = total.lock().unwrap_or_else(PoisonError::into_inner);
             total.statistics.add(report.statistics());
             total.trace_hash = total.trace_hash.wrapping_add(report.trace_hash());
             if let Some(violation) = report.violation() {
                 total.failures.push((seed, violation.clone()));
+                total.defects.entry(report.defect()).or_default().push(seed);
             }
         }
     }
@@ -81,6 +92,8 @@ mod tests {
             nodes: 3,
             duration: Duration::from_mins(2),
             jobs: NonZero::<usize>::MIN,
+            model: Model::default(),
+            profile: Profile::default(),
         };
         let shared = Campaign {
             jobs: NonZero::new(3).unwrap(),

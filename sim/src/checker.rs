@@ -8,6 +8,7 @@ pub(crate) mod contract;
 pub(crate) mod counters;
 pub(crate) mod delivery;
 pub(crate) mod hop_limit;
+pub(crate) mod reservation;
 pub(crate) mod right_peer;
 pub(crate) mod single_owner;
 pub(crate) mod store_requests;

@@ -13,6 +13,7 @@ mod acquisition;
 mod client;
 mod data_path;
 mod death;
+mod defect;
 mod key;
 mod lease_watch;
 mod own_watch;
@@ -34,6 +35,7 @@ use acquisition::{Acquired, Acquisition, Progress};
 use client::{Client, Purpose};
 use data_path::DataPath;
 pub(crate) use death::Death;
+pub use defect::Defect;
 use lease_watch::LeaseWatch;
 use own_watch::{OwnNews, OwnWatch};
 use renewal::Renewal;
@@ -178,6 +180,14 @@ impl Flanneld {
     /// Returns the peers that it forwards to, in the order of their subnets; `None` while it forwards nothing.
     pub(crate) fn peers(&self) -> Option<std::collections::btree_map::IntoIter<Ipv4Net, Ipv4Addr>> {
         Some(self.data_path.as_ref()?.peers().into_iter())
+    }
+
+    /// Returns the defect that made its routes differ from the leases, if one did.
+    pub(crate) fn wrong_routes(&self) -> Option<Defect> {
+        match &self.stage {
+            Stage::Running(running) => running.leases.defect().or_else(|| running.own.defect()),
+            Stage::Configuring { .. } | Stage::Acquiring(_) | Stage::Preparing { .. } | Stage::Dead => None,
+        }
     }
 
     /// Forwards a packet read from the tunnel device.

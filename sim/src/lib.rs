@@ -81,6 +81,7 @@ pub use etcd_store::{EtcdStore, WatchMessage, WatcherId};
 pub use fault::{
     Fault, NodeFault, StoreFault, StoreWay, SubnetFileFate, Tampering, TimedFault, UnderlayFault,
 };
+pub use flannel::Defect;
 pub use forgery::Forgery;
 pub use junk::Junk;
 pub use links::LinkOptions;
@@ -89,9 +90,9 @@ pub use node_id::{BadNodeId, NodeId};
 pub use probability::{BadProbability, Probability};
 pub use replay::{Replay, ReplayDetail, ReplayVerdict};
 pub use report::Report;
-pub use scenario::{Model, NodePlan, Scenario, ScenarioError};
+pub use scenario::{Model, NodePlan, Profile, Scenario, ScenarioError};
 pub use statistics::{ProbeStatistics, Statistics};
 pub use store_path::StorePathOptions;
 pub use trace::TraceLine;
-pub use violation::{Invariant, Violation};
+pub use violation::{Attributed, Invariant, Violation};
 pub use world::{NodeReport, View};

@@ -1,7 +1,7 @@
 //! The name of a node.
 
 use std::fmt;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -37,6 +37,12 @@ impl NodeId {
     pub fn public_ip(self) -> Ipv4Addr {
         let base = u32::from(Ipv4Addr::new(198, 18, 0, 0));
         Ipv4Addr::from(base.saturating_add(self.0))
+    }
+
+    /// Returns the node's IPv6 underlay address, in the range that RFC 5180 keeps for measurements.
+    pub fn public_ipv6(self) -> Ipv6Addr {
+        let base = u128::from(Ipv6Addr::new(0x2001, 2, 0, 0, 0, 0, 0, 0));
+        Ipv6Addr::from(base.saturating_add(self.0.into()))
     }
 
     /// Returns the node with this underlay address, if `count` nodes include it.

@@ -16,13 +16,17 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ipnet::Ipv4Net;
+use ipnet::{Ipv4Net, Ipv6Net};
 use selvedge_engine::{Instant, KeyValue, LeaseRecord, Revision, WatchEvent};
 
+use crate::checker::reservation::Reservation;
 use crate::node_id::NodeId;
 use knowledge::Knowledge;
 pub(crate) use knowledge::Windows;
-pub(crate) use tenure::{Tenure, parse_subnet};
+pub(crate) use tenure::Tenure;
+use tenure::parse_key;
+#[cfg(test)]
+use tenure::parse_subnet;
 
 /// The truth about a cluster.
 #[derive(Debug)]
@@ -36,6 +40,17 @@ pub(crate) struct RefCluster {
     knowledge: Vec<Knowledge>,
     windows: Windows,
     last_change: Instant,
+    /// Every lease's key that is in the store.
+    keys: BTreeMap<Vec<u8>, Key>,
+}
+
+/// A lease's key in the store.
+#[derive(Debug)]
+struct Key {
+    v4: Ipv4Net,
+    v6: Option<Ipv6Net>,
+    owner: Option<Ipv4Addr>,
+    is_reserved: bool,
 }
 
 /// What a write to the store was, as the model sees it.
@@ -47,6 +62,9 @@ pub(crate) enum Write {
         owner: Option<Ipv4Addr>,
         /// Who held the subnet until this write.
         before: Option<Ipv4Addr>,
+        /// Another node's key that has addresses of either family in common with this one.
+        rival: Option<String>,
+        reservation: Reservation,
     },
     /// A lease is gone.
     Gone { subnet: Ipv4Net },
@@ -66,6 +84,7 @@ impl RefCluster {
             knowledge: vec![Knowledge::default(); nodes],
             windows,
             last_change: Instant::ZERO,
+            keys: BTreeMap::new(),
         }
     }
 
@@ -84,11 +103,14 @@ impl RefCluster {
                 };
                 let owner = LeaseRecord::decode(&kv.value).ok().map(|record| record.public_ip);
                 let before = self.holder(subnet);
+                let (rival, reservation) = self.write_key(kv, owner);
                 self.begin_tenure(subnet, owner, kv.mod_revision, now);
                 Write::Lease {
                     subnet,
                     owner,
                     before,
+                    rival,
+                    reservation,
                 }
             }
             WatchEvent::Delete { key, .. } if self.junk.remove(key) => Write::Junk,
@@ -96,7 +118,16 @@ impl RefCluster {
                 let Some(subnet) = self.subnet_of(key) else {
                     return Write::Stray;
                 };
-                self.end_tenure(subnet, now);
+                self.keys.remove(key);
+                match self
+                    .keys
+                    .values()
+                    .find(|other| other.v4 == subnet)
+                    .and_then(|other| other.owner)
+                {
+                    Some(owner) => self.begin_tenure(subnet, Some(owner), event_revision(event), now),
+                    None => self.end_tenure(subnet, now),
+                }
                 Write::Gone { subnet }
             }
         }
@@ -105,6 +136,7 @@ impl RefCluster {
     /// Takes the leases of a store that was restored or wiped: what is not among them is gone. A lease that the store
     /// still has counts as seen by whoever has seen it in either history.
     pub(crate) fn restart_history(&mut self, kvs: &[Arc<KeyValue>], now: Instant) {
+        self.keys.clear();
         let held: BTreeSet<Ipv4Net> = kvs.iter().filter_map(|kv| self.subnet_of(&kv.key)).collect();
         let gone: Vec<Ipv4Net> = self
             .leases()
@@ -238,13 +270,55 @@ impl RefCluster {
         }
     }
 
+    /// Returns the key of the lease that a node holds now.
+    pub(crate) fn key_held_by(&self, node: NodeId) -> Option<&[u8]> {
+        let held = self
+            .keys
+            .iter()
+            .find(|(_, key)| key.owner == Some(node.public_ip()));
+        held.map(|(key, _)| key.as_slice())
+    }
+
+    fn write_key(&mut self, kv: &KeyValue, owner: Option<Ipv4Addr>) -> (Option<String>, Reservation) {
+        let text = kv
+            .key
+            .strip_prefix(self.prefix.as_slice())
+            .and_then(|text| std::str::from_utf8(text).ok());
+        let Some((v4, v6)) = text.and_then(parse_key) else {
+            return (None, Reservation::None);
+        };
+        let key = Key {
+            v4,
+            v6,
+            owner,
+            is_reserved: kv.lease.is_none(),
+        };
+        let others = self
+            .keys
+            .iter()
+            .filter(|(name, other)| **name != kv.key && other.owner != owner);
+        let rival = others
+            .filter(|(_, other)| other.overlaps(&key))
+            .map(|(name, _)| name.escape_ascii().to_string())
+            .next();
+        let stands = key.is_reserved;
+        let before = self.keys.insert(kv.key.clone(), key);
+        let stood = before.is_some_and(|before| before.is_reserved);
+        let reservation = match (stood, stands) {
+            (_, true) => Reservation::Standing,
+            (true, false) => Reservation::Lost,
+            (false, false) => Reservation::None,
+        };
+        (rival, reservation)
+    }
+
     fn holder(&self, subnet: Ipv4Net) -> Option<Ipv4Addr> {
         Some(self.tenures.get(&subnet)?.last()?.current()?.owner)
     }
 
     fn subnet_of(&self, key: &[u8]) -> Option<Ipv4Net> {
         let text = key.strip_prefix(self.prefix.as_slice())?;
-        parse_subnet(std::str::from_utf8(text).ok()?)
+        Some(parse_key(std::str::from_utf8(text).ok()?)?.0)
     }
 
     fn history_of(&self, address: Ipv4Addr) -> impl Iterator<Item = (Ipv4Net, &Vec<Tenure>)> {
@@ -284,6 +358,22 @@ impl RefCluster {
             last.until = Some(now);
             self.last_change = now;
         }
+    }
+}
+
+impl Key {
+    /// Tells whether the two have addresses of either family in common.
+    fn overlaps(&self, other: &Self) -> bool {
+        let v4 = self.v4.contains(&other.v4) || other.v4.contains(&self.v4);
+        let v6 = self.v6.zip(other.v6);
+        v4 || v6.is_some_and(|(one, other)| one.contains(&other) || other.contains(&one))
+    }
+}
+
+const fn event_revision(event: &WatchEvent) -> Revision {
+    match event {
+        WatchEvent::Put(kv) => kv.mod_revision,
+        WatchEvent::Delete { mod_revision, .. } => *mod_revision,
     }
 }
 

@@ -8,11 +8,12 @@ use ipnet::Ipv4Net;
 use selvedge_engine::{Instant, Status};
 
 use crate::fault::TimedFault;
+use crate::flannel::Defect;
 use crate::node_id::NodeId;
 use crate::scenario::Scenario;
 use crate::statistics::Statistics;
 use crate::trace::{Trace, TraceLine};
-use crate::violation::Violation;
+use crate::violation::{Attributed, Violation};
 use crate::world::NodeReport;
 
 /// The outcome of a run; [`fmt::Display`] gives the timeline, the summary, and what broke.
@@ -26,6 +27,8 @@ pub struct Report {
     violation: Option<Violation>,
     nodes: Vec<NodeReport>,
     leases: BTreeMap<Ipv4Net, Ipv4Addr>,
+    defect: Option<Defect>,
+    attributed: Vec<Attributed>,
 }
 
 impl Report {
@@ -48,7 +51,28 @@ impl Report {
             violation,
             nodes,
             leases,
+            defect: None,
+            attributed: Vec::new(),
         }
+    }
+
+    /// Adds what is known about the defects of flannel nodes.
+    pub(crate) fn blaming(self, defect: Option<Defect>, attributed: Vec<Attributed>) -> Self {
+        Self {
+            defect,
+            attributed,
+            ..self
+        }
+    }
+
+    /// Returns the known defect of flannel that is behind the violation, if one is.
+    pub const fn defect(&self) -> Option<Defect> {
+        self.defect
+    }
+
+    /// Returns what flannel nodes broke by themselves in a cluster with nodes of ours; none of it ended the run.
+    pub fn attributed(&self) -> &[Attributed] {
+        &self.attributed
     }
 
     /// Tells whether every invariant held.

@@ -4,6 +4,7 @@ mod bytes;
 mod draw;
 mod generate;
 mod model;
+mod profile;
 mod text;
 
 use std::time::Duration;
@@ -17,6 +18,7 @@ use crate::links::LinkOptions;
 use crate::node_id::NodeId;
 use crate::store_path::StorePathOptions;
 pub use model::Model;
+pub use profile::Profile;
 pub use text::ScenarioError;
 
 /// Everything that a run depends on; equal scenarios make equal runs.

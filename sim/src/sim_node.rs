@@ -3,7 +3,7 @@
 mod daemon;
 mod selvedge;
 
-use selvedge_engine::{Instant, MachineId, PreviousSubnet, Rng, Setup, Underlay};
+use selvedge_engine::{Instant, MachineId, NetworkConfig, PreviousSubnet, Rng, Setup, Underlay};
 
 pub(crate) use daemon::{Daemon, Deed, Input, PacketFate};
 
@@ -47,13 +47,15 @@ impl SimNode {
     /// Starts the daemon as a service manager would, with what an earlier run left in the subnet file.
     pub(crate) fn start_daemon(&mut self, scenario: &Scenario, now: Instant) {
         let previous = self.linux.subnet_file().map(PreviousSubnet::parse);
+        let is_dual =
+            NetworkConfig::parse(scenario.config.as_bytes()).is_ok_and(|config| config.v6.is_some());
         let underlay = Underlay {
             interface: "eth0".to_owned(),
             index: 2,
             mtu: 1500,
             address: self.id.public_ip(),
             public_ip: self.id.public_ip(),
-            public_ipv6: None,
+            public_ipv6: is_dual.then(|| self.id.public_ipv6()),
         };
         let setup = Setup {
             prefix: scenario.prefix.clone(),

@@ -4,6 +4,7 @@ use std::fmt;
 
 use selvedge_engine::Instant;
 
+use crate::flannel::Defect;
 use crate::node_id::NodeId;
 
 /// The rules that every run has to keep.
@@ -27,6 +28,8 @@ pub enum Invariant {
     StoreValues,
     /// The counters of a forwarder add up to the packets that it saw.
     Counters,
+    /// A reservation stays one until an operator says otherwise.
+    Reservations,
     /// Once faults are over, every node holds a lease, knows every other and reaches it.
     AtRest,
     /// A check that the run's author added.
@@ -45,6 +48,7 @@ impl fmt::Display for Invariant {
             Self::StoreRequests => "store requests",
             Self::StoreValues => "store values",
             Self::Counters => "counters",
+            Self::Reservations => "reservations",
             Self::AtRest => "at rest",
             Self::Custom => "custom check",
         })
@@ -76,6 +80,19 @@ pub(crate) struct Finding {
     pub(crate) invariant: Invariant,
     pub(crate) nodes: Vec<NodeId>,
     pub(crate) text: String,
+    /// Whose doing it is, if that is not plain from the nodes.
+    pub(crate) culprit: Option<NodeId>,
+    /// The defect of flannel that it shows, if that is plain from the finding alone.
+    pub(crate) defect: Option<Defect>,
+}
+
+/// A broken invariant that is the doing of flannel nodes alone.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Attributed {
+    /// What broke.
+    pub violation: Violation,
+    /// The defect behind it, if it is a known one.
+    pub defect: Option<Defect>,
 }
 
 impl Finding {
@@ -84,6 +101,24 @@ impl Finding {
             invariant,
             nodes: nodes.into(),
             text: text.into(),
+            culprit: None,
+            defect: None,
+        }
+    }
+
+    /// Says whose doing it is.
+    pub(crate) fn by(self, culprit: NodeId) -> Self {
+        Self {
+            culprit: Some(culprit),
+            ..self
+        }
+    }
+
+    /// Says which defect of flannel it shows.
+    pub(crate) fn showing(self, defect: Defect) -> Self {
+        Self {
+            defect: Some(defect),
+            ..self
         }
     }
 

@@ -3,6 +3,7 @@
 //! Nothing here knows wall time, threads or hash maps: the clock jumps from event to event, and each part draws its
 //! randomness from a stream of its own, so that a run is a function of its scenario.
 
+mod blame;
 mod control;
 mod event;
 mod faults;
@@ -38,7 +39,8 @@ use crate::statistics::Statistics;
 use crate::store_path::StorePath;
 use crate::store_service::{StoreService, ToStore};
 use crate::trace::{KeepTrace, Occurrence, Trace};
-use crate::violation::{Finding, Invariant, Violation};
+use crate::violation::{Attributed, Finding, Invariant};
+use blame::Scars;
 use event::Event;
 pub use view::{NodeReport, View};
 
@@ -82,6 +84,9 @@ pub(crate) struct World {
     trace: Trace,
     statistics: Statistics,
     reported: Statistics,
+    scars: Scars,
+    /// What flannel nodes broke in a cluster with nodes of ours.
+    attributed: Vec<Attributed>,
 }
 
 impl World {
@@ -121,6 +126,8 @@ impl World {
             trace: Trace::new(keep),
             statistics: Statistics::default(),
             reported: Statistics::default(),
+            scars: Scars::default(),
+            attributed: Vec::new(),
             scenario,
         };
         world.schedule();
@@ -129,8 +136,8 @@ impl World {
 
     /// Runs the scenario to its end, or to the first broken invariant.
     pub(crate) fn run(mut self) -> Report {
-        let violation = self.run_all().err().map(|finding| finding.at(self.now));
-        self.finish(violation)
+        let finding = self.run_all().err();
+        self.finish(finding)
     }
 
     fn run_all(&mut self) -> Verdict {
@@ -146,7 +153,8 @@ impl World {
         while let Some((at, event)) = self.queue.pop_until(end) {
             debug_assert!(at >= self.now, "time does not run backwards");
             self.now = at;
-            self.handle(event)?;
+            let verdict = self.handle(event);
+            self.judge(verdict)?;
         }
         self.now = end;
         Ok(())
@@ -260,7 +268,9 @@ impl World {
         }
     }
 
-    fn finish(mut self, violation: Option<Violation>) -> Report {
+    fn finish(mut self, finding: Option<Finding>) -> Report {
+        let defect = finding.as_ref().and_then(|finding| self.defect_behind(finding));
+        let violation = finding.map(|finding| finding.at(self.now));
         if let Some(violation) = &violation {
             self.milestone(None, violation.to_string());
         }
@@ -279,6 +289,7 @@ impl World {
             nodes,
             leases,
         )
+        .blaming(defect, self.attributed)
     }
 
     fn milestone(&mut self, node: Option<NodeId>, text: impl Into<Box<str>>) {

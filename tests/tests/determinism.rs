@@ -4,7 +4,7 @@ use std::num::NonZero;
 use std::process::Command;
 use std::time::Duration;
 
-use selvedge_sim::{Campaign, Cluster, Report, Scenario};
+use selvedge_sim::{Campaign, Cluster, Model, Profile, Report, Scenario};
 
 #[test]
 fn the_same_seed_makes_the_same_run() {
@@ -54,6 +54,8 @@ fn the_number_of_threads_does_not_change_the_runs() {
         nodes: 4,
         duration: Duration::from_mins(3),
         jobs: NonZero::new(jobs).unwrap(),
+        model: Model::default(),
+        profile: Profile::default(),
     };
 
     let (one, four) = (campaign(1).run(), campaign(4).run());

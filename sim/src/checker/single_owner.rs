@@ -28,7 +28,17 @@ pub(crate) fn check_write(write: &Write) -> Verdict {
         Write::Lease {
             subnet,
             owner: Some(owner),
+            rival: Some(rival),
+            ..
+        } => {
+            let text = format!("{owner} takes {subnet} under a key that overlaps {rival}");
+            Err(finding(Vec::new(), text))
+        }
+        Write::Lease {
+            subnet,
+            owner: Some(owner),
             before: Some(before),
+            ..
         } if owner != before => {
             let text = format!("{owner} takes {subnet}, whose lease {before} holds");
             Err(finding(Vec::new(), text))
@@ -58,6 +68,7 @@ fn finding(nodes: Vec<NodeId>, text: String) -> Finding {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::checker::reservation::Reservation;
     use crate::ref_cluster::fixture::{N1, N2, after, cluster, connected, lease};
 
     #[test]
@@ -76,6 +87,8 @@ mod tests {
             subnet: "10.5.1.0/24".parse().unwrap(),
             owner,
             before,
+            rival: None,
+            reservation: Reservation::None,
         };
 
         assert_eq!(check_write(&write(one, None)), Ok(()));

@@ -43,7 +43,7 @@ impl StoreFault {
     fn named(&mut self) -> Named<'_> {
         match self {
             Self::Cut { nodes, .. } => Named::Groups(vec![nodes]),
-            Self::DeleteLease { node } => Named::One(node),
+            Self::DeleteLease { node } | Self::Reserve { node } => Named::One(node),
             Self::Down
             | Self::Slow(_)
             | Self::Full

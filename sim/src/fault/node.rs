@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::forgery::Forgery;
 use crate::node_id::NodeId;
+use crate::scenario::Model;
 
 /// Something that goes wrong on a node.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -18,6 +19,11 @@ pub enum NodeFault {
     },
     /// The node stands still, as a suspended virtual machine does.
     Pause,
+    /// Another daemon takes the place of the one that runs, or starts next (at once).
+    Replace {
+        /// Which.
+        by: Model,
+    },
     /// Someone changes what the daemon has set up in the kernel (at once).
     Tamper(Tampering),
     /// Someone sends a datagram to the daemon that none of the cluster sent (at once).
@@ -50,7 +56,7 @@ impl NodeFault {
     /// Tells whether the fault happens at once and has no end.
     pub const fn is_instant(&self) -> bool {
         match self {
-            Self::Tamper(_) | Self::Forge(_) => true,
+            Self::Replace { .. } | Self::Tamper(_) | Self::Forge(_) => true,
             Self::Crash { .. } | Self::Pause => false,
         }
     }
@@ -63,6 +69,7 @@ impl NodeFault {
                 SubnetFileFate::Lost => write!(f, "{node} crashes and loses its subnet file"),
             },
             Self::Pause => write!(f, "{node} stands still"),
+            Self::Replace { by } => write!(f, "{node} runs {by} from now on"),
             Self::Tamper(tampering) => match tampering {
                 Tampering::DeleteTunnel => write!(f, "tunnel device of {node} deleted"),
                 Tampering::SetTunnelDown => write!(f, "tunnel device of {node} set down"),

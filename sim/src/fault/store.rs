@@ -38,6 +38,11 @@ pub enum StoreFault {
         /// The node.
         node: NodeId,
     },
+    /// An operator reserves a subnet for a node: the one that it holds, else a free one (at once).
+    Reserve {
+        /// The node.
+        node: NodeId,
+    },
     /// An operator writes something senseless among the leases (at once).
     WriteJunk(Junk),
 }
@@ -58,7 +63,11 @@ impl StoreFault {
     /// Tells whether the fault happens at once and has no end.
     pub const fn is_instant(&self) -> bool {
         match self {
-            Self::Wipe | Self::Compaction | Self::DeleteLease { .. } | Self::WriteJunk(_) => true,
+            Self::Wipe
+            | Self::Compaction
+            | Self::DeleteLease { .. }
+            | Self::Reserve { .. }
+            | Self::WriteJunk(_) => true,
             Self::Cut { .. } | Self::Down | Self::Slow(_) | Self::Full | Self::Restore => false,
         }
     }
@@ -76,9 +85,12 @@ impl StoreFault {
     pub const fn is_outage(&self) -> bool {
         match self {
             Self::Cut { .. } | Self::Down | Self::Slow(_) | Self::Full => true,
-            Self::Restore | Self::Wipe | Self::Compaction | Self::DeleteLease { .. } | Self::WriteJunk(_) => {
-                false
-            }
+            Self::Restore
+            | Self::Wipe
+            | Self::Compaction
+            | Self::DeleteLease { .. }
+            | Self::Reserve { .. }
+            | Self::WriteJunk(_) => false,
         }
     }
 }
@@ -98,6 +110,7 @@ impl fmt::Display for StoreFault {
             Self::Wipe => f.write_str("store loses all its data"),
             Self::Compaction => f.write_str("store compacted"),
             Self::DeleteLease { node } => write!(f, "operator deletes the lease of {node}"),
+            Self::Reserve { node } => write!(f, "operator reserves a subnet for {node}"),
             Self::WriteJunk(junk) => write!(f, "operator writes junk: {junk}"),
         }
     }

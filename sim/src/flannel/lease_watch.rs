@@ -1,5 +1,6 @@
 //! The watch of all leases, and what it makes of what it hears (control-plane.md, 5.1 and 5.2).
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use selvedge_engine::{
@@ -8,6 +9,7 @@ use selvedge_engine::{
 };
 
 use super::client::{Client, Purpose};
+use super::defect::Defect;
 use super::key::{Listed, parse_subnet};
 use super::watch::{AfterEnd, Watch};
 
@@ -25,6 +27,9 @@ pub(super) struct LeaseWatch {
     range: KeyRange,
     own: Subnet,
     known: Vec<Listed>,
+    /// The routes that are not as the leases say, and why.
+    wrong: BTreeMap<Subnet, Defect>,
+    gave_up: bool,
 }
 
 impl LeaseWatch {
@@ -37,7 +42,15 @@ impl LeaseWatch {
             range,
             own,
             known: Vec::new(),
+            wrong: BTreeMap::new(),
+            gave_up: false,
         }
+    }
+
+    /// Returns the defect that made the routes differ from the leases, if one did.
+    pub(super) fn defect(&self) -> Option<Defect> {
+        let silent = self.gave_up.then_some(Defect::NeverWatches);
+        self.wrong.values().next().copied().or(silent)
     }
 
     pub(super) fn awaits(&self, id: WatchId) -> bool {
@@ -51,11 +64,14 @@ impl LeaseWatch {
         client: &mut Client,
     ) -> Vec<Change> {
         let Ok(StoreResponse::Range { header, kvs }) = result else {
+            self.gave_up = true;
             client.say("cannot list the leases, and will not watch them".to_owned());
             return Vec::new();
         };
         self.watch.open_after(header.revision, client);
-        self.handle_snapshot(kvs.iter().filter_map(Listed::read).collect())
+        let listed: Vec<Listed> = kvs.iter().filter_map(Listed::read).collect();
+        self.wrong = self.hidden_by(&listed);
+        self.handle_snapshot(listed)
     }
 
     /// Takes a response of the watch. What cannot be read becomes an empty snapshot.
@@ -66,11 +82,11 @@ impl LeaseWatch {
             match event {
                 WatchEvent::Put(kv) => match Listed::read(kv) {
                     Some(listed) => changes.extend(self.add(listed)),
-                    None => changes.extend(self.handle_snapshot(Vec::new())),
+                    None => changes.extend(self.drop_all()),
                 },
                 WatchEvent::Delete { key, .. } => match parse_subnet(key) {
                     Some(subnet) => changes.extend(self.remove(subnet)),
-                    None => changes.extend(self.handle_snapshot(Vec::new())),
+                    None => changes.extend(self.drop_all()),
                 },
             }
         }
@@ -106,7 +122,33 @@ impl LeaseWatch {
         changes
     }
 
+    /// Takes an empty snapshot for what it cannot read.
+    fn drop_all(&mut self) -> Vec<Change> {
+        let changes = self.handle_snapshot(Vec::new());
+        let dropped = changes.iter().filter_map(|change| match change {
+            Change::Removed(subnet) if !is_same(subnet, &self.own) => Some(*subnet),
+            Change::Removed(_) | Change::Added(_) => None,
+        });
+        self.wrong
+            .extend(dropped.map(|subnet| (subnet, Defect::RoutesDropped)));
+        changes
+    }
+
+    /// Returns the leases that a list shows to have changed, and whose routes stay as they are.
+    fn hidden_by(&self, listed: &[Listed]) -> BTreeMap<Subnet, Defect> {
+        let others = listed.iter().filter(|one| !is_same(&one.subnet, &self.own));
+        let changed = others.filter(|one| {
+            let known = self
+                .known
+                .iter()
+                .find(|known| is_same(&one.subnet, &known.subnet));
+            known.is_some_and(|known| known.record != one.record)
+        });
+        changed.map(|one| (one.subnet, Defect::ChangeHidden)).collect()
+    }
+
     fn add(&mut self, listed: Listed) -> Option<Change> {
+        self.wrong.remove(&listed.subnet);
         if is_same(&listed.subnet, &self.own) {
             return None;
         }
@@ -122,6 +164,7 @@ impl LeaseWatch {
     }
 
     fn remove(&mut self, subnet: Subnet) -> Option<Change> {
+        self.wrong.remove(&subnet);
         if is_same(&subnet, &self.own) {
             return None;
         }

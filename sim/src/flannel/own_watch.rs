@@ -6,6 +6,7 @@ use selvedge_engine::{
 };
 
 use super::client::{Client, Purpose};
+use super::defect::Defect;
 use super::key::Listed;
 use super::watch::{AfterEnd, Watch};
 
@@ -24,6 +25,7 @@ pub(super) struct OwnWatch {
     key: Vec<u8>,
     watch: Watch,
     reading: Reading,
+    gave_up: bool,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -40,7 +42,13 @@ impl OwnWatch {
             watch: Watch::new(KeyRange::Prefix(key.clone())),
             key,
             reading: Reading::First,
+            gave_up: false,
         }
+    }
+
+    /// Returns the defect that shows: nothing is watched.
+    pub(super) fn defect(&self) -> Option<Defect> {
+        self.gave_up.then_some(Defect::NeverWatches)
     }
 
     pub(super) fn awaits(&self, id: WatchId) -> bool {
@@ -68,6 +76,7 @@ impl OwnWatch {
                 vec![OwnNews::Removed]
             }
             (Reading::First, Some((_, None)) | None) | (Reading::AfterCompaction, None) => {
+                self.gave_up = true;
                 client.say("cannot read its own lease, and will not renew it".to_owned());
                 Vec::new()
             }

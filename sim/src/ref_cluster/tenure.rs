@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use ipnet::Ipv4Net;
+use ipnet::{Ipv4Net, Ipv6Net};
 use selvedge_engine::{Instant, Revision};
 
 /// A time during which a node held a subnet.
@@ -22,6 +22,16 @@ impl Tenure {
             Some(_) => None,
         }
     }
+}
+
+/// Reads the last part of a lease's key, in dual stack `10.5.51.0-24&fd05:0:0:1d::-64`.
+pub(crate) fn parse_key(text: &str) -> Option<(Ipv4Net, Option<Ipv6Net>)> {
+    let Some((v4, v6)) = text.split_once('&') else {
+        return Some((parse_subnet(text)?, None));
+    };
+    let (address, length) = v6.split_once('-')?;
+    let v6 = Ipv6Net::new(address.parse().ok()?, length.parse().ok()?).ok()?;
+    (v6.trunc() == v6).then_some((parse_subnet(v4)?, Some(v6)))
 }
 
 /// Reads the last part of a lease's key, `10.5.34.0-24`; stricter than any node has to be, for it only reads what

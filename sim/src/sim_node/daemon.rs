@@ -13,7 +13,7 @@ use selvedge_engine::{
 
 use super::selvedge::Selvedge;
 use crate::checker::Verdict;
-use crate::flannel::{Death, Flanneld};
+use crate::flannel::{Death, Defect, Flanneld};
 use crate::node_id::NodeId;
 use crate::scenario::Model;
 use crate::violation::Finding;
@@ -153,6 +153,14 @@ impl Daemon {
         match &self.program {
             Program::Selvedge(selvedge) => Some(Box::new(selvedge.peers()?)),
             Program::Flannel(flanneld) => Some(Box::new(flanneld.peers()?)),
+        }
+    }
+
+    /// Returns the defect of flannel that made its routes differ from the leases, if one did.
+    pub(crate) fn wrong_routes(&self) -> Option<Defect> {
+        match &self.program {
+            Program::Selvedge(_) => None,
+            Program::Flannel(flanneld) => flanneld.wrong_routes(),
         }
     }
 

@@ -26,6 +26,7 @@ impl World {
         state.start_daemon(&self.scenario, now);
         let model = state.model;
         self.set_patience(node, model);
+        self.scars.heal(node);
         self.statistics.starts += 1;
         self.reference.forget(node, now);
         self.note_connections();

@@ -21,10 +21,7 @@ impl World {
                 Ok(())
             }
             Fault::Store(fault) => self.begin_store_fault(index, &fault),
-            Fault::Node { node, fault } => {
-                self.begin_node_fault(node, &fault);
-                Ok(())
-            }
+            Fault::Node { node, fault } => self.begin_node_fault(node, &fault),
         }
     }
 

@@ -10,22 +10,25 @@ use crate::checker::Verdict;
 use crate::fault::{NodeFault, SubnetFileFate, Tampering};
 use crate::forgery::{Forgery, Surroundings};
 use crate::node_id::NodeId;
+use crate::scenario::Model;
 
 impl World {
-    pub(super) fn begin_node_fault(&mut self, node: NodeId, fault: &NodeFault) {
+    pub(super) fn begin_node_fault(&mut self, node: NodeId, fault: &NodeFault) -> Verdict {
         match *fault {
+            NodeFault::Replace { by } => return self.replace(node, by),
             NodeFault::Crash { file } => self.crash(node, file),
             NodeFault::Pause => self.pause(node),
             NodeFault::Tamper(tampering) => self.tamper(node, tampering),
             NodeFault::Forge(forgery) => self.forge(node, forgery),
         }
+        Ok(())
     }
 
     pub(super) fn end_node_fault(&mut self, node: NodeId, fault: &NodeFault) -> Verdict {
         match fault {
             NodeFault::Crash { .. } => return self.restart(node),
             NodeFault::Pause => self.resume(node),
-            NodeFault::Tamper(_) | NodeFault::Forge(_) => {}
+            NodeFault::Replace { .. } | NodeFault::Tamper(_) | NodeFault::Forge(_) => {}
         }
         Ok(())
     }
@@ -65,6 +68,15 @@ impl World {
             return Ok(());
         }
         self.start_daemon(node)
+    }
+
+    /// Stops the daemon and starts another in its place, as an operator does who upgrades.
+    fn replace(&mut self, node: NodeId, by: Model) -> Verdict {
+        let ran = self.take_down(node);
+        if let Some(state) = self.nodes.get_mut(node.index()) {
+            state.model = by;
+        }
+        if ran { self.restart(node) } else { Ok(()) }
     }
 
     fn pause(&mut self, node: NodeId) {
@@ -130,7 +142,8 @@ impl World {
                     .collect()
             }
         };
-        let life = state.life;
+        self.scars.tamper(node);
+        let life = self.life(node);
         for event in notices {
             let event = Box::new(event);
             self.queue
@@ -158,6 +171,7 @@ impl World {
             third_pod: others.next().map(|(_, pod)| pod),
         };
         let (from, packet) = forgery.datagram(known, &mut self.forger_rng);
+        self.scars.attack(node);
         let event = Event::Datagram {
             from,
             to: (PORT, node),

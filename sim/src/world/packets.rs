@@ -45,7 +45,7 @@ impl World {
         let before = packet::ttl(&packet);
         match daemon.inbound(from, &mut packet, now) {
             PacketFate::Deliver => {
-                hop_limit::check_step(node, before, packet::ttl(&packet))?;
+                self.judge(hop_limit::check_step(node, before, packet::ttl(&packet)))?;
                 self.leave_tunnel(node, probe, packet)
             }
             PacketFate::Reply { reason, to, error } => {
@@ -71,7 +71,7 @@ impl World {
         };
         match daemon.outbound(&mut packet, now) {
             PacketFate::Send(to) => {
-                hop_limit::check_step(node, before, packet::ttl(&packet))?;
+                self.judge(hop_limit::check_step(node, before, packet::ttl(&packet)))?;
                 self.send_datagram(node, to, probe, packet)
             }
             PacketFate::Reply { reason, to, error } => {
@@ -98,11 +98,13 @@ impl World {
         probe: Option<u64>,
         packet: Vec<u8>,
     ) -> Verdict {
-        wire_format::check(node, &packet)?;
+        self.judge(wire_format::check(node, &packet))?;
         let destination = packet::destination(&packet).unwrap_or(Ipv4Addr::UNSPECIFIED);
-        right_peer::check(&self.reference, node, destination, *to.ip(), self.now)?;
+        let verdict = right_peer::check(&self.reference, node, destination, *to.ip(), self.now);
+        self.judge(verdict)?;
         let source = packet::source(&packet).unwrap_or(Ipv4Addr::UNSPECIFIED);
-        right_peer::check_source(&self.reference, node, source, self.now)?;
+        let verdict = right_peer::check_source(&self.reference, node, source, self.now);
+        self.judge(verdict)?;
         let Some(peer) = NodeId::by_public_ip(*to.ip(), self.nodes.len()) else {
             self.lose_probe(node, probe, node, LossCause::Cut);
             return Ok(());
@@ -147,7 +149,8 @@ impl World {
             return Ok(());
         };
         probe.ways += 1;
-        hop_limit::check_first_way(node, probe.id, probe.ways)
+        let verdict = hop_limit::check_first_way(node, probe.id, probe.ways);
+        self.judge(verdict)
     }
 
     /// The daemon wrote a packet to the tunnel device, where the kernel takes it.
@@ -196,7 +199,7 @@ impl World {
         }
         self.statistics.probes.icmp_errors += 1;
         let quoted = packet::icmp_error_quote(packet).and_then(packet::source);
-        delivery::check_error(node, pod, quoted)
+        self.judge(delivery::check_error(node, pod, quoted))
     }
 
     /// No probe is for a node itself: its address was a pod's on another node.
@@ -222,7 +225,8 @@ impl World {
         let Some(probe) = probe.and_then(|id| self.probes.get_mut(id)).copied() else {
             return Ok(());
         };
-        delivery::check_drop(&self.reference, &probe, node, dropped, self.now)?;
+        let verdict = delivery::check_drop(&self.reference, &probe, node, dropped, self.now);
+        self.judge(verdict.map_err(|finding| finding.by(node)))?;
         let is_down = self
             .nodes
             .get(node.index())

@@ -93,7 +93,8 @@ impl World {
         };
         probe.arrivals += 1;
         let probe = *probe;
-        delivery::check_arrival(&self.reference, &probe, node, packet, self.now)?;
+        let verdict = delivery::check_arrival(&self.reference, &probe, node, packet, self.now);
+        self.judge(verdict.map_err(|finding| finding.by(node)))?;
         self.probes.settle(id, ProbeFate::Delivered);
         if probe.arrivals > 1 {
             return Ok(());

@@ -8,11 +8,16 @@ use crate::links::LinkOptions;
 use crate::node_id::NodeId;
 use crate::probability::Probability;
 use crate::probe::ProbeKind;
+use crate::sim_node::SimNode;
 
 impl World {
     /// Checks every node, then sends a last probe between every pair, over links that lose nothing.
     pub(super) fn begin_rest(&mut self) -> Verdict {
-        self.check_nodes()?;
+        let looked_at = self.nodes.iter().map(|state| self.check_node(state));
+        let wrong: Vec<Verdict> = looked_at.filter(Result::is_err).collect();
+        for verdict in wrong {
+            self.judge(verdict)?;
+        }
         let awake = self.awake();
         let ready: Vec<NodeId> = awake
             .into_iter()
@@ -35,9 +40,17 @@ impl World {
     pub(super) fn check_rest(&mut self) -> Verdict {
         let probes = std::mem::take(&mut self.rest_probes);
         for id in &probes {
-            if let Some(probe) = self.probes.get_mut(*id) {
-                at_rest::check_probe(probe)?;
-            }
+            let Some(probe) = self.probes.get_mut(*id).copied() else {
+                continue;
+            };
+            let flannels = [probe.from, probe.to]
+                .into_iter()
+                .find(|node| self.is_flannel(*node));
+            let verdict = at_rest::check_probe(&probe).map_err(|finding| match flannels {
+                Some(node) => finding.by(node),
+                None => finding,
+            });
+            self.judge(verdict)?;
         }
         self.milestone(
             None,
@@ -62,22 +75,21 @@ impl World {
         Ok(())
     }
 
-    fn check_nodes(&self) -> Verdict {
-        for state in self
-            .nodes
-            .iter()
-            .filter(|state| !self.paused.contains_key(&state.id))
-        {
-            let Some(daemon) = &state.daemon else { continue };
-            let status = daemon.status();
-            let view = NodeView {
-                node: state.id,
-                phase: status.phase,
-                subnet: status.subnet.and_then(|subnet| subnet.v4()).map(|v4| v4.trunc()),
-                peers: daemon.peers().map(Iterator::collect).unwrap_or_default(),
-            };
-            at_rest::check_node(&self.reference, &view, self.now)?;
-        }
-        Ok(())
+    fn check_node(&self, state: &SimNode) -> Verdict {
+        let Some(daemon) = state
+            .daemon
+            .as_ref()
+            .filter(|_| !self.paused.contains_key(&state.id))
+        else {
+            return Ok(());
+        };
+        let status = daemon.status();
+        let view = NodeView {
+            node: state.id,
+            phase: status.phase,
+            subnet: status.subnet.and_then(|subnet| subnet.v4()).map(|v4| v4.trunc()),
+            peers: daemon.peers().map(Iterator::collect).unwrap_or_default(),
+        };
+        at_rest::check_node(&self.reference, &view, self.now)
     }
 }

@@ -1,6 +1,6 @@
 //! What goes wrong with the store, and what operators do to it.
 
-use selvedge_engine::{KeyRange, Subnet};
+use selvedge_engine::{KeyRange, NetworkConfig, Rng, Subnet, pick_v4};
 
 use super::World;
 use crate::checker::Verdict;
@@ -19,6 +19,7 @@ impl World {
             StoreFault::Wipe => return self.wipe_store(),
             StoreFault::Compaction => self.compact_store(),
             StoreFault::DeleteLease { node } => return self.delete_lease(*node),
+            StoreFault::Reserve { node } => return self.reserve(*node),
             StoreFault::WriteJunk(junk) => return self.write_junk(*junk),
         }
         Ok(())
@@ -33,6 +34,7 @@ impl World {
             StoreFault::Wipe
             | StoreFault::Compaction
             | StoreFault::DeleteLease { .. }
+            | StoreFault::Reserve { .. }
             | StoreFault::WriteJunk(_) => {}
         }
         Ok(())
@@ -88,6 +90,36 @@ impl World {
             self.detail(None, format!("lease {subnet} deleted"));
         }
         self.pump_store()
+    }
+
+    /// Takes the etcd lease from the key that a node holds, or writes a free one without.
+    fn reserve(&mut self, node: NodeId) -> Verdict {
+        let held = self.reference.key_held_by(node).map(<[u8]>::to_vec);
+        let value = held
+            .as_ref()
+            .and_then(|key| self.service.store.get(key))
+            .map(|kv| kv.value.clone());
+        let reservation = held.zip(value).or_else(|| self.free_reservation(node));
+        let Some((key, value)) = reservation else {
+            self.detail(Some(node), "finds no subnet to reserve");
+            return Ok(());
+        };
+        // The key is not empty and there is no lease: nothing to refuse.
+        if self.service.store.put(&key, &value, None).is_ok() {
+            self.detail(Some(node), format!("has {} reserved", key.escape_ascii()));
+        }
+        self.pump_store()
+    }
+
+    /// In dual stack nothing is reserved for a node that holds nothing.
+    fn free_reservation(&self, node: NodeId) -> Option<(Vec<u8>, Vec<u8>)> {
+        let config = NetworkConfig::parse(self.scenario.config.as_bytes()).ok()?;
+        let range = config.v4.filter(|_| config.v6.is_none())?;
+        let taken: Vec<_> = self.reference.leases().map(|(subnet, _)| subnet).collect();
+        let subnet = pick_v4(&range, &taken, &mut Rng::new(u64::from(node.number())))?;
+        let value = format!(r#"{{"PublicIP":"{}","PublicIPv6":null}}"#, node.public_ip());
+        let key = self.scenario.prefix.lease_key(&Subnet::V4(subnet));
+        Some((key, value.into_bytes()))
     }
 
     fn write_junk(&mut self, junk: Junk) -> Verdict {

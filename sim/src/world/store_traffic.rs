@@ -9,7 +9,7 @@ use selvedge_engine::{
 
 use super::World;
 use super::event::Event;
-use crate::checker::{Verdict, single_owner, store_requests, store_values};
+use crate::checker::{Verdict, reservation, single_owner, store_requests, store_values};
 use crate::node_id::NodeId;
 use crate::scenario::Model;
 use crate::sim_node::Input;
@@ -85,6 +85,10 @@ impl World {
         let Some(message) = arrived else {
             return Ok(());
         };
+        let future = self.service.store.header().revision.next();
+        if matches!(&message, ToStore::Watch { start, .. } if *start > future) {
+            self.scars.deafen(node);
+        }
         if let Some(answer) = self.service.handle(node, message, self.now) {
             self.send_to_node(node, answer);
         }
@@ -253,9 +257,17 @@ impl World {
 
     fn observe_write(&mut self, event: &WatchEvent) -> Verdict {
         let write = self.reference.observe(event, self.now);
-        store_values::check(event, &write, self.nodes.len())?;
-        single_owner::check_write(&write)?;
-        single_owner::check_leases(&self.reference)
+        let checks = [
+            store_values::check(event, &write, self.nodes.len()),
+            reservation::check_write(&write),
+            single_owner::check_write(&write),
+            single_owner::check_leases(&self.reference),
+        ];
+        for verdict in checks {
+            let verdict = self.blame_writer(&write, verdict);
+            self.judge(verdict)?;
+        }
+        Ok(())
     }
 
     /// Counts a request or a watch. What ours keep to, flanneld is not held to: it has no deadlines, and its client no

@@ -1,14 +1,15 @@
 //! `sim many`: a campaign of generated scenarios.
 
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::num::NonZero;
 use std::time::Duration;
 
 use clap::Args;
-use selvedge_sim::{Campaign, CampaignReport};
+use selvedge_sim::{Campaign, CampaignReport, Defect, Model};
 
 use crate::outcome::{Outcome, Verdict};
-use crate::subject::{Size, Subject};
+use crate::subject::{Kind, Size, Subject};
 
 #[derive(Args, Clone, Copy, Debug)]
 pub(crate) struct Options {
@@ -20,6 +21,8 @@ pub(crate) struct Options {
     first_seed: u64,
     #[command(flatten)]
     size: Size,
+    #[command(flatten)]
+    kind: Kind,
     /// On how many threads; as many as there are cores unless given.
     #[arg(long)]
     jobs: Option<NonZero<usize>>,
@@ -30,6 +33,7 @@ pub(crate) fn many(options: Options) -> Outcome {
         seeds,
         first_seed,
         size,
+        kind,
         jobs,
     } = options;
     let campaign = Campaign {
@@ -38,17 +42,23 @@ pub(crate) fn many(options: Options) -> Outcome {
         nodes: size.nodes,
         duration: size.duration(),
         jobs: jobs.unwrap_or_else(cores),
+        model: kind.model,
+        profile: kind.profile,
     };
     let (report, took) = timed(|| campaign.run());
     let CampaignReport {
         failures,
         statistics,
         trace_hash,
+        defects,
     } = report;
     let mut out = io::stdout().lock();
     for (seed, violation) in &failures {
-        let again = Subject::generated(*seed, size);
+        let again = Subject::generated(*seed, size, kind);
         writeln!(out, "seed {seed}: {violation}\n  again: {again}")?;
+    }
+    if kind.model == Model::Flannel {
+        write_defects(&mut out, &defects)?;
     }
     writeln!(
         out,
@@ -62,6 +72,17 @@ pub(crate) fn many(options: Options) -> Outcome {
         failures.len(),
     )?;
     Ok(Verdict::good_if(failures.is_empty()))
+}
+
+/// Prints a line for each known defect of flannel that showed.
+fn write_defects(out: &mut impl Write, defects: &BTreeMap<Option<Defect>, Vec<u64>>) -> io::Result<()> {
+    writeln!(out, "first seed   seeds   defect")?;
+    for (defect, seeds) in defects {
+        let first = seeds.first().copied().unwrap_or_default();
+        let name = defect.map_or_else(|| "none that is known".to_owned(), |defect| defect.to_string());
+        writeln!(out, "{first:>10} {:>7}   {name}", seeds.len())?;
+    }
+    Ok(())
 }
 
 fn cores() -> NonZero<usize> {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
-use selvedge_sim::Scenario;
+use selvedge_sim::{Model, Profile, Scenario};
 
 use crate::outcome::Failure;
 
@@ -27,6 +27,43 @@ impl Size {
     }
 }
 
+/// What is generated, and for whom.
+#[derive(Args, Clone, Copy, Debug)]
+pub(crate) struct Kind {
+    /// Which daemon every node runs.
+    #[arg(long, default_value = "selvedge", value_parser = parse_model)]
+    pub(crate) model: Model,
+    /// What the scenarios are about: `usual`, or `leases` with little room and much contention.
+    #[arg(long, default_value = "usual", value_parser = parse_profile)]
+    pub(crate) profile: Profile,
+}
+
+impl fmt::Display for Kind {
+    /// Prints the options that are not as usual.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { model, profile } = *self;
+        if model != Model::default() {
+            write!(f, " --model {model}")?;
+        }
+        if profile != Profile::default() {
+            write!(f, " --profile {profile}")?;
+        }
+        Ok(())
+    }
+}
+
+fn parse_model(text: &str) -> Result<Model, String> {
+    let models = [Model::Selvedge, Model::Flannel];
+    let found = models.into_iter().find(|model| model.to_string() == text);
+    found.ok_or_else(|| "it is `selvedge` or `flannel`".to_owned())
+}
+
+fn parse_profile(text: &str) -> Result<Profile, String> {
+    let profiles = [Profile::Usual, Profile::Leases];
+    let found = profiles.into_iter().find(|profile| profile.to_string() == text);
+    found.ok_or_else(|| "it is `usual` or `leases`".to_owned())
+}
+
 /// A scenario as the command line describes it; it prints as the command that runs it again.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Subject {
@@ -34,10 +71,12 @@ pub(crate) struct Subject {
     #[arg(long, required_unless_present = "scenario")]
     seed: Option<u64>,
     /// The file that holds the scenario.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["seed", "nodes", "minutes", "config"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["seed", "nodes", "minutes", "config", "model", "profile"])]
     scenario: Option<PathBuf>,
     #[command(flatten)]
     size: Size,
+    #[command(flatten)]
+    kind: Kind,
     /// The network config, JSON, instead of the generated one.
     #[arg(long)]
     config: Option<String>,
@@ -45,11 +84,12 @@ pub(crate) struct Subject {
 
 impl Subject {
     /// Describes a scenario that is all generated.
-    pub(crate) const fn generated(seed: u64, size: Size) -> Self {
+    pub(crate) const fn generated(seed: u64, size: Size, kind: Kind) -> Self {
         Self {
             seed: Some(seed),
             scenario: None,
             size,
+            kind,
             config: None,
         }
     }
@@ -59,7 +99,13 @@ impl Subject {
             return read(file);
         }
         let seed = self.seed.unwrap_or_default();
-        let mut scenario = Scenario::generate(seed, self.size.nodes, self.size.duration());
+        let mut scenario = self
+            .kind
+            .profile
+            .generate(seed, self.size.nodes, self.size.duration());
+        for plan in &mut scenario.nodes {
+            plan.model = self.kind.model;
+        }
         if let Some(config) = &self.config {
             scenario.config.clone_from(config);
         }
@@ -73,6 +119,7 @@ impl fmt::Display for Subject {
             seed,
             scenario,
             size,
+            kind,
             config,
         } = self;
         f.write_str("cargo run --release --bin sim -- run")?;
@@ -81,7 +128,7 @@ impl fmt::Display for Subject {
         }
         let Size { nodes, minutes } = size;
         let seed = seed.unwrap_or_default();
-        write!(f, " --seed {seed} --nodes {nodes} --minutes {minutes}")?;
+        write!(f, " --seed {seed} --nodes {nodes} --minutes {minutes}{kind}")?;
         match config {
             Some(config) => write!(f, " --config '{config}'"),
             None => Ok(()),
