@@ -351,15 +351,13 @@ impl Engine {
         };
         if self.placed != Some(place) {
             self.placed = Some(place);
-            self.move_to(place);
-        } else if !news.routes.is_empty()
-            && let Some(params) = self.table.as_ref().map(|table| *table.params())
-        {
-            self.forward(params);
+            self.move_to(place, &news);
+        } else if let Some(table) = self.table.as_ref().filter(|_| !news.routes.is_empty()) {
+            self.forward(*table.params(), &news);
         }
     }
 
-    fn move_to(&mut self, place: Place) {
+    fn move_to(&mut self, place: Place, news: &PeerNews) {
         let Some(active) = &self.active else { return };
         let placement = Placement {
             setup: &self.setup,
@@ -368,17 +366,17 @@ impl Engine {
             names_taken: place.names_taken,
         };
         self.reconciler.desire(active.config.backend.desired(&placement));
-        let Some(params) = active.config.backend.tunnel(&placement) else {
-            return;
-        };
-        self.forward(params);
+        if let Some(params) = active.config.backend.tunnel(&placement) {
+            self.forward(params, news);
+        }
     }
 
-    fn forward(&mut self, params: TunnelParams) {
-        let table = ForwardingTable::new(params, self.peers.v4());
-        if self.table.as_deref() == Some(&table) {
-            return;
-        }
+    fn forward(&mut self, params: TunnelParams, news: &PeerNews) {
+        let table = match &self.table {
+            Some(table) if *table.params() == params && news.routes.is_empty() => return,
+            Some(table) => table.with(params, news.routes.iter().map(|(subnet, ip)| (*subnet, *ip))),
+            None => ForwardingTable::new(params, self.peers.v4()),
+        };
         let table = Arc::new(table);
         self.outbox.push(Action::Forwarding(table.clone()));
         self.table = Some(table);

@@ -1,25 +1,37 @@
 //! The one table that control makes and packets are forwarded by.
 
-mod index;
+#[cfg(test)]
+mod tests;
+mod trie;
 
 use alloc::vec::Vec;
 use core::fmt;
 use core::net::{Ipv4Addr, SocketAddrV4};
 
 use ipnet::Ipv4Net;
+use rpds::RedBlackTreeMapSync;
 
+use self::trie::{Entrance, Trie};
 use crate::setup::Membership;
-use index::Index;
 
 /// Where every packet of the overlay goes; immutable, shared by all forwarders.
+///
+/// A table that is made from another shares with it what is equal: for n peers, O(log n) of it is new for each change.
 #[derive(Clone)]
 pub struct ForwardingTable {
     params: TunnelParams,
-    /// Truncated, in order, without equal subnets.
-    peers: Vec<(Ipv4Net, Ipv4Addr)>,
-    /// The same by public IP, in order.
-    holders: Vec<(Ipv4Addr, Ipv4Net)>,
-    index: Index,
+    peers: Routes,
+    entrance: Entrance,
+}
+
+/// The peers, by all that they are looked up by.
+#[derive(Clone)]
+struct Routes {
+    /// Truncated; an outer subnet comes before those within.
+    by_subnet: RedBlackTreeMapSync<Ipv4Net, Ipv4Addr>,
+    /// The subnets of each node, in order.
+    by_holder: RedBlackTreeMapSync<Ipv4Addr, Vec<Ipv4Net>>,
+    trie: Trie,
 }
 
 /// What a table holds besides the peers.
@@ -42,21 +54,36 @@ pub struct TunnelParams {
 impl ForwardingTable {
     /// Makes a table from the peers' subnets and public IPs; of equal subnets the last wins.
     ///
-    /// Host bits of the subnets are masked off. For n peers it takes O(n log n) steps, and a few more for each
-    /// slot where the table is indexed directly.
+    /// Host bits of the subnets are masked off. For n peers it takes O(n log n) steps.
     pub fn new(params: TunnelParams, peers: impl IntoIterator<Item = (Ipv4Net, Ipv4Addr)>) -> Self {
-        let peers = sorted(peers);
-        let mut holders: Vec<_> = peers
-            .iter()
-            .map(|&(subnet, public_ip)| (public_ip, subnet))
-            .collect();
-        holders.sort_unstable();
-        let index = Index::new(&peers);
+        let mut routes = Routes::new();
+        for (subnet, public_ip) in peers {
+            routes.set(subnet.trunc(), Some(public_ip));
+        }
+        Self::of(params, routes)
+    }
+
+    /// Makes a table with other parameters, and with changes: a subnet's new holder, or none.
+    ///
+    /// For n peers it takes O(log n) steps for each change.
+    #[must_use]
+    pub fn with(
+        &self,
+        params: TunnelParams,
+        changes: impl IntoIterator<Item = (Ipv4Net, Option<Ipv4Addr>)>,
+    ) -> Self {
+        let mut routes = self.peers.clone();
+        for (subnet, public_ip) in changes {
+            routes.set(subnet.trunc(), public_ip);
+        }
+        Self::of(params, routes)
+    }
+
+    fn of(params: TunnelParams, peers: Routes) -> Self {
         Self {
             params,
+            entrance: peers.trie.entrance(),
             peers,
-            holders,
-            index,
         }
     }
 
@@ -68,27 +95,35 @@ impl ForwardingTable {
     /// Returns the node that a packet for `destination` goes to: the longest matching prefix's.
     ///
     /// There is none for this node's own subnet, whatever the peers claim.
+    #[inline]
     pub fn next_hop(&self, destination: Ipv4Addr) -> Option<SocketAddrV4> {
         if self.params.subnet.contains(&destination) {
             return None;
         }
-        let public_ip = self.index.find(destination)?;
+        let public_ip = self.entrance.find(destination)?;
         Some(SocketAddrV4::new(public_ip, self.params.port))
+    }
+
+    /// Returns how many peers there are.
+    pub fn len(&self) -> usize {
+        self.peers.by_subnet.size()
+    }
+
+    /// Tells whether there are no peers.
+    pub fn is_empty(&self) -> bool {
+        self.peers.by_subnet.is_empty()
     }
 
     /// Returns the peers in the order of their subnets.
     pub fn peers(&self) -> impl Iterator<Item = (Ipv4Net, Ipv4Addr)> {
-        self.peers.iter().copied()
+        let peers = self.peers.by_subnet.iter();
+        peers.map(|(subnet, public_ip)| (*subnet, *public_ip))
     }
 
     /// Returns the subnets that the node with this public IP holds, in order; none if it is no member.
     pub fn subnets_of(&self, public_ip: Ipv4Addr) -> impl Iterator<Item = Ipv4Net> {
-        let first = self.holders.partition_point(|(holder, _)| *holder < public_ip);
-        self.holders
-            .iter()
-            .skip(first)
-            .take_while(move |(holder, _)| *holder == public_ip)
-            .map(|(_, subnet)| *subnet)
+        let subnets = self.peers.by_holder.get(&public_ip);
+        subnets.into_iter().flatten().copied()
     }
 
     /// Tells whether the node with this public IP holds a subnet.
@@ -97,9 +132,10 @@ impl ForwardingTable {
     }
 
     /// Tells whether one of the subnets that the node with this public IP holds contains `address`.
+    #[inline]
     pub fn is_held_by(&self, public_ip: Ipv4Addr, address: Ipv4Addr) -> bool {
         // Peers rarely nest, so that the longest prefix is the sender's and no search is needed.
-        self.index.find(address) == Some(public_ip)
+        self.entrance.find(address) == Some(public_ip)
             || self.subnets_of(public_ip).any(|subnet| subnet.contains(&address))
     }
 }
@@ -107,7 +143,7 @@ impl ForwardingTable {
 impl PartialEq for ForwardingTable {
     /// Compares what the tables were made from; the rest follows from it.
     fn eq(&self, other: &Self) -> bool {
-        self.params == other.params && self.peers == other.peers
+        self.params == other.params && self.peers().eq(other.peers())
     }
 }
 
@@ -117,239 +153,48 @@ impl fmt::Debug for ForwardingTable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ForwardingTable")
             .field("params", &self.params)
-            .field("peers", &self.peers)
+            .field(
+                "peers",
+                &fmt::from_fn(|f| f.debug_list().entries(self.peers()).finish()),
+            )
             .finish_non_exhaustive()
     }
 }
 
-/// Truncates and sorts the peers, an outer subnet before those within; of equal subnets it keeps the last.
-fn sorted(peers: impl IntoIterator<Item = (Ipv4Net, Ipv4Addr)>) -> Vec<(Ipv4Net, Ipv4Addr)> {
-    let mut peers: Vec<_> = peers
-        .into_iter()
-        .map(|(subnet, public_ip)| (subnet.trunc(), public_ip))
-        .collect();
-    peers.reverse();
-    peers.sort_by_key(|(subnet, _)| *subnet);
-    peers.dedup_by_key(|(subnet, _)| *subnet);
-    peers
-}
-
-#[cfg(test)]
-mod tests {
-    use std::format;
-    use std::vec::Vec;
-
-    use proptest::prelude::*;
-
-    use super::*;
-
-    #[test]
-    fn a_destination_in_a_peers_subnet_goes_to_that_peer() {
-        let table = table(&[("10.5.2.0/24", "192.0.2.2"), ("10.5.3.0/24", "192.0.2.3")]);
-
-        let hop = table.next_hop(ip("10.5.3.9"));
-
-        assert_eq!(hop, Some("192.0.2.3:8285".parse().unwrap()));
-    }
-
-    #[test]
-    fn an_empty_table_has_no_next_hop() {
-        let table = table(&[]);
-
-        let hop = table.next_hop(ip("10.5.3.9"));
-
-        assert_eq!(hop, None);
-    }
-
-    #[test]
-    fn the_longest_of_nested_prefixes_wins_wherever_it_stands() {
-        let table = table(&[
-            ("10.5.64.0/26", "192.0.2.3"),
-            ("0.0.0.0/0", "192.0.2.9"),
-            ("10.5.64.0/20", "192.0.2.2"),
-        ]);
-
-        let hops = ["10.5.64.1", "10.5.64.64", "10.5.80.0", "255.255.255.255"]
-            .map(|destination| table.next_hop(ip(destination)).map(|hop| *hop.ip()));
-
-        let expected = ["192.0.2.3", "192.0.2.2", "192.0.2.9", "192.0.2.9"].map(|hop| Some(ip(hop)));
-        assert_eq!(hops, expected);
-    }
-
-    #[test]
-    fn the_own_subnet_is_never_a_next_hop_even_if_a_peer_claims_it_or_more() {
-        let table = table(&[("10.5.1.0/24", "192.0.2.8"), ("10.5.0.0/16", "192.0.2.9")]);
-
-        let hops = ["10.5.1.0", "10.5.1.255", "10.5.2.0"].map(|destination| table.next_hop(ip(destination)));
-
-        assert_eq!(hops, [None, None, Some("192.0.2.9:8285".parse().unwrap())]);
-    }
-
-    #[test]
-    fn host_bits_of_a_peers_subnet_are_masked_off() {
-        let table = table(&[("10.5.2.77/24", "192.0.2.2")]);
-
-        let peers: Vec<_> = table.peers().collect();
-
-        assert_eq!(peers, [(net("10.5.2.0/24"), ip("192.0.2.2"))]);
-    }
-
-    #[test]
-    fn the_last_of_equal_subnets_wins() {
-        let table = table(&[("10.5.2.0/24", "192.0.2.2"), ("10.5.2.9/24", "192.0.2.3")]);
-
-        let peers: Vec<_> = table.peers().collect();
-
-        assert_eq!(peers, [(net("10.5.2.0/24"), ip("192.0.2.3"))]);
-        assert!(!table.is_member(ip("192.0.2.2")));
-    }
-
-    #[test]
-    fn a_node_is_known_by_every_subnet_that_it_holds() {
-        let table = table(&[
-            ("10.5.4.0/24", "192.0.2.2"),
-            ("10.5.2.0/24", "192.0.2.2"),
-            ("10.5.3.0/24", "192.0.2.3"),
-        ]);
-
-        let subnets: Vec<_> = table.subnets_of(ip("192.0.2.2")).collect();
-
-        assert_eq!(subnets, [net("10.5.2.0/24"), net("10.5.4.0/24")]);
-        assert!(table.is_held_by(ip("192.0.2.2"), ip("10.5.4.1")));
-        assert!(!table.is_held_by(ip("192.0.2.2"), ip("10.5.3.1")));
-        assert!(!table.is_member(ip("192.0.2.4")));
-    }
-
-    #[test]
-    fn a_node_holds_an_address_even_if_another_holds_a_longer_prefix_of_it() {
-        let table = table(&[("10.5.2.0/24", "192.0.2.2"), ("10.5.2.8/30", "192.0.2.3")]);
-
-        let held = ["192.0.2.2", "192.0.2.3"].map(|holder| table.is_held_by(ip(holder), ip("10.5.2.9")));
-
-        assert_eq!(held, [true, true]);
-    }
-
-    #[test]
-    fn tables_are_equal_when_their_peers_are_in_whatever_order_they_came() {
-        let peers = [("10.5.2.0/24", "192.0.2.2"), ("10.5.3.0/24", "192.0.2.3")];
-
-        let forward = table(&peers);
-        let backward = table(&[peers[1], peers[0]]);
-
-        assert_eq!(forward, backward);
-        assert_ne!(forward, table(&peers[..1]));
-        assert!(format!("{forward:?}").contains("(10.5.3.0/24, 192.0.2.3)"));
-    }
-
-    proptest! {
-        #[test]
-        fn look_ups_agree_with_a_linear_search(
-            peers in prop_oneof![nested_peers(), equal_peers()],
-            others in proptest::collection::vec(any::<u32>(), 8),
-        ) {
-            let table = ForwardingTable::new(params(), peers.clone());
-            let reference = RefTable { peers };
-
-            for destination in reference.interesting(&others) {
-                let hop = table.next_hop(destination).map(|hop| *hop.ip());
-                prop_assert_eq!(hop, reference.next_hop(destination), "for {}", destination);
-                for (_, holder) in table.peers() {
-                    prop_assert_eq!(
-                        table.is_held_by(holder, destination),
-                        reference.is_held_by(holder, destination)
-                    );
-                }
-            }
+impl Routes {
+    fn new() -> Self {
+        Self {
+            by_subnet: RedBlackTreeMapSync::new_sync(),
+            by_holder: RedBlackTreeMapSync::new_sync(),
+            trie: Trie::new(),
         }
     }
 
-    /// Knows the right answers by looking at every peer.
-    struct RefTable {
-        peers: Vec<(Ipv4Net, Ipv4Addr)>,
-    }
-
-    impl RefTable {
-        fn next_hop(&self, destination: Ipv4Addr) -> Option<Ipv4Addr> {
-            if params().subnet.contains(&destination) {
-                return None;
-            }
-            // Of equal lengths `max_by_key` returns the last.
-            self.peers
-                .iter()
-                .filter(|(subnet, _)| subnet.contains(&destination))
-                .max_by_key(|(subnet, _)| subnet.prefix_len())
-                .map(|(_, hop)| *hop)
+    fn set(&mut self, subnet: Ipv4Net, public_ip: Option<Ipv4Addr>) {
+        if let Some(before) = self.by_subnet.get(&subnet).copied() {
+            self.set_held(before, |held| held.retain(|other| *other != subnet));
         }
-
-        fn is_held_by(&self, holder: Ipv4Addr, address: Ipv4Addr) -> bool {
-            self.peers
-                .iter()
-                .enumerate()
-                .any(|(position, (subnet, public_ip))| {
-                    let replaced = self
-                        .peers
-                        .iter()
-                        .skip(position + 1)
-                        .any(|(later, _)| later.trunc() == subnet.trunc());
-                    *public_ip == holder && subnet.contains(&address) && !replaced
-                })
-        }
-
-        /// Both ends of every subnet, the addresses next to them, and `others`.
-        fn interesting(&self, others: &[u32]) -> Vec<Ipv4Addr> {
-            self.peers
-                .iter()
-                .flat_map(|(subnet, _)| {
-                    let (first, last) = (u32::from(subnet.network()), u32::from(subnet.broadcast()));
-                    [first.wrapping_sub(1), first, last, last.wrapping_add(1)]
-                })
-                .chain(others.iter().copied())
-                .map(Ipv4Addr::from)
-                .collect()
-        }
-    }
-
-    /// Prefixes of every length, crowded so that they nest and repeat.
-    fn nested_peers() -> impl Strategy<Value = Vec<(Ipv4Net, Ipv4Addr)>> {
-        let bits = prop_oneof![any::<u32>(), 0x0a05_0000_u32..0x0a05_0400, 0xffff_ff00..=u32::MAX];
-        let peer = (bits, 0..=32_u8, 1..=6_u32).prop_map(|(bits, length, hop)| {
-            let subnet = Ipv4Net::new(Ipv4Addr::from(bits), length).unwrap();
-            (subnet, Ipv4Addr::from(0xc000_0200 + hop))
+        let Some(public_ip) = public_ip else {
+            self.by_subnet.remove_mut(&subnet);
+            let by_subnet = &self.by_subnet;
+            return self.trie.remove(subnet, |outer| by_subnet.get(&outer).copied());
+        };
+        self.by_subnet.insert_mut(subnet, public_ip);
+        self.set_held(public_ip, |held| {
+            held.push(subnet);
+            held.sort_unstable();
         });
-        proptest::collection::vec(peer, 0..24)
+        self.trie.insert(subnet, public_ip);
     }
 
-    /// Prefixes of one length, near to each other or far apart.
-    fn equal_peers() -> impl Strategy<Value = Vec<(Ipv4Net, Ipv4Addr)>> {
-        (0..=32_u8, nested_peers()).prop_map(|(length, peers)| {
-            peers
-                .into_iter()
-                .map(|(subnet, hop)| (Ipv4Net::new(subnet.addr(), length).unwrap(), hop))
-                .collect()
-        })
-    }
-
-    fn table(peers: &[(&str, &str)]) -> ForwardingTable {
-        let peers = peers.iter().map(|(subnet, hop)| (net(subnet), ip(hop)));
-        ForwardingTable::new(params(), peers)
-    }
-
-    fn params() -> TunnelParams {
-        TunnelParams {
-            network: net("10.5.0.0/16"),
-            subnet: net("10.5.1.0/24"),
-            address: ip("10.5.1.0"),
-            mtu: 1472,
-            port: 8285,
-            membership: Membership::Enforce,
+    /// Changes what a node holds, usually one subnet.
+    fn set_held(&mut self, public_ip: Ipv4Addr, change: impl FnOnce(&mut Vec<Ipv4Net>)) {
+        let mut held = self.by_holder.get(&public_ip).cloned().unwrap_or_default();
+        change(&mut held);
+        if held.is_empty() {
+            self.by_holder.remove_mut(&public_ip);
+        } else {
+            self.by_holder.insert_mut(public_ip, held);
         }
-    }
-
-    fn net(text: &str) -> Ipv4Net {
-        text.parse().unwrap()
-    }
-
-    fn ip(text: &str) -> Ipv4Addr {
-        text.parse().unwrap()
     }
 }

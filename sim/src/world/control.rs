@@ -130,7 +130,7 @@ impl World {
                 Ok(())
             }
             Action::Forwarding(table) => {
-                let peers = table.peers().count();
+                let peers = table.len();
                 if let Some(daemon) = self.daemon_mut(node) {
                     daemon.set_table(table);
                 }
