@@ -252,6 +252,12 @@ impl Cluster {
         self.node_fault_at(at, node, NodeFault::Crash { file })
     }
 
+    /// Stops the daemon of a node and starts another in its place.
+    #[must_use]
+    pub fn replace_at(self, at: Duration, node: impl Into<NodeId>, by: Model) -> Self {
+        self.node_fault_at(at, node, NodeFault::Replace { by })
+    }
+
     /// Lets a node stand still, as a suspended virtual machine does.
     #[must_use]
     pub fn pause_at(self, at: Duration, node: impl Into<NodeId>) -> Self {

@@ -225,7 +225,12 @@ impl World {
         let Some(probe) = probe.and_then(|id| self.probes.get_mut(id)).copied() else {
             return Ok(());
         };
-        let verdict = delivery::check_drop(&self.reference, &probe, node, dropped, self.now);
+        // Whoever passed on what is not its own is to blame for all that follows.
+        let verdict = if probe.ways > 1 {
+            Ok(())
+        } else {
+            delivery::check_drop(&self.reference, &probe, node, dropped, self.now)
+        };
         self.judge(verdict.map_err(|finding| finding.by(node)))?;
         let is_down = self
             .nodes

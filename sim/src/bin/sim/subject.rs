@@ -38,6 +38,18 @@ pub(crate) struct Kind {
     pub(crate) profile: Profile,
 }
 
+impl Kind {
+    /// Lets every node run the daemon, unless that is the usual one.
+    fn choose_model(self, scenario: &mut Scenario) {
+        if self.model == Model::default() {
+            return;
+        }
+        for plan in &mut scenario.nodes {
+            plan.model = self.model;
+        }
+    }
+}
+
 impl fmt::Display for Kind {
     /// Prints the options that are not as usual.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -71,7 +83,7 @@ pub(crate) struct Subject {
     #[arg(long, required_unless_present = "scenario")]
     seed: Option<u64>,
     /// The file that holds the scenario.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["seed", "nodes", "minutes", "config", "model", "profile"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["seed", "nodes", "minutes", "config", "profile"])]
     scenario: Option<PathBuf>,
     #[command(flatten)]
     size: Size,
@@ -96,16 +108,16 @@ impl Subject {
 
     pub(crate) fn scenario(&self) -> Result<Scenario, Failure> {
         if let Some(file) = &self.scenario {
-            return read(file);
+            let mut scenario = read(file)?;
+            self.kind.choose_model(&mut scenario);
+            return Ok(scenario);
         }
         let seed = self.seed.unwrap_or_default();
         let mut scenario = self
             .kind
             .profile
             .generate(seed, self.size.nodes, self.size.duration());
-        for plan in &mut scenario.nodes {
-            plan.model = self.kind.model;
-        }
+        self.kind.choose_model(&mut scenario);
         if let Some(config) = &self.config {
             scenario.config.clone_from(config);
         }
@@ -124,7 +136,7 @@ impl fmt::Display for Subject {
         } = self;
         f.write_str("cargo run --release --bin sim -- run")?;
         if let Some(file) = scenario {
-            return write!(f, " --scenario {}", file.display());
+            return write!(f, " --scenario {}{kind}", file.display());
         }
         let Size { nodes, minutes } = size;
         let seed = seed.unwrap_or_default();
