@@ -47,6 +47,16 @@ fn a_scenario_in_a_file_runs_as_it_is_there() {
 }
 
 #[test]
+fn many_flannel_nodes_end_with_a_table_of_the_defects_that_showed() {
+    let output = sim("many --model flannel --profile leases --seeds 12 --nodes 5 --minutes 5");
+
+    let text = stdout(&output);
+    assert!(!output.status.success(), "{text}");
+    assert!(text.contains("W6: a lost create race ends the daemon"), "{text}");
+    assert!(text.contains("--model flannel --profile leases"), "{text}");
+}
+
+#[test]
 fn a_file_that_cannot_be_run_is_refused_with_its_name_and_line() {
     let bad_kind = scenario_file("bad-kind", &PARTITION.replace("underlay_partition", "rain"));
     let strange = scenario_file("strange", "hello\n");
