@@ -35,6 +35,8 @@ pub(crate) struct ConfigReader {
 #[derive(Debug)]
 enum State {
     Reading(RequestId),
+    /// The answer may be of a history that is gone: whatever it says, the config is read again after it.
+    Outdated(RequestId),
     Waiting(Instant),
     Following(WatchId),
 }
@@ -61,7 +63,7 @@ impl ConfigReader {
     }
 
     pub(crate) fn awaits(&self, id: RequestId) -> bool {
-        matches!(self.state, State::Reading(own) if own == id)
+        matches!(self.state, State::Reading(own) | State::Outdated(own) if own == id)
     }
 
     pub(crate) fn follows(&self, id: WatchId) -> bool {
@@ -74,6 +76,10 @@ impl ConfigReader {
         result: Result<StoreResponse, StoreError>,
         outbox: &mut Outbox,
     ) -> Option<ActiveConfig> {
+        if matches!(self.state, State::Outdated(_)) {
+            self.state = State::Reading(read(&self.prefix, outbox));
+            return None;
+        }
         let retry_in = self.backoff.wait(&mut outbox.rng);
         match self.judge(result, retry_in, outbox) {
             Ok((header, news)) => {
@@ -118,8 +124,13 @@ impl ConfigReader {
 
     /// Reads the config anew, because what is known of the store's history does not count any more.
     pub(crate) fn read_again(&mut self, outbox: &mut Outbox) {
-        if let State::Following(id) = self.state {
-            outbox.push(crate::Action::CancelWatch(id));
+        match self.state {
+            State::Reading(id) | State::Outdated(id) => {
+                self.state = State::Outdated(id);
+                return;
+            }
+            State::Following(id) => outbox.push(crate::Action::CancelWatch(id)),
+            State::Waiting(_) => {}
         }
         self.state = State::Reading(read(&self.prefix, outbox));
     }
@@ -134,7 +145,7 @@ impl ConfigReader {
     pub(crate) const fn poll_timeout(&self) -> Option<Instant> {
         match self.state {
             State::Waiting(until) => Some(until),
-            State::Reading(_) | State::Following(_) => None,
+            State::Reading(_) | State::Outdated(_) | State::Following(_) => None,
         }
     }
 
@@ -217,4 +228,45 @@ fn activate(text: &[u8]) -> Result<ActiveConfig, ConfigError> {
     let network = NetworkConfig::parse(text)?;
     let backend = Backend::new(&network)?;
     Ok(ActiveConfig { network, backend })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::action::Action;
+    use crate::rng::Rng;
+
+    #[test]
+    fn a_read_under_way_is_repeated_after_its_answer_and_not_beside_it() {
+        let mut outbox = Outbox::new(Rng::new(1), Instant::ZERO);
+        let mut reader = ConfigReader::new(StorePrefix::default(), &mut outbox);
+        let first = asked(&mut outbox);
+
+        reader.read_again(&mut outbox);
+        let beside = asked(&mut outbox);
+        let outdated = StoreResponse::Range {
+            header: Header::default(),
+            kvs: Vec::new(),
+        };
+        reader.handle_response(Ok(outdated), &mut outbox);
+        let after = asked(&mut outbox);
+
+        assert_eq!((first.len(), beside.len(), after.len()), (1, 0, 1));
+        assert!(after.iter().all(|id| reader.awaits(*id)));
+    }
+
+    fn asked(outbox: &mut Outbox) -> Vec<RequestId> {
+        core::iter::from_fn(|| outbox.pop())
+            .filter_map(|action| match action {
+                Action::Request { id, .. } => Some(id),
+                Action::Watch { .. }
+                | Action::CancelWatch(_)
+                | Action::Kernel { .. }
+                | Action::Forwarding(_)
+                | Action::Ready
+                | Action::Event(_)
+                | Action::Exit(_) => None,
+            })
+            .collect()
+    }
 }
