@@ -9,6 +9,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::node_id::NodeId;
+pub(crate) use named::Named;
 pub use node::{NodeFault, SubnetFileFate, Tampering};
 pub use store::{StoreFault, StoreWay};
 pub use underlay::UnderlayFault;

@@ -48,12 +48,19 @@ fn a_scenario_in_a_file_runs_as_it_is_there() {
 
 #[test]
 fn many_flannel_nodes_end_with_a_table_of_the_defects_that_showed() {
-    let output = sim("many --model flannel --profile leases --seeds 12 --nodes 5 --minutes 5");
+    let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("flannel");
+    let output = sim(&format!(
+        "many --model flannel --profile leases --seeds 12 --nodes 5 --minutes 5 --save {}",
+        directory.display()
+    ));
 
     let text = stdout(&output);
     assert!(!output.status.success(), "{text}");
     assert!(text.contains("W6: a lost create race ends the daemon"), "{text}");
-    assert!(text.contains("--model flannel --profile leases"), "{text}");
+    let (_, again) = text.split_once("-- replay ").expect("a command to run it again");
+    let file = again.lines().next().unwrap_or_default();
+    let saved = std::fs::read_to_string(file).unwrap();
+    assert!(saved.contains("model = \"flannel\""), "{saved}");
 }
 
 #[test]
@@ -99,15 +106,63 @@ fn many_runs_end_in_one_line() {
 #[test]
 fn a_run_that_breaks_an_invariant_says_which_and_how_to_see_it_again() {
     // One subnet fewer than nodes: somebody goes without.
-    let output = sim("run --seed 3 --nodes 4 --minutes 3 --config {\"Network\":\"10.5.0.0/28\"}");
+    let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("failures");
+    let output = sim(&format!(
+        "run --seed 3 --nodes 6 --minutes 3 --config {{\"Network\":\"10.5.0.0/28\"}} --save {}",
+        directory.display()
+    ));
 
     let text = String::from_utf8(output.stderr.clone()).unwrap();
     assert_eq!(output.status.code(), Some(1));
     assert!(text.contains("at rest broken at 180.000s"), "{text}");
     assert!(text.contains("holds 0 leases"), "{text}");
-    assert!(text.contains("seed 3, 4 nodes"), "{text}");
+    assert!(text.contains("seed 3, 6 nodes"), "{text}");
     assert!(text.contains("last events:\n  ["), "{text}");
-    assert!(text.contains("again: cargo run --release --bin sim -- run --seed 3 --nodes 4 --minutes 3"));
+    let file = directory.join("seed-3-at-rest.toml");
+    let again = format!(
+        "again: cargo run --release --bin sim -- replay {}",
+        file.display()
+    );
+    assert!(text.contains(&again), "{text}");
+    let small = directory.join("seed-3-at-rest-shrunk.toml");
+    for file in [&file, &small] {
+        let replay = sim(&format!("replay {}", file.display()));
+        let told = String::from_utf8(replay.stderr.clone()).unwrap();
+        assert!(told.contains("at rest broken"), "{replay:?}");
+    }
+    let small = std::fs::read_to_string(small).unwrap();
+    assert!(
+        small.contains("\nnodes = 4\n") && !small.contains("fault"),
+        "{small}"
+    );
+}
+
+#[test]
+fn a_failing_scenario_is_shrunk_into_a_file_and_a_good_one_is_not() {
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("small.toml");
+    let crowded = PARTITION.replace("nodes = 3", "nodes = 4\nconfig = '{\"Network\":\"10.5.0.0/28\"}'");
+    let crowded = scenario_file("crowded", &crowded);
+
+    let output = sim(&format!("shrink {crowded} -o {}", target.display()));
+    let good = sim(&format!("shrink {}", scenario_file("good", PARTITION)));
+
+    assert!(output.status.success(), "{output:?}");
+    let small = std::fs::read_to_string(target).unwrap();
+    assert!(small.starts_with("# at rest broken at "), "{small}");
+    assert!(!small.contains("fault"), "{small}");
+    assert_eq!(good.status.code(), Some(1));
+}
+
+#[test]
+fn a_run_is_the_same_in_two_processes() {
+    let output = sim("meta --seed 5 --nodes 3 --minutes 3");
+    let file = sim(&format!("meta {}", scenario_file("twice", PARTITION)));
+
+    assert!(output.status.success() && file.status.success(), "{output:?}");
+    assert!(
+        stdout(&output).starts_with("the same in two processes: "),
+        "{output:?}"
+    );
 }
 
 #[test]
@@ -118,6 +173,8 @@ fn a_senseless_option_is_refused() {
         "run --seed 1 --scenario x.toml",
         "run --scenario x.toml --nodes 3",
         "many --seeds 1 --nodes 0",
+        "shrink",
+        "meta x.toml --seed 1",
         "many --seeds 1 --jobs 0",
     ] {
         assert_eq!(sim(arguments).status.code(), Some(2), "{arguments}");

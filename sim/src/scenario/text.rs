@@ -2,6 +2,7 @@
 
 mod fault;
 mod reader;
+mod simpler;
 #[cfg(test)]
 mod tests;
 mod writer;

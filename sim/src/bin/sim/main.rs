@@ -1,9 +1,12 @@
 //! Runs simulated clusters from the command line.
 
+mod failures;
 mod many;
+mod meta;
 mod outcome;
 mod replay;
 mod run;
+mod shrink;
 mod subject;
 
 use std::process::ExitCode;
@@ -28,14 +31,20 @@ enum Command {
     Many(many::Options),
     /// Run again what is in a file, a scenario or what `selvedge run --record FILE` recorded, and print its timeline.
     Replay(replay::Options),
+    /// Make a failing scenario as small as it gets while the same invariant breaks.
+    Shrink(shrink::Options),
+    /// Run the same scenario in two processes and compare every event.
+    Meta(meta::Options),
 }
 
 impl Command {
     fn execute(self) -> Outcome {
         match self {
             Self::Run(options) => run::run(&options),
-            Self::Many(options) => many::many(options),
+            Self::Many(options) => many::many(&options),
             Self::Replay(options) => replay::replay(&options),
+            Self::Shrink(options) => shrink::shrink(&options),
+            Self::Meta(options) => meta::meta(&options),
         }
     }
 }

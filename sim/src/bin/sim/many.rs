@@ -1,6 +1,6 @@
 //! `sim many`: a campaign of generated scenarios.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 use std::num::NonZero;
 use std::time::Duration;
@@ -8,10 +8,11 @@ use std::time::Duration;
 use clap::Args;
 use selvedge_sim::{Campaign, CampaignReport, Defect, Model};
 
+use crate::failures::Failures;
 use crate::outcome::{Outcome, Verdict};
-use crate::subject::{Kind, Size, Subject};
+use crate::subject::{Kind, Size};
 
-#[derive(Args, Clone, Copy, Debug)]
+#[derive(Args, Clone, Debug)]
 pub(crate) struct Options {
     /// How many.
     #[arg(long)]
@@ -26,19 +27,22 @@ pub(crate) struct Options {
     /// On how many threads; as many as there are cores unless given.
     #[arg(long)]
     jobs: Option<NonZero<usize>>,
+    #[command(flatten)]
+    kept: Failures,
 }
 
-pub(crate) fn many(options: Options) -> Outcome {
+pub(crate) fn many(options: &Options) -> Outcome {
     let Options {
         seeds,
         first_seed,
         size,
         kind,
         jobs,
+        kept,
     } = options;
     let campaign = Campaign {
-        first_seed,
-        seeds,
+        first_seed: *first_seed,
+        seeds: *seeds,
         nodes: size.nodes,
         duration: size.duration(),
         jobs: jobs.unwrap_or_else(cores),
@@ -53,9 +57,15 @@ pub(crate) fn many(options: Options) -> Outcome {
         defects,
     } = report;
     let mut out = io::stdout().lock();
+    let mut shrunk = BTreeSet::new();
     for (seed, violation) in &failures {
-        let again = Subject::generated(*seed, size, kind);
-        writeln!(out, "seed {seed}: {violation}\n  again: {again}")?;
+        let scenario = kind.generate(*seed, *size);
+        let saved = kept.save(&scenario, violation)?;
+        write!(out, "seed {seed}: {violation}\n{saved}")?;
+        // One of a kind is enough to read.
+        if shrunk.insert(violation.invariant) {
+            write!(out, "{}", kept.save_shrunk(&scenario)?)?;
+        }
     }
     if kind.model == Model::Flannel {
         write_defects(&mut out, &defects)?;

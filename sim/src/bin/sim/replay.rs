@@ -28,7 +28,7 @@ pub(crate) fn replay(options: &Options) -> Outcome {
     }
     if Scenario::recognizes(&text) {
         let scenario = Scenario::parse(&text).map_err(|error| Failure::of_file(file, error))?;
-        return run::tell(scenario, *trace);
+        return Ok(Verdict::good_if(run::tell(scenario, *trace)?.is_ok()));
     }
     let problem = "line 1: not the beginning of a recording, nor of a scenario (`scenario = 1`)";
     Err(Failure::of_file(file, problem))

@@ -1,6 +1,5 @@
 //! The scenario that a command is about.
 
-use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -39,6 +38,13 @@ pub(crate) struct Kind {
 }
 
 impl Kind {
+    /// Generates a scenario of this kind.
+    pub(crate) fn generate(self, seed: u64, size: Size) -> Scenario {
+        let mut scenario = self.profile.generate(seed, size.nodes, size.duration());
+        self.choose_model(&mut scenario);
+        scenario
+    }
+
     /// Lets every node run the daemon, unless that is the usual one.
     fn choose_model(self, scenario: &mut Scenario) {
         if self.model == Model::default() {
@@ -47,20 +53,6 @@ impl Kind {
         for plan in &mut scenario.nodes {
             plan.model = self.model;
         }
-    }
-}
-
-impl fmt::Display for Kind {
-    /// Prints the options that are not as usual.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { model, profile } = *self;
-        if model != Model::default() {
-            write!(f, " --model {model}")?;
-        }
-        if profile != Profile::default() {
-            write!(f, " --profile {profile}")?;
-        }
-        Ok(())
     }
 }
 
@@ -76,48 +68,30 @@ fn parse_profile(text: &str) -> Result<Profile, String> {
     found.ok_or_else(|| "it is `usual` or `leases`".to_owned())
 }
 
-/// A scenario as the command line describes it; it prints as the command that runs it again.
+/// A generated scenario, or what is said about one in a file.
 #[derive(Args, Clone, Debug)]
-pub(crate) struct Subject {
+pub(crate) struct Generated {
     /// The seed that the scenario is generated from.
-    #[arg(long, required_unless_present = "scenario")]
+    #[arg(long, required_unless_present = "scenario", conflicts_with = "scenario")]
     seed: Option<u64>,
-    /// The file that holds the scenario.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["seed", "nodes", "minutes", "config", "profile"])]
-    scenario: Option<PathBuf>,
     #[command(flatten)]
     size: Size,
     #[command(flatten)]
     kind: Kind,
     /// The network config, JSON, instead of the generated one.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "scenario")]
     config: Option<String>,
 }
 
-impl Subject {
-    /// Describes a scenario that is all generated.
-    pub(crate) const fn generated(seed: u64, size: Size, kind: Kind) -> Self {
-        Self {
-            seed: Some(seed),
-            scenario: None,
-            size,
-            kind,
-            config: None,
-        }
-    }
-
-    pub(crate) fn scenario(&self) -> Result<Scenario, Failure> {
-        if let Some(file) = &self.scenario {
+impl Generated {
+    /// Returns the scenario in the file, if there is one, or the generated one.
+    pub(crate) fn or_in(&self, file: Option<&Path>) -> Result<Scenario, Failure> {
+        if let Some(file) = file {
             let mut scenario = read(file)?;
             self.kind.choose_model(&mut scenario);
             return Ok(scenario);
         }
-        let seed = self.seed.unwrap_or_default();
-        let mut scenario = self
-            .kind
-            .profile
-            .generate(seed, self.size.nodes, self.size.duration());
-        self.kind.choose_model(&mut scenario);
+        let mut scenario = self.kind.generate(self.seed.unwrap_or_default(), self.size);
         if let Some(config) = &self.config {
             scenario.config.clone_from(config);
         }
@@ -125,26 +99,19 @@ impl Subject {
     }
 }
 
-impl fmt::Display for Subject {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            seed,
-            scenario,
-            size,
-            kind,
-            config,
-        } = self;
-        f.write_str("cargo run --release --bin sim -- run")?;
-        if let Some(file) = scenario {
-            return write!(f, " --scenario {}{kind}", file.display());
-        }
-        let Size { nodes, minutes } = size;
-        let seed = seed.unwrap_or_default();
-        write!(f, " --seed {seed} --nodes {nodes} --minutes {minutes}{kind}")?;
-        match config {
-            Some(config) => write!(f, " --config '{config}'"),
-            None => Ok(()),
-        }
+/// A scenario in a file, or a generated one.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct FileOrSeed {
+    /// The file that holds the scenario.
+    #[arg(value_name = "FILE", conflicts_with_all = ["nodes", "minutes", "profile"])]
+    scenario: Option<PathBuf>,
+    #[command(flatten)]
+    generated: Generated,
+}
+
+impl FileOrSeed {
+    pub(crate) fn scenario(&self) -> Result<Scenario, Failure> {
+        self.generated.or_in(self.scenario.as_deref())
     }
 }
 

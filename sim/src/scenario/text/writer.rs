@@ -9,11 +9,7 @@ use crate::node_id::NodeId;
 use crate::scenario::{NodePlan, Scenario};
 
 pub(super) fn write(scenario: &Scenario) -> String {
-    let mut table = table(scenario);
-    take_away(&mut table, &usual(scenario.nodes.len()));
-    for key in HEAD {
-        table.remove(key);
-    }
+    let mut table = unusual_options(scenario);
     add_all(&mut table, "node", unusual_nodes(scenario));
     add_all(
         &mut table,
@@ -29,6 +25,16 @@ pub(super) fn write(scenario: &Scenario) -> String {
     let body = toml::to_string(&table).expect("a table prints");
     let gap = if body.starts_with('[') { "\n" } else { "" };
     format!("{head}{gap}{body}")
+}
+
+/// Returns what is not as usual, without the head, the nodes and the faults.
+pub(super) fn unusual_options(scenario: &Scenario) -> Table {
+    let mut table = table(scenario);
+    take_away(&mut table, &usual(scenario.nodes.len()));
+    for key in HEAD {
+        table.remove(key);
+    }
+    table
 }
 
 /// Returns what a healthy scenario of so many nodes says, without its nodes.

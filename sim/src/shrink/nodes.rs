@@ -1,0 +1,102 @@
+//! Fewer faults, fewer nodes, fewer nodes in each fault.
+
+use super::attempts::Attempts;
+use super::minimize::minimize;
+use crate::fault::{Named, TimedFault};
+use crate::node_id::NodeId;
+use crate::scenario::Scenario;
+
+pub(super) fn drop_faults(attempts: &mut Attempts<'_>) {
+    let all = attempts.best().faults.clone();
+    minimize(all.len(), |left| {
+        attempts.keeps_failing_with(|scenario| scenario.faults = pick(&all, left))
+    });
+}
+
+pub(super) fn drop_nodes(attempts: &mut Attempts<'_>) {
+    let all = attempts.best().clone();
+    minimize(all.nodes.len(), |left| {
+        !left.is_empty() && attempts.keeps_failing(with_nodes(&all, left))
+    });
+}
+
+/// Takes nodes out of the groups that faults name.
+pub(super) fn drop_names(attempts: &mut Attempts<'_>) {
+    for place in 0..attempts.best().faults.len() {
+        for group in 0..group_sizes(attempts, place).len() {
+            let size = group_sizes(attempts, place)
+                .get(group)
+                .copied()
+                .unwrap_or_default();
+            for member in (0..size).rev() {
+                attempts.keeps_failing_with(|scenario| drop_name(scenario, place, group, member));
+            }
+        }
+    }
+}
+
+fn pick<T: Clone>(all: &[T], left: &[usize]) -> Vec<T> {
+    left.iter().filter_map(|place| all.get(*place)).cloned().collect()
+}
+
+/// Keeps some nodes, which get new names, and the faults that still name somebody.
+fn with_nodes(all: &Scenario, left: &[usize]) -> Scenario {
+    let mut fewer = Scenario {
+        nodes: pick(&all.nodes, left),
+        ..all.clone()
+    };
+    let usual = |nodes: usize| Scenario::usual_config(nodes);
+    if all.config == usual(all.nodes.len()) {
+        fewer.config = usual(left.len());
+    }
+    fewer.faults.retain_mut(|timed| rename(timed, left));
+    fewer
+}
+
+/// Gives the nodes that a fault names their new names; false if it has none left.
+fn rename(timed: &mut TimedFault, left: &[usize]) -> bool {
+    let renamed = |node: &NodeId| {
+        let place = left.iter().position(|place| *place == node.index())?;
+        u32::try_from(place + 1).ok().map(NodeId::new)
+    };
+    match timed.fault.named() {
+        Named::Nobody => true,
+        Named::One(node) => match renamed(node) {
+            Some(name) => {
+                *node = name;
+                true
+            }
+            None => false,
+        },
+        Named::Groups(groups) => {
+            let mut all_have_members = true;
+            for group in groups {
+                *group = group.iter().filter_map(renamed).collect();
+                all_have_members &= !group.is_empty();
+            }
+            all_have_members
+        }
+    }
+}
+
+fn group_sizes(attempts: &Attempts<'_>, place: usize) -> Vec<usize> {
+    let Some(mut timed) = attempts.best().faults.get(place).cloned() else {
+        return Vec::new();
+    };
+    match timed.fault.named() {
+        Named::Groups(groups) => groups.into_iter().map(|group| group.len()).collect(),
+        Named::One(_) | Named::Nobody => Vec::new(),
+    }
+}
+
+fn drop_name(scenario: &mut Scenario, place: usize, group: usize, member: usize) {
+    let Some(timed) = scenario.faults.get_mut(place) else {
+        return;
+    };
+    if let Named::Groups(mut groups) = timed.fault.named()
+        && let Some(group) = groups.get_mut(group)
+        && group.len() > 1
+    {
+        group.remove(member);
+    }
+}
