@@ -1,5 +1,6 @@
 //! What goes wrong in a cluster.
 
+mod link;
 mod named;
 mod node;
 mod store;
@@ -9,6 +10,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::node_id::NodeId;
+pub use link::{Damage, LinkFault};
 pub(crate) use named::Named;
 pub use node::{NodeFault, SubnetFileFate, Tampering};
 pub use store::{StoreFault, StoreWay};
@@ -31,8 +33,10 @@ pub struct TimedFault {
 /// field without a name is the `value`.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Fault {
-    /// Between nodes.
+    /// Between some nodes and others.
     Underlay(UnderlayFault),
+    /// On every link of the underlay.
+    Link(LinkFault),
     /// In the store, or on the way to it.
     Store(StoreFault),
     /// On a node.
@@ -48,7 +52,7 @@ impl Fault {
     /// Tells whether the fault happens at once and has no end.
     pub const fn is_instant(&self) -> bool {
         match self {
-            Self::Underlay(_) => false,
+            Self::Underlay(_) | Self::Link(_) => false,
             Self::Store(fault) => fault.is_instant(),
             Self::Node { fault, .. } => fault.is_instant(),
         }
@@ -57,7 +61,7 @@ impl Fault {
     /// Tells whether the fault lies in the underlay between nodes.
     pub const fn is_underlay(&self) -> bool {
         match self {
-            Self::Underlay(_) => true,
+            Self::Underlay(_) | Self::Link(_) => true,
             Self::Store(_) | Self::Node { .. } => false,
         }
     }
@@ -66,7 +70,7 @@ impl Fault {
     pub const fn is_store_outage(&self) -> bool {
         match self {
             Self::Store(fault) => fault.is_outage(),
-            Self::Underlay(_) | Self::Node { .. } => false,
+            Self::Underlay(_) | Self::Link(_) | Self::Node { .. } => false,
         }
     }
 
@@ -78,7 +82,9 @@ impl Fault {
                 fault: NodeFault::Crash { .. },
                 ..
             } => None,
-            Self::Underlay(_) | Self::Store(_) | Self::Node { .. } => Some(format!("^ over: {self}")),
+            Self::Underlay(_) | Self::Link(_) | Self::Store(_) | Self::Node { .. } => {
+                Some(format!("^ over: {self}"))
+            }
         }
     }
 }
@@ -86,6 +92,12 @@ impl Fault {
 impl From<UnderlayFault> for Fault {
     fn from(fault: UnderlayFault) -> Self {
         Self::Underlay(fault)
+    }
+}
+
+impl From<LinkFault> for Fault {
+    fn from(fault: LinkFault) -> Self {
+        Self::Link(fault)
     }
 }
 
@@ -112,6 +124,7 @@ impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Underlay(fault) => fault.fmt(f),
+            Self::Link(fault) => fault.fmt(f),
             Self::Store(fault) => fault.fmt(f),
             Self::Node { node, fault } => fault.fmt_for(*node, f),
         }
@@ -157,7 +170,7 @@ mod tests {
         assert_eq!(cut.to_string(), "answers of the store lost for n1 n2");
         assert_eq!(crash.to_string(), "n3 crashes and loses its subnet file");
         assert_eq!(
-            UnderlayFault::Loss(Probability::percent(5)).to_string(),
+            LinkFault::Loss(Probability::percent(5)).to_string(),
             "links lose 5% more"
         );
     }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::packet;
 
 /// What is wrong with a forged datagram.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Forgery {
     /// A host that holds no lease sends a packet as if it came from a pod of another node.

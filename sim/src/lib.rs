@@ -80,7 +80,8 @@ pub use campaign::{Campaign, CampaignReport};
 pub use cluster::Cluster;
 pub use etcd_store::{EtcdStore, WatchMessage, WatcherId};
 pub use fault::{
-    Fault, NodeFault, StoreFault, StoreWay, SubnetFileFate, Tampering, TimedFault, UnderlayFault,
+    Damage, Fault, LinkFault, NodeFault, StoreFault, StoreWay, SubnetFileFate, Tampering, TimedFault,
+    UnderlayFault,
 };
 pub use flannel::Defect;
 pub use forgery::Forgery;

@@ -1,13 +1,19 @@
 //! The underlay: a link from every node to every other, each direction with a fate of its own.
 
+mod journey;
+
+use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use selvedge_engine::{Instant, Rng};
 use serde::{Deserialize, Serialize};
 
 use crate::duration_text;
+use crate::fault::LinkFault;
 use crate::node_id::NodeId;
 use crate::probability::Probability;
+use journey::{Journey, LinkState};
 
 /// How all links of the underlay behave.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -37,11 +43,18 @@ impl Default for LinkOptions {
 }
 
 /// What becomes of a datagram on its link.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) enum Fate {
-    Arrives(Instant),
-    ArrivesTwice(Instant, Instant),
+    Arrives { first: Arrival, copies: Vec<Arrival> },
     Lost(LossCause),
+}
+
+/// One copy of a datagram at the end of its link.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Arrival {
+    pub(crate) at: Instant,
+    /// The payload, if it is not what was sent.
+    pub(crate) damaged: Option<Vec<u8>>,
 }
 
 /// Why the underlay lost a datagram.
@@ -51,20 +64,30 @@ pub(crate) enum LossCause {
     Chance,
     /// The link is cut.
     Cut,
+    /// It was damaged, and the receiver's kernel noticed.
+    Damage,
+    /// The link's queue was full.
+    Queue,
+    /// It was larger than the path allows.
+    TooBig,
 }
 
 /// All links, and what faults do to them at the moment.
 #[derive(Debug)]
 pub(crate) struct Links {
     options: LinkOptions,
+    faults: Vec<LinkFault>,
     pairs: Vec<Link>,
     nodes: usize,
+    /// The nodes whose datagrams arrive from another address.
+    hidden: BTreeSet<NodeId>,
 }
 
 #[derive(Debug)]
 struct Link {
     rng: Rng,
     cut: bool,
+    state: LinkState,
 }
 
 impl Links {
@@ -73,27 +96,30 @@ impl Links {
             .map(|index| Link {
                 rng: rng.fork(&format!("link {} {}", index / nodes, index % nodes)),
                 cut: false,
+                state: LinkState::default(),
             })
             .collect();
         Self {
             options,
+            faults: Vec::new(),
             pairs,
             nodes,
+            hidden: BTreeSet::new(),
         }
     }
 
     /// Sends a datagram and says what becomes of it.
     ///
-    /// Draws the same random numbers whatever the options are, so that a changed option leaves the rest of a run
-    /// as similar as it can be.
-    pub(crate) fn send(&mut self, from: NodeId, to: NodeId, now: Instant) -> Fate {
+    /// Draws the same random numbers from the link's stream whatever the options and faults are, so that a changed one
+    /// leaves the rest of a run as similar as it can be.
+    pub(crate) fn send(&mut self, from: NodeId, to: NodeId, payload: &[u8], now: Instant) -> Fate {
         let LinkOptions {
             delay,
             jitter,
             loss,
             duplication,
         } = self.options;
-        let Some(link) = self.link_mut(from, to) else {
+        let Some(link) = self.index(from, to).and_then(|index| self.pairs.get_mut(index)) else {
             return Fate::Lost(LossCause::Cut);
         };
         let lost = link.rng.chance(loss.as_per_million());
@@ -105,42 +131,69 @@ impl Links {
         if lost {
             return Fate::Lost(LossCause::Chance);
         }
-        if doubled {
-            let second = arrival + link.rng.between(Duration::ZERO, delay + jitter);
-            return Fate::ArrivesTwice(arrival, second);
+        let mut fate = Fate::arrives(arrival);
+        if doubled && let Fate::Arrives { copies, .. } = &mut fate {
+            copies.push(Arrival {
+                at: arrival + link.rng.between(Duration::ZERO, delay + jitter),
+                damaged: None,
+            });
         }
-        Fate::Arrives(arrival)
+        if self.faults.is_empty() {
+            return fate;
+        }
+        let journey = Journey {
+            state: &mut link.state,
+            payload,
+            sent_at: now,
+            rng: link.rng.fork("faults"),
+        };
+        journey.suffer(fate, &self.faults)
     }
 
-    /// Tells whether datagrams pass from one node to the other.
+    /// Tells whether datagrams pass from one node to the other, and come from where they should.
     pub(crate) fn is_open(&self, from: NodeId, to: NodeId) -> bool {
-        self.index(from, to)
-            .and_then(|index| self.pairs.get(index))
-            .is_some_and(|link| !link.cut)
+        !self.hidden.contains(&from)
+            && self
+                .index(from, to)
+                .and_then(|index| self.pairs.get(index))
+                .is_some_and(|link| !link.cut)
+    }
+
+    /// Returns the address from which a node's datagrams arrive, if it is not the node's own.
+    pub(crate) fn changed_source(&self, from: NodeId) -> Option<Ipv4Addr> {
+        self.hidden.contains(&from).then_some(NAT)
     }
 
     pub(crate) fn cut(&mut self, from: NodeId, to: NodeId) {
-        if let Some(link) = self.link_mut(from, to) {
+        let index = self.index(from, to);
+        if let Some(link) = index.and_then(|index| self.pairs.get_mut(index)) {
             link.cut = true;
         }
     }
 
-    /// Gives all links these options; what is cut stays cut.
-    pub(crate) const fn calm(&mut self, options: LinkOptions) {
-        self.options = options;
+    /// Lets a node's datagrams arrive from another address.
+    pub(crate) fn hide(&mut self, node: NodeId) {
+        self.hidden.insert(node);
     }
 
-    /// Opens every link and gives all of them these options.
-    pub(crate) fn reset(&mut self, options: LinkOptions) {
+    /// Lets every link do this to datagrams, too.
+    pub(crate) fn add_fault(&mut self, fault: LinkFault) {
+        self.faults.push(fault);
+    }
+
+    /// Gives all links these options and ends what they do besides; what is cut stays cut.
+    pub(crate) fn calm(&mut self, options: LinkOptions) {
         self.options = options;
+        self.faults.clear();
+    }
+
+    /// Ends all faults.
+    pub(crate) fn reset(&mut self) {
+        self.faults.clear();
+        self.hidden.clear();
         for link in &mut self.pairs {
             link.cut = false;
         }
-    }
-
-    fn link_mut(&mut self, from: NodeId, to: NodeId) -> Option<&mut Link> {
-        let index = self.index(from, to)?;
-        self.pairs.get_mut(index)
     }
 
     fn index(&self, from: NodeId, to: NodeId) -> Option<usize> {
@@ -148,6 +201,19 @@ impl Links {
         inside.then(|| from.index() * self.nodes + to.index())
     }
 }
+
+impl Fate {
+    /// Makes the fate of a datagram that arrives once and as it was sent.
+    const fn arrives(at: Instant) -> Self {
+        Self::Arrives {
+            first: Arrival { at, damaged: None },
+            copies: Vec::new(),
+        }
+    }
+}
+
+/// The address of a host that no node has (RFC 5737).
+const NAT: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 10);
 
 #[cfg(test)]
 mod tests {
@@ -163,10 +229,12 @@ mod tests {
         let mut links = Links::new(2, options, &Rng::new(1));
 
         for _ in 0..1000 {
-            let Fate::Arrives(at) = links.send(N1, N2, Instant::ZERO) else {
+            let Fate::Arrives { first, .. } = send(&mut links, N1, N2) else {
                 panic!("a healthy link lost a datagram");
             };
-            assert!(at >= Instant::from_nanos(10_000_000) && at < Instant::from_nanos(15_000_000));
+            assert!(
+                first.at >= Instant::from_nanos(10_000_000) && first.at < Instant::from_nanos(15_000_000)
+            );
         }
     }
 
@@ -176,8 +244,8 @@ mod tests {
 
         links.cut(N1, N2);
 
-        assert_eq!(links.send(N1, N2, Instant::ZERO), Fate::Lost(LossCause::Cut));
-        assert!(matches!(links.send(N2, N1, Instant::ZERO), Fate::Arrives(_)));
+        assert_eq!(send(&mut links, N1, N2), Fate::Lost(LossCause::Cut));
+        assert!(matches!(send(&mut links, N2, N1), Fate::Arrives { .. }));
         assert!(!links.is_open(N1, N2) && links.is_open(N2, N1));
     }
 
@@ -190,12 +258,12 @@ mod tests {
         };
         let mut links = Links::new(2, options, &Rng::new(1));
 
-        let fates: Vec<_> = (0..10_000).map(|_| links.send(N1, N2, Instant::ZERO)).collect();
+        let fates: Vec<_> = (0..10_000).map(|_| send(&mut links, N1, N2)).collect();
 
         let lost = fates.iter().filter(|fate| matches!(fate, Fate::Lost(_))).count();
         let doubled = fates
             .iter()
-            .filter(|fate| matches!(fate, Fate::ArrivesTwice(..)))
+            .filter(|fate| matches!(fate, Fate::Arrives { copies, .. } if copies.len() == 1))
             .count();
         assert!((1800..2200).contains(&lost), "{lost}");
         assert!((700..900).contains(&doubled), "{doubled}");
@@ -210,12 +278,25 @@ mod tests {
         let mut alone = Links::new(3, options, &Rng::new(1));
         let mut mixed = Links::new(3, options, &Rng::new(1));
 
-        mixed.send(N2, N1, Instant::ZERO);
+        send(&mut mixed, N2, N1);
 
-        assert_eq!(
-            alone.send(N1, N2, Instant::ZERO),
-            mixed.send(N1, N2, Instant::ZERO)
-        );
+        assert_eq!(send(&mut alone, N1, N2), send(&mut mixed, N1, N2));
+    }
+
+    #[test]
+    fn a_node_behind_another_address_does_not_count_as_open() {
+        let mut links = Links::new(2, LinkOptions::default(), &Rng::new(1));
+
+        links.hide(N1);
+
+        assert!(!links.is_open(N1, N2) && links.is_open(N2, N1));
+        assert!(links.changed_source(N1).is_some() && links.changed_source(N2).is_none());
+        links.reset();
+        assert!(links.is_open(N1, N2));
+    }
+
+    fn send(links: &mut Links, from: NodeId, to: NodeId) -> Fate {
+        links.send(from, to, b"payload", Instant::ZERO)
     }
 
     const N1: NodeId = NodeId::new(1);

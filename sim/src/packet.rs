@@ -107,6 +107,25 @@ pub(crate) fn is_valid(packet: &[u8]) -> bool {
         && fold(checksum_part(header)) == 0
 }
 
+/// Tells whether a valid packet's UDP or ICMP checksum is right, too, as the pod that gets it finds out.
+pub(crate) fn has_right_checksum(packet: &[u8]) -> bool {
+    let length = packet.first().map_or(0, |first| usize::from(first & 0x0f) * 4);
+    let transport = packet.get(length..).unwrap_or_default();
+    let pseudo = match packet.get(9) {
+        Some(&UDP) => {
+            let addresses = checksum_part(packet.get(12..20).unwrap_or_default());
+            addresses + u64::from(UDP) + u64::from(as_u16(transport.len()))
+        }
+        Some(_) | None => 0,
+    };
+    fold(pseudo + checksum_part(transport)) == 0
+}
+
+/// Returns the checksum over bytes (RFC 1071).
+pub(crate) fn checksum(bytes: &[u8]) -> u16 {
+    fold(checksum_part(bytes))
+}
+
 /// Lowers the time to live by one and mends the checksum; tells whether the packet may go on.
 pub(crate) fn decrement_ttl(packet: &mut [u8]) -> bool {
     let Some(ttl) = packet.get_mut(8) else {
@@ -213,6 +232,17 @@ mod tests {
         assert!(is_valid(&packet));
         assert_eq!(ttl(&packet), Some(1));
         assert!(!decrement_ttl(&mut packet));
+    }
+
+    #[test]
+    fn a_pod_notices_a_damaged_payload() {
+        for good in [udp(A, B, 64, b"odd"), icmp_echo(A, B, 64, Echo::Reply, b"ping")] {
+            let mut bad = good.clone();
+            *bad.last_mut().unwrap() ^= 1;
+
+            assert!(has_right_checksum(&good));
+            assert!(is_valid(&bad) && !has_right_checksum(&bad));
+        }
     }
 
     #[test]

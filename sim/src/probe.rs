@@ -1,5 +1,6 @@
 //! Probes: packets between pods that prove what the overlay does.
 
+mod cargo;
 mod in_flight;
 
 use std::net::Ipv4Addr;
@@ -8,6 +9,7 @@ use selvedge_engine::Instant;
 
 use crate::node_id::NodeId;
 use crate::packet::{self, Echo};
+pub(crate) use cargo::Cargo;
 pub(crate) use in_flight::ProbesInFlight;
 
 /// A packet that a pod sends to a pod on another node.
@@ -23,6 +25,8 @@ pub(crate) struct Probe {
     pub(crate) destination: Ipv4Addr,
     pub(crate) length: usize,
     pub(crate) sent_at: Instant,
+    /// When the last copy arrives that is on a link, or was.
+    pub(crate) last_arrival: Instant,
     pub(crate) fate: Option<ProbeFate>,
     /// How often it went on the wire.
     pub(crate) ways: u32,
@@ -51,10 +55,16 @@ pub(crate) enum ProbeFate {
     Delivered,
     LostByChance,
     LostOnCutLink,
+    /// The underlay had no room for it: a full queue, or a path that is too narrow.
+    LostToLimits,
+    /// The underlay damaged it.
+    Damaged,
     /// The daemon at the other end was down, or its queue full.
     NobodyListened,
     /// A node dropped it that need not have known better.
     Excused,
+    /// It came from an address that is not its sender's, and membership is enforced.
+    Disowned,
 }
 
 impl Probe {
@@ -134,6 +144,7 @@ pub(crate) mod tests {
             destination: Ipv4Addr::new(10, 5, 2, 2),
             length: 56,
             sent_at: Instant::ZERO,
+            last_arrival: Instant::ZERO,
             fate: None,
             ways: 0,
             copies: 1,

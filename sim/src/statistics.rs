@@ -44,6 +44,12 @@ pub struct ProbeStatistics {
     pub lost_by_chance: u64,
     /// Lost on a link that was cut.
     pub lost_on_cut_links: u64,
+    /// Lost for want of room: a full queue, or a path too narrow for them.
+    pub lost_to_limits: u64,
+    /// Damaged by the underlay.
+    pub damaged: u64,
+    /// Dropped because they came from an address that is not their sender's.
+    pub disowned: u64,
     /// Sent to a node whose daemon was down or stood still for too long.
     pub unheard: u64,
     /// Dropped by a node that could not know better: it had just started, or was cut off.
@@ -64,6 +70,9 @@ impl ProbeStatistics {
             Some(ProbeFate::Delivered) => self.delivered += 1,
             Some(ProbeFate::LostByChance) => self.lost_by_chance += 1,
             Some(ProbeFate::LostOnCutLink) => self.lost_on_cut_links += 1,
+            Some(ProbeFate::LostToLimits) => self.lost_to_limits += 1,
+            Some(ProbeFate::Damaged) => self.damaged += 1,
+            Some(ProbeFate::Disowned) => self.disowned += 1,
             Some(ProbeFate::NobodyListened) => self.unheard += 1,
             Some(ProbeFate::Excused) => self.excused += 1,
             None => {}
@@ -84,6 +93,9 @@ impl ProbeStatistics {
         self.repeated += other.repeated;
         self.lost_by_chance += other.lost_by_chance;
         self.lost_on_cut_links += other.lost_on_cut_links;
+        self.lost_to_limits += other.lost_to_limits;
+        self.damaged += other.damaged;
+        self.disowned += other.disowned;
         self.unheard += other.unheard;
         self.excused += other.excused;
         self.pings_answered += other.pings_answered;
@@ -99,6 +111,9 @@ impl ProbeStatistics {
             repeated: self.repeated - earlier.repeated,
             lost_by_chance: self.lost_by_chance - earlier.lost_by_chance,
             lost_on_cut_links: self.lost_on_cut_links - earlier.lost_on_cut_links,
+            lost_to_limits: self.lost_to_limits - earlier.lost_to_limits,
+            damaged: self.damaged - earlier.damaged,
+            disowned: self.disowned - earlier.disowned,
             unheard: self.unheard - earlier.unheard,
             excused: self.excused - earlier.excused,
             pings_answered: self.pings_answered - earlier.pings_answered,
@@ -116,6 +131,9 @@ impl fmt::Display for ProbeStatistics {
             (self.repeated, "arrived twice"),
             (self.lost_by_chance, "lost by chance"),
             (self.lost_on_cut_links, "lost on cut links"),
+            (self.lost_to_limits, "too much or too large for links"),
+            (self.damaged, "damaged"),
+            (self.disowned, "from an address that is not their sender's"),
             (self.unheard, "sent to a daemon that was down"),
             (self.excused, "dropped by nodes that could not know better"),
         ];

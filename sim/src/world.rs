@@ -191,9 +191,9 @@ impl World {
             Event::Datagram {
                 from,
                 to,
-                probe,
+                cargo,
                 packet,
-            } => self.handle_datagram(from, to, probe, packet),
+            } => self.handle_datagram(from, to, cargo, packet),
             Event::Sweep => self.sweep(),
             Event::Minute => {
                 self.report_probes();
@@ -236,20 +236,20 @@ impl World {
         let Some(waiting) = event.node().and_then(|node| self.paused.get_mut(&node)) else {
             return Some(event);
         };
-        let Event::Datagram { to, probe, .. } = &event else {
+        let Event::Datagram { to, cargo, .. } = &event else {
             waiting.push(event);
             return None;
         };
-        let (to, probe) = (*to, *probe);
+        let (to, cargo) = (*to, *cargo);
         let queued = waiting
             .iter()
             .filter(|event| matches!(event, Event::Datagram { .. }))
             .count();
         if queued < SOCKET_QUEUE {
             waiting.push(event);
-            self.queue_probe(probe);
+            self.queue_probe(cargo);
         } else {
-            self.overflow(to.1, probe);
+            self.overflow(to.1, cargo);
         }
         None
     }

@@ -2,13 +2,17 @@
 
 use std::net::Ipv4Addr;
 
-use selvedge_engine::{DropReason, Instant};
+use selvedge_engine::{DropReason, Instant, Membership};
 
 use super::Verdict;
+use crate::flannel::Defect;
+use crate::forgery::Forgery;
 use crate::linux::LinuxDrop;
 use crate::node_id::NodeId;
+use crate::packet;
 use crate::probe::Probe;
 use crate::ref_cluster::RefCluster;
+use crate::sim_node::PacketFate;
 use crate::violation::{Finding, Invariant};
 
 /// Where on its way a probe was dropped, and by what.
@@ -141,6 +145,42 @@ pub(crate) fn check_error(node: NodeId, pod: Ipv4Addr, quoted_source: Option<Ipv
     Err(Finding::new(Invariant::Delivery, [node], text))
 }
 
+/// Checks a damaged packet that reached a pod on `node`: what the headers' checksum shows, a node has to notice; the rest
+/// is left to the pod.
+pub(crate) fn check_damaged(node: NodeId, packet: &[u8]) -> Verdict {
+    if packet::is_valid(packet) {
+        return Ok(());
+    }
+    let text = format!(
+        "{node} handed a packet to a pod whose header is damaged: {}",
+        hex(packet)
+    );
+    Err(Finding::new(Invariant::Delivery, [node], text))
+}
+
+/// Checks a forged packet that reached a pod on `node`.
+pub(crate) fn check_forged(node: NodeId, forgery: Forgery, membership: Membership) -> Verdict {
+    let may_pass = match forgery {
+        Forgery::Stranger | Forgery::ForeignSource => membership != Membership::Enforce,
+        Forgery::OwnSource
+        | Forgery::ForeignDestination
+        | Forgery::BadChecksum
+        | Forgery::Truncated
+        | Forgery::Noise => false,
+    };
+    if may_pass {
+        return Ok(());
+    }
+    let text = format!("a pod on {node} got a forged packet {forgery}");
+    Err(Finding::new(Invariant::Delivery, [node], text))
+}
+
+/// Says that `node` did not drop a probe that came from a stranger's address.
+pub(crate) fn taken_from_stranger(node: NodeId, fate: &PacketFate) -> Finding {
+    let text = format!("{node} takes a packet from a host without a lease: {fate:?}");
+    Finding::new(Invariant::Delivery, [node], text).showing(Defect::TakesAnything)
+}
+
 /// Checks a probe after all that can happen to it has happened.
 pub(crate) fn check_fate(probe: &Probe) -> Verdict {
     if probe.fate.is_some() {
@@ -215,6 +255,26 @@ mod tests {
         assert!(check_arrival(&cluster, &probe, N3, &good, after(200)).is_err());
         assert!(check_arrival(&cluster, &probe, N2, &damaged, after(200)).is_err());
         assert!(check_arrival(&cluster, &repeated, N2, &good, after(200)).is_err());
+    }
+
+    #[test]
+    fn a_damaged_header_is_found_and_a_damaged_payload_is_the_pods_affair() {
+        let mut header = probe(1).packet();
+        let mut payload = header.clone();
+        header[8] ^= 1;
+        *payload.last_mut().unwrap() ^= 1;
+
+        assert!(check_damaged(N1, &header).is_err());
+        assert_eq!(check_damaged(N1, &payload), Ok(()));
+    }
+
+    #[test]
+    fn a_forged_packet_passes_only_where_membership_is_not_enforced() {
+        let check = |forgery, membership| check_forged(N1, forgery, membership).is_ok();
+
+        assert!(check(Forgery::Stranger, Membership::Log));
+        assert!(!check(Forgery::Stranger, Membership::Enforce));
+        assert!(!check(Forgery::OwnSource, Membership::Off));
     }
 
     #[test]

@@ -23,6 +23,7 @@ impl Fault {
     pub(crate) fn named(&mut self) -> Named<'_> {
         match self {
             Self::Underlay(fault) => fault.named(),
+            Self::Link(_) => Named::Nobody,
             Self::Store(fault) => fault.named(),
             Self::Node { node, .. } => Named::One(node),
         }
@@ -32,9 +33,10 @@ impl Fault {
 impl UnderlayFault {
     fn named(&mut self) -> Named<'_> {
         match self {
-            Self::Partition { nodes } => Named::Groups(vec![nodes]),
+            Self::Partition { nodes } | Self::PortBlocked { nodes } | Self::SourceChanged { nodes } => {
+                Named::Groups(vec![nodes])
+            }
             Self::OneWay { from, to } => Named::Groups(vec![from, to]),
-            Self::Loss(_) | Self::Slow(_) => Named::Nobody,
         }
     }
 }

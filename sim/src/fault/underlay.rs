@@ -1,14 +1,11 @@
 //! What goes wrong between nodes.
 
 use std::fmt;
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::Names;
-use crate::duration_text;
 use crate::node_id::NodeId;
-use crate::probability::Probability;
 
 /// Something that goes wrong between nodes; all of it lasts.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -26,10 +23,16 @@ pub enum UnderlayFault {
         /// The nodes that do not hear them.
         to: Vec<NodeId>,
     },
-    /// Every link loses datagrams, in addition to what the scenario's links lose.
-    Loss(Probability),
-    /// Every link is slower by this.
-    Slow(#[serde(with = "duration_text")] Duration),
+    /// A firewall keeps the tunnel's port of these nodes closed; what they send passes.
+    PortBlocked {
+        /// The nodes.
+        nodes: Vec<NodeId>,
+    },
+    /// What these nodes send arrives from an address that is not theirs, as behind a NAT.
+    SourceChanged {
+        /// The nodes.
+        nodes: Vec<NodeId>,
+    },
 }
 
 impl fmt::Display for UnderlayFault {
@@ -39,8 +42,10 @@ impl fmt::Display for UnderlayFault {
             Self::OneWay { from, to } => {
                 write!(f, "one-way partition: {} not heard by {}", Names(from), Names(to))
             }
-            Self::Loss(probability) => write!(f, "links lose {probability} more"),
-            Self::Slow(by) => write!(f, "links slower by {by:?}"),
+            Self::PortBlocked { nodes } => write!(f, "tunnel port blocked towards {}", Names(nodes)),
+            Self::SourceChanged { nodes } => {
+                write!(f, "datagrams of {} come from another address", Names(nodes))
+            }
         }
     }
 }

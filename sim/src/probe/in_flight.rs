@@ -44,7 +44,7 @@ impl ProbesInFlight {
     /// Takes the oldest probe if all that can happen to it has happened.
     pub(crate) fn pop_settled(&mut self, now: Instant) -> Option<Probe> {
         let oldest = self.probes.front()?;
-        let is_over = !oldest.queued && now >= oldest.sent_at + LIFETIME;
+        let is_over = !oldest.queued && now >= oldest.sent_at + LIFETIME && now > oldest.last_arrival;
         if !is_over {
             return None;
         }
@@ -60,7 +60,7 @@ impl ProbesInFlight {
     }
 }
 
-/// After this time no copy of a probe is on any link.
+/// After this time every node has done with a probe what it will do, unless a link is very slow.
 const LIFETIME: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
@@ -83,6 +83,18 @@ mod tests {
         assert!(probes.get_mut(0).is_none());
         assert_eq!(probes.get_mut(2).map(|probe| probe.id), Some(2));
         assert_eq!(probes.next_id(), 3);
+    }
+
+    #[test]
+    fn a_probe_is_awaited_for_as_long_as_a_copy_of_it_is_on_a_link() {
+        let mut probes = ProbesInFlight::default();
+        probes.insert(probe(0));
+        let later = Instant::ZERO + LIFETIME;
+
+        probes.get_mut(0).unwrap().last_arrival = later;
+
+        assert_eq!(probes.pop_settled(later), None);
+        assert!(probes.pop_settled(later + LIFETIME).is_some());
     }
 
     #[test]

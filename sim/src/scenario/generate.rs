@@ -2,6 +2,7 @@
 
 mod choice;
 mod faults;
+mod link;
 mod node;
 mod store;
 mod underlay;
@@ -129,6 +130,7 @@ mod tests {
     /// Returns the name of the innermost variant that says what goes wrong.
     fn kind(fault: &Fault) -> String {
         let text = match fault {
+            Fault::Link(fault) => format!("link {fault:?}"),
             Fault::Underlay(fault) => format!("{fault:?}"),
             Fault::Store(fault) => format!("store {fault:?}"),
             Fault::Node { fault, .. } => format!("{fault:?}"),

@@ -8,6 +8,7 @@ use selvedge_engine::DropReason;
 use crate::links::LossCause;
 use crate::linux::LinuxDrop;
 use crate::node_id::NodeId;
+use crate::probe::Cargo;
 
 /// Something that happened.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
@@ -15,7 +16,7 @@ pub(crate) enum Occurrence {
     /// Something about leases, peers, the store, the kernel or a fault; rare, so it is text.
     Control { weight: Weight, text: Box<str> },
     /// A step of a packet; frequent, so it becomes text only when someone reads it.
-    Packet { probe: Option<u64>, step: PacketStep },
+    Packet { cargo: Cargo, step: PacketStep },
 }
 
 /// Whether people want to see it in a timeline.
@@ -34,6 +35,7 @@ pub(crate) enum PacketStep {
     NobodyListens,
     QueueFull,
     PodGets { ttl: u8 },
+    PodRefuses,
     HostGets,
     DroppedByKernel(LinuxDrop),
     DroppedByForwarder(DropReason),
@@ -78,11 +80,7 @@ impl fmt::Display for Occurrence {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Control { text, .. } => f.write_str(text),
-            Self::Packet {
-                probe: Some(probe),
-                step,
-            } => write!(f, "probe {probe} {step}"),
-            Self::Packet { probe: None, step } => write!(f, "ICMP error {step}"),
+            Self::Packet { cargo, step } => write!(f, "{cargo} {step}"),
         }
     }
 }
@@ -95,10 +93,14 @@ impl fmt::Display for PacketStep {
             Self::Lost { to, cause } => match cause {
                 LossCause::Chance => write!(f, "lost on the link to {to}"),
                 LossCause::Cut => write!(f, "lost: the link to {to} is cut"),
+                LossCause::Damage => write!(f, "lost: {to} finds its UDP checksum wrong"),
+                LossCause::Queue => write!(f, "lost: the link to {to} is full"),
+                LossCause::TooBig => write!(f, "lost: too large for the link to {to}"),
             },
             Self::NobodyListens => f.write_str("lost: no daemon listens"),
             Self::QueueFull => f.write_str("lost: the socket's queue is full"),
             Self::PodGets { ttl } => write!(f, "received by a pod, ttl {ttl}"),
+            Self::PodRefuses => f.write_str("refused by a pod: its checksum is wrong"),
             Self::HostGets => f.write_str("received by the node itself"),
             Self::DroppedByKernel(reason) => write!(f, "dropped by the kernel: {reason}"),
             Self::DroppedByForwarder(reason) => write!(f, "dropped by the forwarder: {}", reason.name()),

@@ -5,6 +5,7 @@ use std::net::Ipv4Addr;
 use selvedge_engine::{KernelEvent, KernelOp, OpId, RequestId, StoreError, StoreEvent, WatchId};
 
 use crate::node_id::NodeId;
+use crate::probe::Cargo;
 use crate::store_path::Carried;
 use crate::store_service::ToStore;
 
@@ -72,7 +73,7 @@ pub(super) enum Event {
     Datagram {
         from: Ipv4Addr,
         to: (u16, NodeId),
-        probe: Option<u64>,
+        cargo: Cargo,
         packet: Vec<u8>,
     },
     /// The model looks whether nodes agree with it.

@@ -2,7 +2,7 @@
 
 use super::World;
 use crate::checker::Verdict;
-use crate::fault::{Fault, NodeFault, StoreFault, UnderlayFault};
+use crate::fault::{Fault, NodeFault, StoreFault};
 use crate::node_id::NodeId;
 use crate::sim_node::Daemon;
 
@@ -16,7 +16,7 @@ impl World {
             self.active.insert(index);
         }
         match fault {
-            Fault::Underlay(_) => {
+            Fault::Underlay(_) | Fault::Link(_) => {
                 self.apply_underlay_faults();
                 Ok(())
             }
@@ -34,7 +34,7 @@ impl World {
             self.milestone(None, line);
         }
         match fault {
-            Fault::Underlay(_) => {
+            Fault::Underlay(_) | Fault::Link(_) => {
                 self.apply_underlay_faults();
                 Ok(())
             }
@@ -47,19 +47,11 @@ impl World {
         self.nodes.get_mut(node.index())?.daemon.as_mut()
     }
 
-    /// Returns the faults of the underlay that last at the moment.
-    pub(super) fn lasting_underlay_faults(&self) -> impl Iterator<Item = &UnderlayFault> {
-        self.lasting().filter_map(|fault| match fault {
-            Fault::Underlay(fault) => Some(fault),
-            Fault::Store(_) | Fault::Node { .. } => None,
-        })
-    }
-
     /// Returns the faults of the store that last at the moment.
     pub(super) fn lasting_store_faults(&self) -> impl Iterator<Item = &StoreFault> {
         self.lasting().filter_map(|fault| match fault {
             Fault::Store(fault) => Some(fault),
-            Fault::Underlay(_) | Fault::Node { .. } => None,
+            Fault::Underlay(_) | Fault::Link(_) | Fault::Node { .. } => None,
         })
     }
 
@@ -67,11 +59,12 @@ impl World {
     pub(super) fn lasting_node_faults(&self, node: NodeId) -> impl Iterator<Item = &NodeFault> {
         self.lasting().filter_map(move |fault| match fault {
             Fault::Node { node: other, fault } => (*other == node).then_some(fault),
-            Fault::Underlay(_) | Fault::Store(_) => None,
+            Fault::Underlay(_) | Fault::Link(_) | Fault::Store(_) => None,
         })
     }
 
-    fn lasting(&self) -> impl Iterator<Item = &Fault> {
+    /// Returns the faults that last at the moment.
+    pub(super) fn lasting(&self) -> impl Iterator<Item = &Fault> {
         self.active
             .iter()
             .filter_map(|index| self.scenario.faults.get(*index))

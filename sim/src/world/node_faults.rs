@@ -10,6 +10,7 @@ use crate::checker::Verdict;
 use crate::fault::{NodeFault, SubnetFileFate, Tampering};
 use crate::forgery::{Forgery, Surroundings};
 use crate::node_id::NodeId;
+use crate::probe::Cargo;
 use crate::scenario::Model;
 
 impl World {
@@ -110,8 +111,8 @@ impl World {
             return;
         };
         for event in waiting {
-            if let Event::Datagram { probe, .. } = event {
-                self.overflow(node, probe);
+            if let Event::Datagram { cargo, .. } = event {
+                self.overflow(node, cargo);
             }
         }
     }
@@ -175,7 +176,7 @@ impl World {
         let event = Event::Datagram {
             from,
             to: (PORT, node),
-            probe: None,
+            cargo: Cargo::Forged(forgery),
             packet,
         };
         self.queue.push(self.now, event);

@@ -2,17 +2,17 @@
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 
-use selvedge_engine::Instant;
+use selvedge_engine::Membership;
 
 use super::World;
 use super::event::Event;
 use crate::checker::delivery::{self, Dropped};
 use crate::checker::{Verdict, hop_limit, right_peer, wire_format};
-use crate::links::{Fate, LossCause};
+use crate::links::{Arrival, Fate, LossCause};
 use crate::linux::{self, Ingress, LinuxDrop, Passage};
 use crate::node_id::NodeId;
 use crate::packet;
-use crate::probe::ProbeFate;
+use crate::probe::{Cargo, ProbeFate};
 use crate::sim_node::PacketFate;
 use crate::trace::{Occurrence, PacketStep};
 
@@ -23,7 +23,7 @@ impl World {
             return Ok(());
         };
         let passages = state.linux.handle_packet(Ingress::Pod, packet);
-        self.leave_kernel(node, Some(probe), passages, Dropped::BySendersKernel)
+        self.leave_kernel(node, Cargo::Probe(probe), passages, Dropped::BySendersKernel)
     }
 
     /// A datagram arrives at a node.
@@ -31,7 +31,7 @@ impl World {
         &mut self,
         from: Ipv4Addr,
         (port, node): (u16, NodeId),
-        probe: Option<u64>,
+        cargo: Cargo,
         mut packet: Vec<u8>,
     ) -> Verdict {
         let now = self.now;
@@ -40,64 +40,78 @@ impl World {
         };
         let listens = state.linux.listens_on(SocketAddrV4::new(node.public_ip(), port));
         let Some(daemon) = state.daemon.as_mut().filter(|_| listens) else {
-            return self.drop_packet(node, probe, Dropped::Unreceived);
+            return self.drop_packet(node, cargo, Dropped::Unreceived);
         };
         let before = packet::ttl(&packet);
-        match daemon.inbound(from, &mut packet, now) {
+        let fate = daemon.inbound(from, &mut packet, now);
+        if self.is_disowned(from, cargo) {
+            match fate {
+                PacketFate::Drop(reason) => {
+                    self.step(node, cargo, PacketStep::DroppedByForwarder(reason));
+                    self.settle(cargo, ProbeFate::Disowned);
+                    return Ok(());
+                }
+                PacketFate::Deliver | PacketFate::Reply { .. } => {
+                    self.judge(Err(delivery::taken_from_stranger(node, &fate)))?;
+                }
+                PacketFate::NoTable | PacketFate::Send(_) => {}
+            }
+        }
+        match fate {
             PacketFate::Deliver => {
                 self.judge(hop_limit::check_step(node, before, packet::ttl(&packet)))?;
-                self.leave_tunnel(node, probe, packet)
+                self.leave_tunnel(node, cargo, packet)
             }
             PacketFate::Reply { reason, to, error } => {
-                self.drop_packet(node, probe, Dropped::Inbound(reason))?;
+                self.drop_packet(node, cargo, Dropped::Inbound(reason))?;
                 self.reply(node, to, error)
             }
-            PacketFate::Drop(reason) => self.drop_packet(node, probe, Dropped::Inbound(reason)),
-            PacketFate::NoTable | PacketFate::Send(_) => self.drop_packet(node, probe, Dropped::Unreceived),
+            PacketFate::Drop(reason) => self.drop_packet(node, cargo, Dropped::Inbound(reason)),
+            PacketFate::NoTable | PacketFate::Send(_) => self.drop_packet(node, cargo, Dropped::Unreceived),
         }
     }
 
-    pub(super) fn step(&mut self, node: NodeId, probe: Option<u64>, step: PacketStep) {
+    /// Tells whether a probe comes from an address that is not its sender's, and that no member may use.
+    fn is_disowned(&self, from: Ipv4Addr, cargo: Cargo) -> bool {
+        let is_stranger = NodeId::by_public_ip(from, self.nodes.len()).is_none();
+        cargo.probe().is_some() && is_stranger && self.scenario.membership == Membership::Enforce
+    }
+
+    pub(super) fn step(&mut self, node: NodeId, cargo: Cargo, step: PacketStep) {
         self.trace
-            .record(self.now, Some(node), Occurrence::Packet { probe, step });
+            .record(self.now, Some(node), Occurrence::Packet { cargo, step });
     }
 
     /// The kernel routed a packet into the tunnel device, where the daemon reads it.
-    fn enter_tunnel(&mut self, node: NodeId, probe: Option<u64>, mut packet: Vec<u8>) -> Verdict {
+    fn enter_tunnel(&mut self, node: NodeId, cargo: Cargo, mut packet: Vec<u8>) -> Verdict {
         let now = self.now;
         let before = packet::ttl(&packet);
         let Some(daemon) = self.daemon_mut(node) else {
-            return self.drop_packet(node, probe, Dropped::WithoutTable);
+            return self.drop_packet(node, cargo, Dropped::WithoutTable);
         };
         match daemon.outbound(&mut packet, now) {
             PacketFate::Send(to) => {
                 self.judge(hop_limit::check_step(node, before, packet::ttl(&packet)))?;
-                self.send_datagram(node, to, probe, packet)
+                self.send_datagram(node, to, cargo, packet)
             }
             PacketFate::Reply { reason, to, error } => {
-                self.drop_packet(node, probe, Dropped::Outbound(reason))?;
+                self.drop_packet(node, cargo, Dropped::Outbound(reason))?;
                 self.reply(node, to, error)
             }
-            PacketFate::Drop(reason) => self.drop_packet(node, probe, Dropped::Outbound(reason)),
-            PacketFate::NoTable | PacketFate::Deliver => self.drop_packet(node, probe, Dropped::WithoutTable),
+            PacketFate::Drop(reason) => self.drop_packet(node, cargo, Dropped::Outbound(reason)),
+            PacketFate::NoTable | PacketFate::Deliver => self.drop_packet(node, cargo, Dropped::WithoutTable),
         }
     }
 
     /// An ICMP error goes to another node, or to the own kernel.
     fn reply(&mut self, node: NodeId, to: Option<SocketAddrV4>, error: Vec<u8>) -> Verdict {
         match to {
-            Some(to) => self.send_datagram(node, to, None, error),
-            None => self.leave_tunnel(node, None, error),
+            Some(to) => self.send_datagram(node, to, Cargo::IcmpError, error),
+            None => self.leave_tunnel(node, Cargo::IcmpError, error),
         }
     }
 
-    fn send_datagram(
-        &mut self,
-        node: NodeId,
-        to: SocketAddrV4,
-        probe: Option<u64>,
-        packet: Vec<u8>,
-    ) -> Verdict {
+    fn send_datagram(&mut self, node: NodeId, to: SocketAddrV4, cargo: Cargo, packet: Vec<u8>) -> Verdict {
         self.judge(wire_format::check(node, &packet))?;
         let destination = packet::destination(&packet).unwrap_or(Ipv4Addr::UNSPECIFIED);
         let verdict = right_peer::check(&self.reference, node, destination, *to.ip(), self.now);
@@ -106,46 +120,56 @@ impl World {
         let verdict = right_peer::check_source(&self.reference, node, source, self.now);
         self.judge(verdict)?;
         let Some(peer) = NodeId::by_public_ip(*to.ip(), self.nodes.len()) else {
-            self.lose_probe(node, probe, node, LossCause::Cut);
+            self.lose_packet(node, cargo, node, LossCause::Cut);
             return Ok(());
         };
-        self.count_way(node, probe)?;
+        self.count_way(node, cargo)?;
         let ttl = packet::ttl(&packet).unwrap_or_default();
-        self.step(node, probe, PacketStep::OnTheWire { to: peer, ttl });
+        self.step(node, cargo, PacketStep::OnTheWire { to: peer, ttl });
         let to = (to.port(), peer);
-        match self.links.send(node, peer, self.now) {
-            Fate::Lost(cause) => self.lose_probe(node, probe, peer, cause),
-            Fate::Arrives(at) => self.push_datagram(at, node, to, probe, packet),
-            Fate::ArrivesTwice(first, second) => {
-                if let Some(probe) = probe.and_then(|id| self.probes.get_mut(id)) {
-                    probe.copies += 1;
+        match self.links.send(node, peer, &packet, self.now) {
+            Fate::Lost(cause) => self.lose_packet(node, cargo, peer, cause),
+            Fate::Arrives { first, copies } => {
+                if let Some(probe) = self.probe_mut(cargo) {
+                    probe.copies += u32::try_from(copies.len()).unwrap_or(u32::MAX);
                 }
-                self.push_datagram(first, node, to, probe, packet.clone());
-                self.push_datagram(second, node, to, probe, packet);
+                for copy in copies {
+                    self.push_arrival(copy, node, to, cargo, packet.clone());
+                }
+                self.push_arrival(first, node, to, cargo, packet);
             }
         }
         Ok(())
     }
 
-    fn push_datagram(
+    /// Lets a copy of a datagram arrive; a damaged one is no probe any more.
+    fn push_arrival(
         &mut self,
-        at: Instant,
+        arrival: Arrival,
         from: NodeId,
         to: (u16, NodeId),
-        probe: Option<u64>,
+        cargo: Cargo,
         packet: Vec<u8>,
     ) {
+        let Arrival { at, damaged } = arrival;
+        let is_damaged = damaged.is_some();
+        if is_damaged {
+            self.settle(cargo, ProbeFate::Damaged);
+        } else if let Some(probe) = self.probe_mut(cargo) {
+            probe.last_arrival = probe.last_arrival.max(at);
+        }
+        let source = self.links.changed_source(from);
         let event = Event::Datagram {
-            from: from.public_ip(),
+            from: source.unwrap_or_else(|| from.public_ip()),
             to,
-            probe,
-            packet,
+            cargo: if is_damaged { Cargo::Damaged } else { cargo },
+            packet: damaged.unwrap_or(packet),
         };
         self.queue.push(at, event);
     }
 
-    fn count_way(&mut self, node: NodeId, probe: Option<u64>) -> Verdict {
-        let Some(probe) = probe.and_then(|id| self.probes.get_mut(id)) else {
+    fn count_way(&mut self, node: NodeId, cargo: Cargo) -> Verdict {
+        let Some(probe) = self.probe_mut(cargo) else {
             return Ok(());
         };
         probe.ways += 1;
@@ -154,7 +178,7 @@ impl World {
     }
 
     /// The daemon wrote a packet to the tunnel device, where the kernel takes it.
-    fn leave_tunnel(&mut self, node: NodeId, probe: Option<u64>, packet: Vec<u8>) -> Verdict {
+    fn leave_tunnel(&mut self, node: NodeId, cargo: Cargo, packet: Vec<u8>) -> Verdict {
         let Some(state) = self.nodes.get(node.index()) else {
             return Ok(());
         };
@@ -165,50 +189,65 @@ impl World {
                 packet,
             }],
         };
-        self.leave_kernel(node, probe, passages, Dropped::ByReceiversKernel)
+        self.leave_kernel(node, cargo, passages, Dropped::ByReceiversKernel)
     }
 
     /// The kernel has made up its mind about a packet; what follows a dropped one is the error about it.
     fn leave_kernel(
         &mut self,
         node: NodeId,
-        probe: Option<u64>,
+        cargo: Cargo,
         passages: Vec<Passage>,
         dropped: fn(LinuxDrop) -> Dropped,
     ) -> Verdict {
-        let mut probe = probe;
+        let mut cargo = cargo;
         for Passage { verdict, packet } in passages {
             match verdict {
-                linux::Verdict::Tunnel(_) => self.enter_tunnel(node, probe, packet)?,
-                linux::Verdict::Pod(pod) => self.reach_pod(node, pod, probe, &packet)?,
-                linux::Verdict::Host => self.reach_host(node, probe)?,
+                linux::Verdict::Tunnel(_) => self.enter_tunnel(node, cargo, packet)?,
+                linux::Verdict::Pod(pod) => self.reach_pod(node, pod, cargo, &packet)?,
+                linux::Verdict::Host => self.reach_host(node, cargo)?,
                 linux::Verdict::Dropped(reason) => {
-                    self.drop_packet(node, probe, dropped(reason))?;
-                    probe = None;
+                    self.drop_packet(node, cargo, dropped(reason))?;
+                    cargo = Cargo::IcmpError;
                 }
             }
         }
         Ok(())
     }
 
-    fn reach_pod(&mut self, node: NodeId, pod: Ipv4Addr, probe: Option<u64>, packet: &[u8]) -> Verdict {
+    fn reach_pod(&mut self, node: NodeId, pod: Ipv4Addr, cargo: Cargo, packet: &[u8]) -> Verdict {
         let ttl = packet::ttl(packet).unwrap_or_default();
-        self.step(node, probe, PacketStep::PodGets { ttl });
-        if let Some(id) = probe {
-            return self.receive_probe(node, id, packet);
+        match cargo {
+            Cargo::Damaged if !packet::has_right_checksum(packet) => {
+                self.step(node, cargo, PacketStep::PodRefuses);
+                return self.judge(delivery::check_damaged(node, packet));
+            }
+            Cargo::Probe(_) | Cargo::IcmpError | Cargo::Damaged | Cargo::Forged(_) => {
+                self.step(node, cargo, PacketStep::PodGets { ttl });
+            }
         }
-        self.statistics.probes.icmp_errors += 1;
-        let quoted = packet::icmp_error_quote(packet).and_then(packet::source);
-        self.judge(delivery::check_error(node, pod, quoted))
+        match cargo {
+            Cargo::Probe(id) => self.receive_probe(node, id, packet),
+            Cargo::IcmpError => {
+                self.statistics.probes.icmp_errors += 1;
+                let quoted = packet::icmp_error_quote(packet).and_then(packet::source);
+                self.judge(delivery::check_error(node, pod, quoted))
+            }
+            Cargo::Damaged => self.judge(delivery::check_damaged(node, packet)),
+            Cargo::Forged(forgery) => {
+                let verdict = delivery::check_forged(node, forgery, self.scenario.membership);
+                self.judge(verdict)
+            }
+        }
     }
 
     /// No probe is for a node itself: its address was a pod's on another node.
-    fn reach_host(&mut self, node: NodeId, probe: Option<u64>) -> Verdict {
-        self.step(node, probe, PacketStep::HostGets);
-        self.judge_drop(node, probe, Dropped::ByReceiversKernel(LinuxDrop::NoSuchPod))
+    fn reach_host(&mut self, node: NodeId, cargo: Cargo) -> Verdict {
+        self.step(node, cargo, PacketStep::HostGets);
+        self.judge_drop(node, cargo, Dropped::ByReceiversKernel(LinuxDrop::NoSuchPod))
     }
 
-    fn drop_packet(&mut self, node: NodeId, probe: Option<u64>, dropped: Dropped) -> Verdict {
+    fn drop_packet(&mut self, node: NodeId, cargo: Cargo, dropped: Dropped) -> Verdict {
         let step = match dropped {
             Dropped::BySendersKernel(reason) | Dropped::ByReceiversKernel(reason) => {
                 PacketStep::DroppedByKernel(reason)
@@ -217,12 +256,12 @@ impl World {
             Dropped::Unreceived => PacketStep::NobodyListens,
             Dropped::Outbound(reason) | Dropped::Inbound(reason) => PacketStep::DroppedByForwarder(reason),
         };
-        self.step(node, probe, step);
-        self.judge_drop(node, probe, dropped)
+        self.step(node, cargo, step);
+        self.judge_drop(node, cargo, dropped)
     }
 
-    fn judge_drop(&mut self, node: NodeId, probe: Option<u64>, dropped: Dropped) -> Verdict {
-        let Some(probe) = probe.and_then(|id| self.probes.get_mut(id)).copied() else {
+    fn judge_drop(&mut self, node: NodeId, cargo: Cargo, dropped: Dropped) -> Verdict {
+        let Some(probe) = self.probe_mut(cargo).copied() else {
             return Ok(());
         };
         // Whoever passed on what is not its own is to blame for all that follows.
@@ -241,7 +280,7 @@ impl World {
         } else {
             ProbeFate::Excused
         };
-        self.settle_probe(Some(probe.id), fate);
+        self.settle(cargo, fate);
         Ok(())
     }
 }

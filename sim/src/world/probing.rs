@@ -8,7 +8,7 @@ use crate::checker::Verdict;
 use crate::checker::delivery;
 use crate::links::LossCause;
 use crate::node_id::NodeId;
-use crate::probe::{Probe, ProbeFate, ProbeKind};
+use crate::probe::{Cargo, Probe, ProbeFate, ProbeKind};
 use crate::trace::PacketStep;
 use crate::violation::Finding;
 
@@ -74,6 +74,7 @@ impl World {
             destination,
             length,
             sent_at: self.now,
+            last_arrival: self.now,
             fate: None,
             ways: 0,
             copies: 1,
@@ -81,7 +82,7 @@ impl World {
             queued: false,
         };
         self.probes.insert(probe);
-        self.step(from, Some(probe.id), PacketStep::PodSends { destination });
+        self.step(from, Cargo::Probe(probe.id), PacketStep::PodSends { destination });
         self.leave_pod(from, probe.id, probe.packet())?;
         Ok(Some(probe.id))
     }
@@ -109,29 +110,36 @@ impl World {
         Ok(())
     }
 
-    pub(super) fn lose_probe(&mut self, node: NodeId, probe: Option<u64>, to: NodeId, cause: LossCause) {
-        self.step(node, probe, PacketStep::Lost { to, cause });
+    pub(super) fn lose_packet(&mut self, node: NodeId, cargo: Cargo, to: NodeId, cause: LossCause) {
+        self.step(node, cargo, PacketStep::Lost { to, cause });
         let fate = match cause {
             LossCause::Chance => ProbeFate::LostByChance,
             LossCause::Cut => ProbeFate::LostOnCutLink,
+            LossCause::Queue | LossCause::TooBig => ProbeFate::LostToLimits,
+            LossCause::Damage => ProbeFate::Damaged,
         };
-        self.settle_probe(probe, fate);
+        self.settle(cargo, fate);
     }
 
     /// A node that stands still has no room for a datagram.
-    pub(super) fn overflow(&mut self, node: NodeId, probe: Option<u64>) {
-        self.step(node, probe, PacketStep::QueueFull);
-        self.settle_probe(probe, ProbeFate::NobodyListened);
+    pub(super) fn overflow(&mut self, node: NodeId, cargo: Cargo) {
+        self.step(node, cargo, PacketStep::QueueFull);
+        self.settle(cargo, ProbeFate::NobodyListened);
     }
 
-    pub(super) fn queue_probe(&mut self, probe: Option<u64>) {
-        if let Some(probe) = probe.and_then(|id| self.probes.get_mut(id)) {
+    pub(super) fn queue_probe(&mut self, cargo: Cargo) {
+        if let Some(probe) = self.probe_mut(cargo) {
             probe.queued = true;
         }
     }
 
-    pub(super) fn settle_probe(&mut self, probe: Option<u64>, fate: ProbeFate) {
-        if let Some(id) = probe {
+    pub(super) fn probe_mut(&mut self, cargo: Cargo) -> Option<&mut Probe> {
+        self.probes.get_mut(cargo.probe()?)
+    }
+
+    /// Notes what became of a probe; nobody asks about other packets.
+    pub(super) fn settle(&mut self, cargo: Cargo, fate: ProbeFate) {
+        if let Some(id) = cargo.probe() {
             self.probes.settle(id, fate);
         }
     }

@@ -1,25 +1,37 @@
 //! What goes wrong between nodes.
 
 use super::World;
-use crate::fault::UnderlayFault;
-use crate::links::LinkOptions;
+use crate::fault::{Fault, UnderlayFault};
 use crate::node_id::NodeId;
 
 impl World {
-    /// Sets the links as all faults of the underlay that last at the moment make them.
+    /// Sets the links as all faults that last at the moment make them.
     pub(super) fn apply_underlay_faults(&mut self) {
-        let faults: Vec<UnderlayFault> = self.lasting_underlay_faults().cloned().collect();
-        self.links.reset(faulty_links(self.scenario.links, &faults));
-        let all: Vec<NodeId> = self.scenario.node_ids().collect();
+        let faults: Vec<Fault> = self.lasting().cloned().collect();
+        self.links.reset();
         for fault in &faults {
             match fault {
-                UnderlayFault::Partition { nodes } => {
-                    let rest: Vec<NodeId> = all.iter().copied().filter(|id| !nodes.contains(id)).collect();
-                    self.cut_links(nodes, &rest);
-                    self.cut_links(&rest, nodes);
+                Fault::Underlay(fault) => self.apply_underlay_fault(fault),
+                Fault::Link(fault) => self.links.add_fault(*fault),
+                Fault::Store(_) | Fault::Node { .. } => {}
+            }
+        }
+    }
+
+    fn apply_underlay_fault(&mut self, fault: &UnderlayFault) {
+        let all: Vec<NodeId> = self.scenario.node_ids().collect();
+        match fault {
+            UnderlayFault::Partition { nodes } => {
+                let rest: Vec<NodeId> = all.into_iter().filter(|id| !nodes.contains(id)).collect();
+                self.cut_links(nodes, &rest);
+                self.cut_links(&rest, nodes);
+            }
+            UnderlayFault::OneWay { from, to } => self.cut_links(from, to),
+            UnderlayFault::PortBlocked { nodes } => self.cut_links(&all, nodes),
+            UnderlayFault::SourceChanged { nodes } => {
+                for node in nodes {
+                    self.links.hide(*node);
                 }
-                UnderlayFault::OneWay { from, to } => self.cut_links(from, to),
-                UnderlayFault::Loss(_) | UnderlayFault::Slow(_) => {}
             }
         }
     }
@@ -31,16 +43,4 @@ impl World {
             }
         }
     }
-}
-
-fn faulty_links(base: LinkOptions, faults: &[UnderlayFault]) -> LinkOptions {
-    let mut links = base;
-    for fault in faults {
-        match fault {
-            UnderlayFault::Loss(more) => links.loss = links.loss.plus(*more),
-            UnderlayFault::Slow(by) => links.delay += *by,
-            UnderlayFault::Partition { .. } | UnderlayFault::OneWay { .. } => {}
-        }
-    }
-    links
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::choice::{millis, one_node, pick};
-use super::{node, store, underlay};
+use super::{link, node, store, underlay};
 use crate::fault::{Fault, TimedFault};
 use crate::scenario::draw::Draw;
 
@@ -11,6 +11,7 @@ use crate::scenario::draw::Draw;
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Kind {
     Underlay(underlay::Kind),
+    Link(link::Kind),
     Store(store::Kind),
     Node(node::Kind),
 }
@@ -19,14 +20,16 @@ impl Kind {
     /// Returns every kind.
     pub(super) fn all() -> impl Iterator<Item = Self> {
         let underlay = underlay::Kind::ALL.into_iter().map(Self::Underlay);
+        let link = link::Kind::ALL.into_iter().map(Self::Link);
         let store = store::Kind::ALL.into_iter().map(Self::Store);
         let node = node::Kind::ALL.into_iter().map(Self::Node);
-        underlay.chain(store).chain(node)
+        underlay.chain(link).chain(store).chain(node)
     }
 
     fn draw(self, rng: &mut dyn Draw, nodes: u32) -> Fault {
         match self {
             Self::Underlay(kind) => kind.draw(rng, nodes).into(),
+            Self::Link(kind) => kind.draw(rng).into(),
             Self::Store(kind) => kind.draw(rng, nodes).into(),
             Self::Node(kind) => Fault::Node {
                 node: one_node(rng, nodes),

@@ -1,10 +1,7 @@
 //! Drawing faults of the underlay.
 
-use std::time::Duration;
-
-use super::choice::{pick, some_nodes};
+use super::choice::some_nodes;
 use crate::fault::UnderlayFault;
-use crate::probability::Probability;
 use crate::scenario::draw::Draw;
 
 /// The kinds of faults that are drawn.
@@ -12,27 +9,28 @@ use crate::scenario::draw::Draw;
 pub(super) enum Kind {
     Partition,
     OneWay,
-    Loss,
-    Slow,
+    PortBlocked,
+    SourceChanged,
 }
 
 impl Kind {
-    pub(super) const ALL: [Self; 4] = [Self::Partition, Self::OneWay, Self::Loss, Self::Slow];
+    pub(super) const ALL: [Self; 4] = [
+        Self::Partition,
+        Self::OneWay,
+        Self::PortBlocked,
+        Self::SourceChanged,
+    ];
 
     pub(super) fn draw(self, rng: &mut dyn Draw, nodes: u32) -> UnderlayFault {
+        let nodes_hit = some_nodes(rng, nodes);
         match self {
-            Self::Partition => UnderlayFault::Partition {
-                nodes: some_nodes(rng, nodes),
-            },
+            Self::Partition => UnderlayFault::Partition { nodes: nodes_hit },
             Self::OneWay => UnderlayFault::OneWay {
-                from: some_nodes(rng, nodes),
+                from: nodes_hit,
                 to: some_nodes(rng, nodes),
             },
-            Self::Loss => UnderlayFault::Loss(Probability::percent(*pick(rng, &[5, 20, 50]))),
-            Self::Slow => UnderlayFault::Slow(*pick(
-                rng,
-                &[Duration::from_millis(50), Duration::from_millis(500)],
-            )),
+            Self::PortBlocked => UnderlayFault::PortBlocked { nodes: nodes_hit },
+            Self::SourceChanged => UnderlayFault::SourceChanged { nodes: nodes_hit },
         }
     }
 }

@@ -30,6 +30,7 @@ struct Times {
 }
 
 const UNDERLAY: &str = "underlay";
+const LINK: &str = "link";
 const STORE: &str = "store";
 const NODE: &str = "node";
 /// The key of a field that has no name.
@@ -38,6 +39,7 @@ const VALUE: &str = "value";
 pub(super) fn write(timed: &TimedFault) -> Table {
     let (layer, node, fault) = match &timed.fault {
         Fault::Underlay(fault) => (UNDERLAY, None, named(fault)),
+        Fault::Link(fault) => (LINK, None, named(fault)),
         Fault::Store(fault) => (STORE, None, named(fault)),
         Fault::Node { node, fault } => (NODE, Some(node), named(fault)),
     };
@@ -97,14 +99,16 @@ fn read_fault(mut fields: DeTable<'_>, span: &Range<usize>) -> Result<Fault, Pro
     let kind: String = deserialize(kind)?;
     match kind.split_once('_') {
         Some((UNDERLAY, name)) => Ok(Fault::Underlay(variant(name, &kind_span, fields)?)),
+        Some((LINK, name)) => Ok(Fault::Link(variant(name, &kind_span, fields)?)),
         Some((STORE, name)) => Ok(Fault::Store(variant(name, &kind_span, fields)?)),
         Some((NODE, name)) => Ok(Fault::Node {
             node: deserialize(take(&mut fields, span, NODE)?)?,
             fault: variant(name, &kind_span, fields)?,
         }),
         Some(_) | None => {
-            let text =
-                format!("unknown kind `{kind}`, a kind begins with `{UNDERLAY}_`, `{STORE}_` or `{NODE}_`");
+            let text = format!(
+                "unknown kind `{kind}`, a kind begins with `{UNDERLAY}_`, `{LINK}_`, `{STORE}_` or `{NODE}_`"
+            );
             Err(Problem::new(&kind_span, text))
         }
     }
