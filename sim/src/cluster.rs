@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::chronicle::KeepChronicle;
 use crate::fault::{
     Fault, NodeFault, StoreFault, StoreWay, SubnetFileFate, Tampering, TimedFault, UnderlayFault,
 };
@@ -11,7 +12,7 @@ use crate::node_id::NodeId;
 use crate::probability::Probability;
 use crate::report::Report;
 use crate::scenario::{Model, Scenario};
-use crate::trace::KeepTrace;
+use crate::trace::{Keep, KeepTrace};
 use crate::world::{Checkpoint, View, World};
 
 /// Builds a scenario and runs it.
@@ -22,7 +23,7 @@ use crate::world::{Checkpoint, View, World};
 pub struct Cluster {
     scenario: Scenario,
     checkpoints: Vec<Checkpoint>,
-    keep: KeepTrace,
+    keep: Keep,
 }
 
 impl Cluster {
@@ -36,7 +37,10 @@ impl Cluster {
         Self {
             scenario,
             checkpoints: Vec::new(),
-            keep: KeepTrace::Recent,
+            keep: Keep {
+                lines: KeepTrace::Recent,
+                chronicle: KeepChronicle::Nothing,
+            },
         }
     }
 
@@ -160,7 +164,14 @@ impl Cluster {
     /// Keeps every line of the trace for [`Report::trace`].
     #[must_use]
     pub const fn keep_trace(mut self) -> Self {
-        self.keep = KeepTrace::All;
+        self.keep.lines = KeepTrace::All;
+        self
+    }
+
+    /// Writes down what [`Report::timeline_page`] shows.
+    #[must_use]
+    pub const fn keep_timeline(mut self) -> Self {
+        self.keep.chronicle = KeepChronicle::Everything;
         self
     }
 

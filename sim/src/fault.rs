@@ -1,5 +1,6 @@
 //! What goes wrong in a cluster.
 
+mod concern;
 mod link;
 mod named;
 mod node;
@@ -10,6 +11,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::node_id::NodeId;
+pub(crate) use concern::{Concern, Part};
 pub use link::{Damage, LinkFault};
 pub(crate) use named::Named;
 pub use node::{NodeFault, SubnetFileFate, Tampering};
@@ -55,6 +57,22 @@ impl Fault {
             Self::Underlay(_) | Self::Link(_) => false,
             Self::Store(fault) => fault.is_instant(),
             Self::Node { fault, .. } => fault.is_instant(),
+        }
+    }
+
+    /// Returns which part of the cluster the fault lies in.
+    pub(crate) fn concern(&self) -> Concern {
+        match self {
+            Self::Underlay(fault) => fault.concern(),
+            Self::Link(_) => Concern {
+                part: Part::Underlay,
+                nodes: Vec::new(),
+            },
+            Self::Store(fault) => fault.concern(),
+            Self::Node { node, .. } => Concern {
+                part: Part::Node,
+                nodes: vec![*node],
+            },
         }
     }
 

@@ -46,6 +46,7 @@
 
 mod campaign;
 mod checker;
+mod chronicle;
 mod cluster;
 mod decimal;
 mod duration_text;
@@ -72,6 +73,7 @@ mod sim_node;
 mod statistics;
 mod store_path;
 mod store_service;
+mod timeline;
 mod trace;
 mod violation;
 mod world;

@@ -6,6 +6,7 @@ mod in_flight;
 use std::net::Ipv4Addr;
 
 use selvedge_engine::Instant;
+use serde::Serialize;
 
 use crate::node_id::NodeId;
 use crate::packet::{self, Echo};
@@ -50,7 +51,8 @@ pub(crate) enum ProbeKind {
 }
 
 /// What became of a probe.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub(crate) enum ProbeFate {
     Delivered,
     LostByChance,

@@ -7,11 +7,13 @@ use std::net::Ipv4Addr;
 use ipnet::Ipv4Net;
 use selvedge_engine::{Instant, Status};
 
+use crate::chronicle::Chronicle;
 use crate::fault::TimedFault;
 use crate::flannel::Defect;
 use crate::node_id::NodeId;
 use crate::scenario::Scenario;
 use crate::statistics::Statistics;
+use crate::timeline;
 use crate::trace::{Trace, TraceLine};
 use crate::violation::{Attributed, Violation};
 use crate::world::NodeReport;
@@ -29,6 +31,7 @@ pub struct Report {
     leases: BTreeMap<Ipv4Net, Ipv4Addr>,
     defect: Option<Defect>,
     attributed: Vec<Attributed>,
+    chronicle: Option<Box<Chronicle>>,
 }
 
 impl Report {
@@ -39,6 +42,7 @@ impl Report {
         violation: Option<Violation>,
         nodes: Vec<NodeReport>,
         leases: BTreeMap<Ipv4Net, Ipv4Addr>,
+        chronicle: Option<Box<Chronicle>>,
     ) -> Self {
         let trace_hash = trace.hash();
         let (lines, timeline) = trace.into_lines();
@@ -53,6 +57,7 @@ impl Report {
             leases,
             defect: None,
             attributed: Vec::new(),
+            chronicle,
         }
     }
 
@@ -138,6 +143,15 @@ impl Report {
     pub fn timeline(&self) -> String {
         let lines = self.timeline.iter().map(|line| format!("{}\n", Brief(line)));
         lines.collect()
+    }
+
+    /// Returns the run as a page for a browser, complete in itself; `None` unless [`Cluster::keep_timeline`] was asked
+    /// for. `again` is the command that makes the run again.
+    ///
+    /// [`Cluster::keep_timeline`]: crate::Cluster::keep_timeline
+    pub fn timeline_page(&self, again: &str) -> Option<String> {
+        let chronicle = self.chronicle.as_deref()?;
+        Some(timeline::page(self, chronicle, again))
     }
 
     /// Returns the lines of the trace that were kept.

@@ -66,6 +66,11 @@ impl StoreService {
         self.is_up
     }
 
+    /// Tells whether the store refuses every write.
+    pub(crate) const fn is_full(&self) -> bool {
+        self.is_full
+    }
+
     /// Stops the store; every watch of a node ends with its connection.
     pub(crate) fn stop(&mut self) {
         self.is_up = false;

@@ -9,9 +9,12 @@ use std::hash::{Hash, Hasher};
 
 use selvedge_engine::Instant;
 
+use crate::chronicle::{Chronicle, KeepChronicle};
 use crate::node_id::NodeId;
+use crate::probe::Probe;
+use crate::scenario::Scenario;
 use hash::TraceHasher;
-pub(crate) use occurrence::{Occurrence, PacketStep, Weight};
+pub(crate) use occurrence::{Occurrence, PacketStep, Topic, Weight};
 
 /// A line of the trace; it prints as `[12.345s e678] n3 text`.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -67,6 +70,13 @@ pub(crate) enum KeepTrace {
     All,
 }
 
+/// What is kept of a run beside its outcome; the run is the same whatever it is.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) struct Keep {
+    pub(crate) lines: KeepTrace,
+    pub(crate) chronicle: KeepChronicle,
+}
+
 /// The trace of a run while it grows.
 #[derive(Debug)]
 pub(crate) struct Trace {
@@ -75,6 +85,7 @@ pub(crate) struct Trace {
     milestones: Vec<TraceLine>,
     hasher: TraceHasher,
     count: u64,
+    chronicle: Option<Box<Chronicle>>,
 }
 
 impl Trace {
@@ -85,11 +96,28 @@ impl Trace {
             milestones: Vec::new(),
             hasher: TraceHasher::new(),
             count: 0,
+            chronicle: None,
         }
+    }
+
+    /// Lets what is recorded go into a chronicle as well.
+    pub(crate) fn with_chronicle(mut self, keep: KeepChronicle, scenario: &Scenario) -> Self {
+        self.chronicle = match keep {
+            KeepChronicle::Nothing => None,
+            KeepChronicle::Everything => Some(Box::new(Chronicle::new(scenario))),
+        };
+        self
+    }
+
+    pub(crate) fn chronicle_mut(&mut self) -> Option<&mut Chronicle> {
+        self.chronicle.as_deref_mut()
     }
 
     pub(crate) fn record(&mut self, at: Instant, node: Option<NodeId>, occurrence: Occurrence) {
         (at, node, &occurrence).hash(&mut self.hasher);
+        if let Some(chronicle) = &mut self.chronicle {
+            chronicle.note(at, node, &occurrence);
+        }
         let line = TraceLine {
             at,
             number: self.count,
@@ -106,12 +134,24 @@ impl Trace {
         self.lines.push_back(line);
     }
 
+    /// Takes what finally became of a probe.
+    pub(crate) fn settle(&mut self, probe: &Probe) {
+        if let Some(chronicle) = &mut self.chronicle {
+            chronicle.settle(probe);
+        }
+    }
+
     pub(crate) fn hash(&self) -> u64 {
         self.hasher.finish()
     }
 
     pub(crate) const fn count(&self) -> u64 {
         self.count
+    }
+
+    /// Takes the chronicle out of the trace, if one was written.
+    pub(crate) fn take_chronicle(&mut self) -> Option<Box<Chronicle>> {
+        self.chronicle.take()
     }
 
     /// Returns the lines kept and the milestones.

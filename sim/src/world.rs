@@ -4,6 +4,7 @@
 //! randomness from a stream of its own, so that a run is a function of its scenario.
 
 mod blame;
+mod chronicling;
 mod control;
 mod event;
 mod faults;
@@ -38,10 +39,10 @@ use crate::sim_node::SimNode;
 use crate::statistics::Statistics;
 use crate::store_path::StorePath;
 use crate::store_service::{StoreService, ToStore};
-use crate::trace::{KeepTrace, Occurrence, Trace};
+use crate::trace::{Keep, Occurrence, Topic, Trace};
 use crate::violation::{Attributed, Finding, Invariant};
 use blame::Scars;
-use event::Event;
+use event::{Event, Scope};
 pub use view::{NodeReport, View};
 
 /// A check that the author of a run adds.
@@ -90,7 +91,7 @@ pub(crate) struct World {
 }
 
 impl World {
-    pub(crate) fn new(scenario: Scenario, checkpoints: Vec<Checkpoint>, keep: KeepTrace) -> Self {
+    pub(crate) fn new(scenario: Scenario, checkpoints: Vec<Checkpoint>, keep: Keep) -> Self {
         let rng = Rng::new(scenario.seed);
         let ids: Vec<NodeId> = scenario.node_ids().collect();
         let path_rng = rng.fork("store paths");
@@ -123,7 +124,7 @@ impl World {
             rest_probes: BTreeSet::new(),
             agreement: None,
             checkpoints,
-            trace: Trace::new(keep),
+            trace: Trace::new(keep.lines).with_chronicle(keep.chronicle, &scenario),
             statistics: Statistics::default(),
             reported: Statistics::default(),
             scars: Scars::default(),
@@ -142,6 +143,7 @@ impl World {
 
     fn run_all(&mut self) -> Verdict {
         self.write_config()?;
+        self.chronicle(Scope::Store(None));
         let end = self.end();
         self.run_until(end)?;
         self.begin_rest()?;
@@ -153,7 +155,9 @@ impl World {
         while let Some((at, event)) = self.queue.pop_until(end) {
             debug_assert!(at >= self.now, "time does not run backwards");
             self.now = at;
+            let scope = event.scope();
             let verdict = self.handle(event);
+            self.chronicle(scope);
             self.judge(verdict)?;
         }
         self.now = end;
@@ -275,12 +279,14 @@ impl World {
             self.milestone(None, violation.to_string());
         }
         while let Some(probe) = self.probes.pop() {
+            self.trace.settle(&probe);
             self.statistics.probes.count(&probe);
         }
         self.statistics.simulated = self.now.saturating_since(Instant::ZERO);
         self.statistics.events = self.trace.count();
         let nodes = self.node_reports();
         let leases = self.reference.leases().collect();
+        let chronicle = self.finish_chronicle();
         Report::new(
             self.scenario,
             self.statistics,
@@ -288,12 +294,18 @@ impl World {
             violation,
             nodes,
             leases,
+            chronicle,
         )
         .blaming(defect, self.attributed)
     }
 
     fn milestone(&mut self, node: Option<NodeId>, text: impl Into<Box<str>>) {
         self.trace.record(self.now, node, Occurrence::milestone(text));
+    }
+
+    fn message(&mut self, node: NodeId, topic: Topic, text: impl Into<Box<str>>) {
+        self.trace
+            .record(self.now, Some(node), Occurrence::message(topic, text));
     }
 
     fn detail(&mut self, node: Option<NodeId>, text: impl Into<Box<str>>) {

@@ -166,6 +166,22 @@ fn a_run_is_the_same_in_two_processes() {
 }
 
 #[test]
+fn a_report_is_a_page_with_the_whole_run_in_it() {
+    let scenario = scenario_file("report", PARTITION);
+    let page = format!("{scenario}.html");
+
+    let output = sim(&format!("replay {scenario} --report {page}"));
+
+    let page = std::fs::read_to_string(page).unwrap();
+    let hash = stdout(&output).lines().last().map(str::to_owned).unwrap();
+    assert!(output.status.success(), "{output:?}");
+    assert!(page.starts_with("<!doctype html>"), "{page}");
+    assert!(page.contains(hash.trim_start_matches("trace hash ")), "{hash}");
+    assert!(page.contains("partition: n1 | the rest"));
+    assert!(page.contains(&format!("sim -- replay {scenario}")));
+}
+
+#[test]
 fn a_senseless_option_is_refused() {
     for arguments in [
         "run",

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::Names;
+use super::{Concern, Names, Part};
 use crate::duration_text;
 use crate::junk::Junk;
 use crate::node_id::NodeId;
@@ -70,6 +70,18 @@ impl StoreFault {
             | Self::WriteJunk(_) => true,
             Self::Cut { .. } | Self::Down | Self::Slow(_) | Self::Full | Self::Restore => false,
         }
+    }
+
+    pub(super) fn concern(&self) -> Concern {
+        let (part, nodes) = match self {
+            Self::Cut { nodes, .. } => (Part::Path, nodes.clone()),
+            Self::Slow(_) => (Part::Path, Vec::new()),
+            Self::DeleteLease { node } | Self::Reserve { node, .. } => (Part::Store, vec![*node]),
+            Self::Down | Self::Full | Self::Restore | Self::Wipe | Self::Compaction | Self::WriteJunk(_) => {
+                (Part::Store, Vec::new())
+            }
+        };
+        Concern { part, nodes }
     }
 
     /// Returns by how much the way to the store is slower, each way.

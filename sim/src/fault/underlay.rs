@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::Names;
+use super::{Concern, Names, Part};
 use crate::node_id::NodeId;
 
 /// Something that goes wrong between nodes; all of it lasts.
@@ -33,6 +33,19 @@ pub enum UnderlayFault {
         /// The nodes.
         nodes: Vec<NodeId>,
     },
+}
+
+impl UnderlayFault {
+    pub(super) fn concern(&self) -> Concern {
+        let nodes = match self {
+            Self::Partition { nodes } | Self::PortBlocked { nodes } | Self::SourceChanged { nodes } => {
+                nodes.clone()
+            }
+            Self::OneWay { from, to } => [from.as_slice(), to].concat(),
+        };
+        let part = Part::Underlay;
+        Concern { part, nodes }
+    }
 }
 
 impl fmt::Display for UnderlayFault {

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::Ipv4Addr;
 
-use selvedge_engine::DropReason;
+use selvedge_engine::{DropReason, RequestId};
 
 use crate::links::LossCause;
 use crate::linux::LinuxDrop;
@@ -14,7 +14,11 @@ use crate::probe::Cargo;
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub(crate) enum Occurrence {
     /// Something about leases, peers, the store, the kernel or a fault; rare, so it is text.
-    Control { weight: Weight, text: Box<str> },
+    Control {
+        weight: Weight,
+        topic: Topic,
+        text: Box<str>,
+    },
     /// A step of a packet; frequent, so it becomes text only when someone reads it.
     Packet { cargo: Cargo, step: PacketStep },
 }
@@ -24,6 +28,20 @@ pub(crate) enum Occurrence {
 pub(crate) enum Weight {
     Milestone,
     Detail,
+}
+
+/// What a line about control is about, as far as pictures tell it apart.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub(crate) enum Topic {
+    General,
+    /// A node asks the store something.
+    Ask(RequestId),
+    /// A node hears the store's answer.
+    Answer(RequestId),
+    /// A node hears that its request failed.
+    Failure(RequestId),
+    /// A watch of a node begins, says something or ends.
+    Watch,
 }
 
 /// A step on a packet's way.
@@ -46,13 +64,20 @@ impl Occurrence {
     pub(crate) fn milestone(text: impl Into<Box<str>>) -> Self {
         Self::Control {
             weight: Weight::Milestone,
+            topic: Topic::General,
             text: text.into(),
         }
     }
 
     pub(crate) fn detail(text: impl Into<Box<str>>) -> Self {
+        Self::message(Topic::General, text)
+    }
+
+    /// Makes a detail of a known topic.
+    pub(crate) fn message(topic: Topic, text: impl Into<Box<str>>) -> Self {
         Self::Control {
             weight: Weight::Detail,
+            topic,
             text: text.into(),
         }
     }

@@ -81,7 +81,40 @@ pub(super) enum Event {
     Minute,
 }
 
+/// What an event may change that pictures of the run show.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Scope {
+    Nothing,
+    Node(NodeId),
+    /// The store, on behalf of a node.
+    Store(Option<NodeId>),
+    /// Faults, and whatever they do; `begun` is the place of the fault that begins.
+    Everything {
+        begun: Option<usize>,
+    },
+}
+
 impl Event {
+    /// Returns what the event may change that pictures of the run show.
+    pub(super) const fn scope(&self) -> Scope {
+        match self {
+            Self::Start(node)
+            | Self::Timer { node, .. }
+            | Self::KernelOp { node, .. }
+            | Self::KernelNotice { node, .. }
+            | Self::NodeHears { node, .. }
+            | Self::RequestFails { node, .. }
+            | Self::WatchFails { node, .. }
+            | Self::Supervise { node, .. }
+            | Self::KeepAlive(node) => Scope::Node(*node),
+            Self::StoreHears { node, .. } => Scope::Store(Some(*node)),
+            Self::StoreTimer => Scope::Store(None),
+            Self::FaultBegins(index) => Scope::Everything { begun: Some(*index) },
+            Self::FaultEnds(_) | Self::Checkpoint(_) => Scope::Everything { begun: None },
+            Self::Probe(_) | Self::Datagram { .. } | Self::Sweep | Self::Minute => Scope::Nothing,
+        }
+    }
+
     /// Returns the node that has to run for the event to happen.
     pub(super) const fn node(&self) -> Option<NodeId> {
         match self {

@@ -148,6 +148,7 @@ impl World {
     pub(super) fn judge_probes(&mut self) -> Verdict {
         while let Some(probe) = self.probes.pop_settled(self.now) {
             self.statistics.probes.count(&probe);
+            self.trace.settle(&probe);
             delivery::check_fate(&probe)?;
         }
         Ok(())

@@ -15,6 +15,7 @@ use crate::scenario::Model;
 use crate::sim_node::Input;
 use crate::store_path::{Carried, InFlight, StorePath};
 use crate::store_service::{Heard, ToStore, unavailable};
+use crate::trace::Topic;
 
 impl World {
     pub(super) fn send_request(
@@ -29,7 +30,11 @@ impl World {
         };
         daemon.pending.insert(id);
         let (open, model) = (daemon.pending.len(), daemon.model());
-        self.detail(Some(node), format!("asks #{}: {}", id.0, described(&request)));
+        self.message(
+            node,
+            Topic::Ask(id),
+            format!("asks #{}: {}", id.0, described(&request)),
+        );
         self.count_request(node)?;
         if model == Model::Selvedge {
             store_requests::check_open(node, open, deadline, self.now)?;
@@ -59,7 +64,7 @@ impl World {
             return Ok(());
         };
         daemon.watches.insert(id);
-        self.detail(Some(node), format!("opens watch #{} from {start}", id.0));
+        self.message(node, Topic::Watch, format!("opens watch #{} from {start}", id.0));
         self.count_request(node)?;
         let can_connect = self.paths.get(node.index()).is_some_and(StorePath::can_connect);
         match (self.service.is_up(), can_connect) {
@@ -116,7 +121,7 @@ impl World {
         if let Some(revision) = revision_of(&event) {
             self.reference.see(node, revision);
         }
-        self.detail(Some(node), heard(&event));
+        self.message(node, topic_of(&event), heard(&event));
         self.feed(node, Input::Store(event))
     }
 
@@ -136,7 +141,11 @@ impl World {
         if !is_open {
             return Ok(());
         }
-        self.detail(Some(node), format!("gets no answer to #{}: {error}", id.0));
+        self.message(
+            node,
+            Topic::Failure(id),
+            format!("gets no answer to #{}: {error}", id.0),
+        );
         let event = StoreEvent::Response {
             id,
             result: Err(*error),
@@ -154,7 +163,7 @@ impl World {
         if !is_open {
             return Ok(());
         }
-        self.detail(Some(node), format!("watch #{} fails", id.0));
+        self.message(node, Topic::Watch, format!("watch #{} fails", id.0));
         let event = StoreEvent::WatchEnded {
             id,
             end: WatchEnd::Failed(unavailable("the connection to the store broke")),
@@ -360,6 +369,16 @@ fn heard(event: &StoreEvent) -> String {
             )
         }
         StoreEvent::WatchEnded { id, end } => format!("watch #{} ends: {end:?}", id.0),
+    }
+}
+
+const fn topic_of(event: &StoreEvent) -> Topic {
+    match event {
+        StoreEvent::Response { id, result: Ok(_) } => Topic::Answer(*id),
+        StoreEvent::Response { id, result: Err(_) } => Topic::Failure(*id),
+        StoreEvent::WatchCreated { .. } | StoreEvent::WatchBatch { .. } | StoreEvent::WatchEnded { .. } => {
+            Topic::Watch
+        }
     }
 }
 

@@ -59,7 +59,10 @@ pub(crate) fn write(file: &Path, scenario: &Scenario, violation: &Violation) -> 
         .map_err(|error| Failure::of_file(file, error))
 }
 
+/// How one runs this program.
+pub(crate) const SIM: &str = "cargo run --release --bin sim --";
+
 /// Returns the command that runs a file again.
 pub(crate) fn replay(file: &Path) -> String {
-    format!("cargo run --release --bin sim -- replay {}", file.display())
+    format!("{SIM} replay {}", file.display())
 }

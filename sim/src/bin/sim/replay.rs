@@ -7,28 +7,35 @@ use clap::Args;
 use selvedge_engine::Recording;
 use selvedge_sim::{Replay, ReplayDetail, Scenario};
 
+use crate::failures;
 use crate::outcome::{Failure, Outcome, Verdict};
-use crate::run;
+use crate::run::{self, Show};
 use crate::subject::read_text;
 
 #[derive(Args, Debug)]
 pub(crate) struct Options {
     /// The scenario or the recording.
     file: PathBuf,
-    /// Print every event of a scenario, every input and every action of a recording.
-    #[arg(long)]
-    trace: bool,
+    #[command(flatten)]
+    show: Show,
 }
 
 pub(crate) fn replay(options: &Options) -> Outcome {
-    let Options { file, trace } = options;
+    let Options { file, show } = options;
     let text = read_text(file)?;
     if Recording::recognizes(&text) {
-        return replay_recording(file, &text, *trace);
+        return match &show.report {
+            Some(page) => Err(Failure::of_file(
+                page,
+                "a recording has no page: it tells of one node alone",
+            )),
+            None => replay_recording(file, &text, show.trace),
+        };
     }
     if Scenario::recognizes(&text) {
         let scenario = Scenario::parse(&text).map_err(|error| Failure::of_file(file, error))?;
-        return Ok(Verdict::good_if(run::tell(scenario, *trace)?.is_ok()));
+        let report = run::tell(scenario, show, &failures::replay(file))?;
+        return Ok(Verdict::good_if(report.is_ok()));
     }
     let problem = "line 1: not the beginning of a recording, nor of a scenario (`scenario = 1`)";
     Err(Failure::of_file(file, problem))

@@ -1,13 +1,14 @@
 //! `sim run`: one scenario.
 
+use std::fs;
 use std::io::{self, Write};
 use std::path::PathBuf;
 
 use clap::Args;
 use selvedge_sim::{Cluster, Report, Scenario};
 
-use crate::failures::Failures;
-use crate::outcome::{Outcome, Verdict};
+use crate::failures::{self, Failures};
+use crate::outcome::{Failure, Outcome, Verdict};
 use crate::subject::Generated;
 
 #[derive(Args, Debug)]
@@ -19,14 +20,24 @@ pub(crate) struct Options {
     generated: Generated,
     #[command(flatten)]
     failures: Failures,
-    /// Print every event instead of the timeline.
+    #[command(flatten)]
+    show: Show,
+}
+
+/// What a run leaves behind.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Show {
+    /// Print every event instead of the timeline; of a recording, every input and every action as well.
     #[arg(long)]
-    trace: bool,
+    pub(crate) trace: bool,
+    /// Write the run of a scenario as a page for a browser: a lane per node, faults, leases, messages and probes.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) report: Option<PathBuf>,
 }
 
 pub(crate) fn run(options: &Options) -> Outcome {
     let scenario = options.generated.or_in(options.scenario.as_deref())?;
-    let report = tell(scenario, options.trace)?;
+    let report = tell(scenario, &options.show, &as_typed())?;
     if let Some(violation) = report.violation() {
         let saved = options.failures.save(report.scenario(), violation)?;
         eprint!("{saved}{}", options.failures.save_shrunk(report.scenario())?);
@@ -34,15 +45,19 @@ pub(crate) fn run(options: &Options) -> Outcome {
     Ok(Verdict::good_if(report.is_ok()))
 }
 
-/// Runs a scenario and prints its timeline, or its trace, and what broke.
-pub(crate) fn tell(scenario: Scenario, trace: bool) -> io::Result<Report> {
+/// Runs a scenario and prints its timeline, or its trace, and what broke; `again` is the command that does so.
+pub(crate) fn tell(scenario: Scenario, show: &Show, again: &str) -> Result<Report, Failure> {
     let mut cluster = Cluster::of(scenario);
-    if trace {
+    if show.trace {
         cluster = cluster.keep_trace();
     }
+    if show.report.is_some() {
+        cluster = cluster.keep_timeline();
+    }
     let report = cluster.run();
+    write_page(&report, show, again)?;
     let mut out = io::BufWriter::new(io::stdout().lock());
-    if trace {
+    if show.trace {
         for line in report.trace() {
             writeln!(out, "{line}")?;
         }
@@ -55,4 +70,25 @@ pub(crate) fn tell(scenario: Scenario, trace: bool) -> io::Result<Report> {
         eprintln!("\n{}", report.failure());
     }
     Ok(report)
+}
+
+fn write_page(report: &Report, show: &Show, again: &str) -> Result<(), Failure> {
+    let page = report.timeline_page(again);
+    let (Some(file), Some(page)) = (&show.report, page) else {
+        return Ok(());
+    };
+    fs::write(file, page).map_err(|error| Failure::of_file(file, error))
+}
+
+/// Returns the command that is running, as one types it.
+fn as_typed() -> String {
+    let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "-_./=".contains(letter);
+    let words = std::env::args().skip(1).map(|word| {
+        if word.chars().all(is_plain) {
+            word
+        } else {
+            format!("'{}'", word.replace('\'', r"'\''"))
+        }
+    });
+    format!("{} {}", failures::SIM, words.collect::<Vec<_>>().join(" "))
 }
