@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::process::Command;
 
+use selvedge_sim::{Cluster, Scenario};
+
 const PROGRAM: &str = env!("CARGO_BIN_EXE_selvedge-under-test");
 const README: &str = include_str!("../../README.md");
 
@@ -39,6 +41,23 @@ fn every_command_of_the_lab_is_in_the_readme() {
             "{name}"
         );
     }
+}
+
+#[test]
+fn the_scenario_file_in_the_readme_runs_and_has_the_faults_that_it_tells_of() {
+    let (_, file) = README.split_once("```toml\n").expect("a scenario file");
+    let (file, _) = file.split_once("```").expect("an end of it");
+
+    let scenario = Scenario::parse(file).expect("it can be read");
+    let faults: Vec<String> = scenario
+        .faults
+        .iter()
+        .map(|timed| timed.fault.to_string())
+        .collect();
+    let report = Cluster::of(scenario).run();
+
+    assert_eq!(faults, ["one-way partition: n2 not heard by n1", "n3 crashes"]);
+    report.assert_ok();
 }
 
 fn help(arguments: &[&str]) -> String {
