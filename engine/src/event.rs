@@ -81,30 +81,6 @@ pub enum Event {
         /// At which revision it was seen.
         revision: Revision,
     },
-    /// The node's lease was written by another machine, or by this one before it was booted: the node takes it unless
-    /// that machine objects.
-    LeaseClaimed {
-        /// The subnet.
-        subnet: Subnet,
-        /// How long that machine has for it.
-        wait: Duration,
-    },
-    /// Another machine announces this node's public IP and wants its subnet; the node keeps it.
-    PublicIpContested {
-        /// The address.
-        public_ip: Ipv4Addr,
-        /// The subnet.
-        subnet: Subnet,
-    },
-    /// Another machine announces this node's public IP and holds the subnet that goes with it; the node has none.
-    DuplicatePublicIp {
-        /// The address.
-        public_ip: Ipv4Addr,
-        /// The subnet.
-        subnet: Subnet,
-        /// When it is tried again.
-        retry_in: Duration,
-    },
     /// The lease is about to end and could not be renewed; the node carries no traffic until it is.
     Fenced {
         /// The subnet.
@@ -183,8 +159,6 @@ pub enum LeaseOrigin {
     Reserved,
     /// The one it had before.
     Previous,
-    /// Taken back from another machine with the same public IP.
-    Defended,
 }
 
 /// How loud an event is.
@@ -204,7 +178,6 @@ impl Event {
             | Self::LeaseAcquired { .. }
             | Self::CreateRaceLost { .. }
             | Self::LeaseRenewed { .. }
-            | Self::LeaseClaimed { .. }
             | Self::PeerAdded { .. }
             | Self::PeerRemoved { .. }
             | Self::Relisted { .. }
@@ -215,8 +188,6 @@ impl Event {
             | Self::ConfigUnused { .. }
             | Self::SubnetsExhausted { .. }
             | Self::LeaseLost { .. }
-            | Self::PublicIpContested { .. }
-            | Self::DuplicatePublicIp { .. }
             | Self::Fenced { .. }
             | Self::StoreRestarted { .. }
             | Self::RecordRejected { .. }
@@ -288,9 +259,6 @@ impl fmt::Display for Event {
             Self::LeaseLost { subnet, revision } => {
                 write!(f, "lost the lease of {subnet} at {revision}; acquiring one anew")
             }
-            Self::LeaseClaimed { .. } | Self::PublicIpContested { .. } | Self::DuplicatePublicIp { .. } => {
-                fmt_contest(self, f)
-            }
             Self::Fenced { subnet } => {
                 write!(
                     f,
@@ -323,37 +291,6 @@ impl fmt::Display for Event {
     }
 }
 
-/// Says what becomes of a public IP that two machines announce, and the cure; nothing for any other event.
-fn fmt_contest(event: &Event, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    if let Event::LeaseClaimed { subnet, wait } = event {
-        f.write_str("this machine before it was booted, or another one with its public IP, held ")?;
-        return write!(
-            f,
-            "{subnet}; taking it unless there is an objection within {wait:?}"
-        );
-    }
-    if let Event::PublicIpContested { public_ip, subnet } = event {
-        let twin = format_args!("another machine announces this node's public IP {public_ip}");
-        return write!(f, "{twin} and wants {subnet}; keeping it: {OWN_PUBLIC_IP}");
-    }
-    if let Event::DuplicatePublicIp {
-        public_ip,
-        subnet,
-        retry_in,
-    } = event
-    {
-        let twin = format_args!("another machine announces this node's public IP {public_ip}");
-        return write!(
-            f,
-            "{twin} and holds {subnet}: {OWN_PUBLIC_IP}; trying again in {retry_in:.1?}"
-        );
-    }
-    Ok(())
-}
-
-/// The cure for two machines with one public IP.
-const OWN_PUBLIC_IP: &str = "give each machine its own with --iface or --public-ip";
-
 impl fmt::Display for LeaseOrigin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -361,7 +298,6 @@ impl fmt::Display for LeaseOrigin {
             Self::Reused => "own lease found",
             Self::Reserved => "reserved for this node",
             Self::Previous => "held before",
-            Self::Defended => "taken back",
         })
     }
 }

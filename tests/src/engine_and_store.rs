@@ -244,12 +244,6 @@ impl Bench {
         self.nodes[index].store = Reach::Connected;
     }
 
-    /// Kills a node: it does nothing more, and the store hears nothing of it.
-    pub fn kill(&mut self, index: usize) {
-        self.cut_off(index);
-        self.nodes[index].exit = Some(ExitReason::Shutdown);
-    }
-
     /// Asks a node to stop.
     pub fn shut_down(&mut self, index: usize) {
         self.drain(index);
@@ -394,14 +388,6 @@ impl BenchNode {
 enum Answer {
     Store(StoreEvent),
     Kernel(KernelEvent),
-}
-
-/// Returns the setup of a node with this public IP on a machine of its own.
-pub fn setup_on(machine: u64, public_ip: [u8; 4]) -> Setup {
-    Setup {
-        machine: MachineId(machine),
-        ..setup(public_ip)
-    }
 }
 
 /// Returns the setup of a node with this public IP on `eth0`.

@@ -200,9 +200,6 @@ impl World {
             | Told::PeerAdded { .. }
             | Told::PeerRemoved { .. }
             | Told::RecordRejected { .. }
-            | Told::LeaseClaimed { .. }
-            | Told::PublicIpContested { .. }
-            | Told::DuplicatePublicIp { .. }
             | Told::Relisted { .. } => self.detail(Some(node), event.to_string()),
         }
     }

@@ -3,13 +3,11 @@
 use core::net::Ipv4Addr;
 use core::time::Duration;
 
-use super::write::Write;
-use super::{Claim, Held, Keeper, Spare, State, Term};
+use super::{Claim, Held, Keeper, State, Term};
 use crate::engine::follower::Follower;
 use crate::engine::outbox::Outbox;
-use crate::event::{Event, LeaseOrigin};
+use crate::event::Event;
 use crate::leases::Entry;
-use crate::machine_id::{Maker, Standing};
 use crate::setup::{OnExpiry, OnLoss};
 use crate::store::Revision;
 use crate::subnet_file::PreviousSubnet;
@@ -22,11 +20,6 @@ impl Keeper {
         if let State::Held { held, .. } = &mut self.state {
             held.mod_revision = Revision(0);
         }
-        if let State::Contesting(_) = self.state {
-            self.state = State::Listing;
-        }
-        self.known = Revision(0);
-        self.matured = None;
     }
 
     /// Compares the lease held with the view: it may be gone, another's, or changed by an operator.
@@ -47,62 +40,19 @@ impl Keeper {
             None | Some(_) if leases.revision() < held.mod_revision => {}
             Some(entry) if held.is_written_in(entry, own_ip) => {}
             Some(entry) if entry.is_of(own_ip) => {
-                let (held, entry) = (held.clone(), entry.clone());
-                self.handle_rewritten(held, &entry, claim, follower, outbox);
+                let term = entry.etcd_lease.map(|id| match held.term {
+                    Some(term) if term.id == id => term,
+                    Some(_) | None => Term::new(id, outbox.now, UNKNOWN_TERM),
+                });
+                let held = Held {
+                    mod_revision: entry.mod_revision,
+                    term,
+                    ..held.clone()
+                };
+                self.schedule(held, outbox);
             }
             None | Some(_) => self.lose(follower, outbox),
         }
-    }
-
-    /// The key is still this node's by its public IP, but somebody wrote it.
-    ///
-    /// A key that another machine holds is lost to it, unless its revision shows that the store was restored: then it may
-    /// be an echo of this machine's own past, and the node goes on until it knows better.
-    fn handle_rewritten(
-        &mut self,
-        held: Held,
-        entry: &Entry,
-        claim: &Claim<'_>,
-        follower: &Follower,
-        outbox: &mut Outbox,
-    ) {
-        match entry.etcd_lease.map(|lease| self.machine.maker_of(lease)) {
-            None | Some(Maker::Unknown | Maker::This(Standing::Held)) => self.follow(held, entry, outbox),
-            Some(Maker::Other(Standing::Claimed)) => {
-                self.spare = held.term.filter(|term| self.is_own(term.id)).map(Spare::of);
-                let origin = LeaseOrigin::Defended;
-                let write = Write::adoption(entry, held.subnet, origin, claim.record);
-                self.defend(write, claim, outbox);
-            }
-            Some(Maker::Other(Standing::Held))
-                if entry.mod_revision > self.known && self.known > Revision(0) =>
-            {
-                self.refuse(held.subnet, claim, outbox);
-            }
-            Some(Maker::Other(Standing::Held) | Maker::This(Standing::Claimed)) => {
-                self.lose(follower, outbox);
-            }
-        }
-    }
-
-    /// Follows an operator who put the key on another etcd lease, or on none: a reservation (control-plane.md, 3.4).
-    fn follow(&mut self, held: Held, entry: &Entry, outbox: &mut Outbox) {
-        let left = held
-            .term
-            .map(|term| term.id)
-            .filter(|id| entry.etcd_lease != Some(*id));
-        self.orphans.extend(left.filter(|id| self.is_own(*id)));
-        self.release_spare(outbox);
-        let term = entry.etcd_lease.map(|id| match held.term {
-            Some(term) if term.id == id => term,
-            Some(_) | None => Term::new(id, outbox.now, UNKNOWN_TERM),
-        });
-        let held = Held {
-            mod_revision: entry.mod_revision,
-            term,
-            ..held
-        };
-        self.schedule(held, outbox);
     }
 
     pub(super) fn lose(&mut self, follower: &Follower, outbox: &mut Outbox) {
@@ -113,8 +63,7 @@ impl Keeper {
         let subnet = held.subnet;
         let revision = leases.revision();
         let hangs_on = leases.get(&held.key).and_then(|entry| entry.etcd_lease);
-        let left = held.term.map(|term| term.id).filter(|id| hangs_on != Some(*id));
-        self.orphans.extend(left.filter(|id| self.is_own(*id)));
+        self.orphan = held.term.map(|term| term.id).filter(|id| hangs_on != Some(*id));
         outbox.tell(Event::LeaseLost { subnet, revision });
         if self.policy.on_expiry == OnExpiry::Fence {
             self.carried = None;
@@ -142,7 +91,7 @@ impl Keeper {
         }
     }
 
-    /// Stops serving a subnet that was lost once another node's lease covers it, or another machine holds it.
+    /// Stops serving a subnet that was lost once another node's lease covers it.
     pub(super) fn yield_if_claimed(&mut self, claim: &Claim<'_>, follower: &Follower) {
         let own_ip = claim.record.public_ip;
         let Some(carried) = self.carried else { return };
@@ -153,14 +102,7 @@ impl Keeper {
             .leases()
             .overlapping(&carried)
             .any(|(entry, subnet)| claim.network.gives_out(&subnet) && entry.is_of_another(own_ip));
-        let is_held_by_other = |entry: &Entry| {
-            let maker = entry.etcd_lease.map(|lease| self.machine.maker_of(lease));
-            maker == Some(Maker::Other(Standing::Held)) && entry.mod_revision > self.known
-        };
-        let leases = follower.leases();
-        let taken =
-            self.known > Revision(0) && leases.get(&leases.key_of(&carried)).is_some_and(is_held_by_other);
-        if claimed || taken {
+        if claimed {
             self.carried = None;
         }
     }

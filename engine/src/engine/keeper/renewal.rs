@@ -120,7 +120,6 @@ impl Keeper {
             OnExpiry::Keep => None,
             OnExpiry::Fence => held.term.map(|term| term.fence_at),
         };
-        self.known = held.mod_revision;
         if self.fence_at.is_none_or(|at| at > outbox.now) {
             self.carried = Some(held.subnet);
         }

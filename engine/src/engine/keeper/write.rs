@@ -20,20 +20,8 @@ pub(super) struct Write {
     pub(super) key: Vec<u8>,
     pub(super) subnet: Subnet,
     pub(super) origin: LeaseOrigin,
-    pub(super) purpose: Purpose,
-    /// What the key hangs on before the write.
-    pub(super) former: Option<EtcdLeaseId>,
     value: Vec<u8>,
     guard: Guard,
-}
-
-/// What the key shall be after the write.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Purpose {
-    /// This node's.
-    Hold,
-    /// This node's, unless the machine that held it so far objects.
-    Claim,
 }
 
 #[derive(Clone, Debug)]
@@ -61,8 +49,6 @@ impl Write {
             key,
             subnet,
             origin,
-            purpose: Purpose::Hold,
-            former: None,
             value: record.encode(),
             guard: Guard::NothingCreatedSince(seen),
         }
@@ -79,18 +65,8 @@ impl Write {
             key: entry.key.to_vec(),
             subnet,
             origin,
-            purpose: Purpose::Hold,
-            former: entry.etcd_lease,
             value: record.encode(),
             guard,
-        }
-    }
-
-    /// Claims a key that another machine wrote. The value stays as it is: the other may be alive and reached by it.
-    pub(super) fn claim(entry: &Entry, subnet: Subnet, record: &LeaseRecord) -> Self {
-        Self {
-            purpose: Purpose::Claim,
-            ..Self::adoption(entry, subnet, LeaseOrigin::Reused, record)
         }
     }
 
@@ -105,8 +81,6 @@ impl Write {
             key: held.key.clone(),
             subnet: held.subnet,
             origin: LeaseOrigin::Reused,
-            purpose: Purpose::Hold,
-            former: None,
             value: record.encode(),
             guard,
         }
