@@ -25,9 +25,7 @@ pub fn read() -> io::Result<MachineId> {
     let installation = of_file("/etc/machine-id");
     let boot = of_file("/proc/sys/kernel/random/boot_id");
     if installation.is_none() && boot.is_none() {
-        tracing::warn!(
-            "this machine has no identity: a twin that announces its public IP is found all the same, but each start waits for one"
-        );
+        tracing::warn!("this machine has no identity of its own: a random one serves until the daemon ends");
         return Ok(MachineId(random()?));
     }
     let namespace = fs::read_link(Path::new("/proc/self/ns/net"))
