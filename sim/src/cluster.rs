@@ -11,6 +11,7 @@ use crate::junk::Junk;
 use crate::node_id::NodeId;
 use crate::probability::Probability;
 use crate::report::Report;
+use crate::sabotage::Sabotage;
 use crate::scenario::{Model, Scenario};
 use crate::trace::{Keep, KeepTrace};
 use crate::world::{Checkpoint, View, World};
@@ -24,6 +25,7 @@ pub struct Cluster {
     scenario: Scenario,
     checkpoints: Vec<Checkpoint>,
     keep: Keep,
+    sabotage: Option<Sabotage>,
 }
 
 impl Cluster {
@@ -41,6 +43,7 @@ impl Cluster {
                 lines: KeepTrace::Recent,
                 chronicle: KeepChronicle::Nothing,
             },
+            sabotage: None,
         }
     }
 
@@ -335,6 +338,13 @@ impl Cluster {
         )
     }
 
+    /// Lets every node of ours misbehave, to show that it is noticed.
+    #[must_use]
+    pub const fn sabotage(mut self, sabotage: Sabotage) -> Self {
+        self.sabotage = Some(sabotage);
+        self
+    }
+
     /// Adds a check of its author's at this time; a refusal fails the run with its text.
     #[must_use]
     pub fn check_at(
@@ -362,7 +372,7 @@ impl Cluster {
 
     /// Runs the scenario for the duration that it has.
     pub fn run(self) -> Report {
-        World::new(self.scenario, self.checkpoints, self.keep).run()
+        World::new(self.scenario, self.checkpoints, self.keep, self.sabotage).run()
     }
 
     fn end_at(mut self, at: Duration, is_meant: impl Fn(&Fault) -> bool) -> Self {

@@ -1,6 +1,7 @@
 //! A node: its Linux, and the daemon that runs on it.
 
 mod daemon;
+mod saboteur;
 mod selvedge;
 
 use selvedge_engine::{Instant, MachineId, NetworkConfig, PreviousSubnet, Rng, Setup, Underlay};
@@ -9,6 +10,7 @@ pub(crate) use daemon::{Daemon, Deed, Input, PacketFate};
 
 use crate::linux::Linux;
 use crate::node_id::NodeId;
+use crate::sabotage::Sabotage;
 use crate::scenario::{Model, Scenario};
 
 /// A node of the cluster; the daemon comes and goes, the rest stays.
@@ -25,12 +27,14 @@ pub(crate) struct SimNode {
     asleep_since: Option<Instant>,
     /// Which daemon is started.
     pub(crate) model: Model,
+    /// How it misbehaves when it is ours.
+    sabotage: Option<Sabotage>,
     rng: Rng,
     kernel_free_at: Instant,
 }
 
 impl SimNode {
-    pub(crate) fn new(id: NodeId, model: Model, rng: &Rng) -> Self {
+    pub(crate) fn new(id: NodeId, model: Model, sabotage: Option<Sabotage>, rng: &Rng) -> Self {
         Self {
             id,
             linux: Linux::new(id.public_ip()),
@@ -39,6 +43,7 @@ impl SimNode {
             reboots: 0,
             asleep_since: None,
             model,
+            sabotage,
             rng: rng.fork(&format!("node {id}")),
             kernel_free_at: Instant::ZERO,
         }
@@ -67,7 +72,10 @@ impl SimNode {
         self.life += 1;
         self.kernel_free_at = now;
         let seed = self.rng.next_u64();
-        self.daemon = Some(Daemon::start(self.id, self.model, setup, seed, now));
+        self.daemon = Some(match self.model {
+            Model::Selvedge => Daemon::selvedge(self.id, setup, seed, self.sabotage, now),
+            Model::Flannel => Daemon::flannel(setup, seed, now),
+        });
     }
 
     /// Kills the daemon; tells whether one ran.

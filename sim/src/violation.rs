@@ -36,6 +36,24 @@ pub enum Invariant {
     Custom,
 }
 
+impl Invariant {
+    /// Every rule.
+    pub const ALL: [Self; Self::Custom as usize + 1] = [
+        Self::SingleOwner,
+        Self::RightPeer,
+        Self::HopLimit,
+        Self::Delivery,
+        Self::WireFormat,
+        Self::Contract,
+        Self::StoreRequests,
+        Self::StoreValues,
+        Self::Counters,
+        Self::Reservations,
+        Self::AtRest,
+        Self::Custom,
+    ];
+}
+
 impl fmt::Display for Invariant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

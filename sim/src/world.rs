@@ -34,6 +34,7 @@ use crate::node_id::NodeId;
 use crate::probe::ProbesInFlight;
 use crate::ref_cluster::{RefCluster, Windows};
 use crate::report::Report;
+use crate::sabotage::Sabotage;
 use crate::scenario::Scenario;
 use crate::sim_node::SimNode;
 use crate::statistics::Statistics;
@@ -91,7 +92,12 @@ pub(crate) struct World {
 }
 
 impl World {
-    pub(crate) fn new(scenario: Scenario, checkpoints: Vec<Checkpoint>, keep: Keep) -> Self {
+    pub(crate) fn new(
+        scenario: Scenario,
+        checkpoints: Vec<Checkpoint>,
+        keep: Keep,
+        sabotage: Option<Sabotage>,
+    ) -> Self {
         let rng = Rng::new(scenario.seed);
         let ids: Vec<NodeId> = scenario.node_ids().collect();
         let path_rng = rng.fork("store paths");
@@ -108,7 +114,7 @@ impl World {
             nodes: scenario
                 .node_ids()
                 .zip(&scenario.nodes)
-                .map(|(id, plan)| SimNode::new(id, plan.model, &rng))
+                .map(|(id, plan)| SimNode::new(id, plan.model, sabotage, &rng))
                 .collect(),
             paths: ids.iter().map(path).collect(),
             rates: vec![RequestRate::default(); ids.len()],

@@ -15,6 +15,7 @@ use super::selvedge::Selvedge;
 use crate::checker::Verdict;
 use crate::flannel::{Death, Defect, Flanneld};
 use crate::node_id::NodeId;
+use crate::sabotage::Sabotage;
 use crate::scenario::Model;
 use crate::violation::Finding;
 
@@ -80,11 +81,24 @@ pub(crate) enum PacketFate {
 }
 
 impl Daemon {
-    pub(crate) fn start(node: NodeId, model: Model, setup: Setup, seed: u64, now: Instant) -> Self {
-        let program = match model {
-            Model::Selvedge => Program::Selvedge(Box::new(Selvedge::new(node, setup, seed, now))),
-            Model::Flannel => Program::Flannel(Box::new(Flanneld::new(setup, seed))),
-        };
+    /// Starts ours.
+    pub(crate) fn selvedge(
+        node: NodeId,
+        setup: Setup,
+        seed: u64,
+        sabotage: Option<Sabotage>,
+        now: Instant,
+    ) -> Self {
+        let selvedge = Selvedge::new(node, setup, seed, sabotage, now);
+        Self::new(Program::Selvedge(Box::new(selvedge)), now)
+    }
+
+    /// Starts flannel's.
+    pub(crate) fn flannel(setup: Setup, seed: u64, now: Instant) -> Self {
+        Self::new(Program::Flannel(Box::new(Flanneld::new(setup, seed))), now)
+    }
+
+    const fn new(program: Program, now: Instant) -> Self {
         Self {
             program,
             started_at: now,

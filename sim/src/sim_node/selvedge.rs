@@ -9,9 +9,11 @@ use selvedge_engine::{
 };
 
 use super::daemon::{Deed, Input, PacketFate};
+use super::saboteur::Saboteur;
 use crate::checker::counters::Tally;
 use crate::checker::{Verdict, contract};
 use crate::node_id::NodeId;
+use crate::sabotage::Sabotage;
 use crate::violation::Finding;
 
 /// A running daemon of ours.
@@ -22,34 +24,44 @@ pub(super) struct Selvedge {
     forwarder: Forwarder,
     tally: Tally,
     table: Option<Arc<ForwardingTable>>,
+    saboteur: Saboteur,
 }
 
 impl Selvedge {
-    pub(super) fn new(node: NodeId, setup: Setup, seed: u64, now: Instant) -> Self {
+    pub(super) fn new(
+        node: NodeId,
+        setup: Setup,
+        seed: u64,
+        sabotage: Option<Sabotage>,
+        now: Instant,
+    ) -> Self {
         Self {
             node,
             engine: Engine::new(setup, seed, now),
             forwarder: Forwarder::new(),
             tally: Tally::default(),
             table: None,
+            saboteur: Saboteur::new(sabotage),
         }
     }
 
     /// Tells the engine something and drains what it wants done, as the contract demands.
     pub(super) fn feed(&mut self, input: Input, now: Instant) -> Result<Vec<Deed>, Finding> {
-        match input {
+        match self.saboteur.hear(input, now) {
             Input::Start => {}
             Input::Store(event) => self.engine.handle_store(event, now),
             Input::Kernel(event) => self.engine.handle_kernel(event, now),
             Input::Timeout => self.engine.handle_timeout(now),
         }
-        let mut deeds = Vec::new();
+        let mut actions = Vec::new();
         while let Some(action) = self.engine.poll_action() {
-            deeds.push(Deed::Act(action));
-            contract::check_drain(self.node, deeds.len())?;
+            actions.push(action);
+            contract::check_drain(self.node, actions.len())?;
         }
-        contract::check_timeout(self.node, self.engine.poll_timeout(), now)?;
-        Ok(deeds)
+        let actions = self.saboteur.want(actions);
+        let due = self.saboteur.due(self.engine.poll_timeout(), now);
+        contract::check_timeout(self.node, due, now)?;
+        Ok(actions.into_iter().map(Deed::Act).collect())
     }
 
     pub(super) fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
@@ -80,9 +92,10 @@ impl Selvedge {
         let Some(table) = &self.table else {
             return PacketFate::NoTable;
         };
+        let before = self.saboteur.copy(packet);
         let outbound = self.forwarder.outbound(table, packet, now);
         self.tally.count_outbound(&outbound);
-        match outbound {
+        let fate = match outbound {
             Outbound::Send(to) => PacketFate::Send(to),
             Outbound::Reply { reason, error } => PacketFate::Reply {
                 reason,
@@ -90,6 +103,10 @@ impl Selvedge {
                 error: error.to_vec(),
             },
             Outbound::Drop(reason) => PacketFate::Drop(reason),
+        };
+        match before {
+            Some(before) => self.saboteur.outbound(&before, packet, fate),
+            None => fate,
         }
     }
 
@@ -111,6 +128,7 @@ impl Selvedge {
     }
 
     pub(super) fn check_counters(&self) -> Verdict {
-        self.tally.check(self.node, self.forwarder.counters())
+        let counters = self.saboteur.counted(self.forwarder.counters());
+        self.tally.check(self.node, &counters)
     }
 }

@@ -1,0 +1,188 @@
+//! Changing what an engine hears and what it wants done.
+
+use std::time::Duration;
+
+use selvedge_engine::{
+    Action, Instant, KernelOp, KeyValue, StoreEvent, StoreRequest, Txn, TxnOp, WatchEvent,
+};
+
+use super::{Saboteur, WrittenLease};
+use crate::sabotage::Sabotage;
+use crate::sim_node::Input;
+
+impl Saboteur {
+    /// Changes what the engine is told.
+    pub(in crate::sim_node) fn hear(&mut self, input: Input, now: Instant) -> Input {
+        let Some(sabotage) = self.sabotage else {
+            return input;
+        };
+        match sabotage {
+            Sabotage::EndReservations => self.end_reservation(&input, now),
+            Sabotage::WriteBlindly
+            | Sabotage::CarryOn
+            | Sabotage::SendToOldPeer
+            | Sabotage::KeepTtl
+            | Sabotage::LosePackets
+            | Sabotage::BreakChecksums
+            | Sabotage::StayDue
+            | Sabotage::Hammer
+            | Sabotage::OpenManyWatches
+            | Sabotage::WriteIllegibly
+            | Sabotage::Miscount
+            | Sabotage::SitIdle => {}
+        }
+        input
+    }
+
+    /// Changes what the engine wants done.
+    pub(in crate::sim_node) fn want(&mut self, actions: Vec<Action>) -> Vec<Action> {
+        let Some(sabotage) = self.sabotage else {
+            return actions;
+        };
+        let mut wanted: Vec<Action> = actions
+            .into_iter()
+            .flat_map(|action| self.want_instead(sabotage, action))
+            .collect();
+        wanted.append(&mut self.extra);
+        wanted
+    }
+
+    fn want_instead(&mut self, sabotage: Sabotage, mut action: Action) -> Vec<Action> {
+        match sabotage {
+            Sabotage::WriteBlindly => {
+                if let Some(txn) = transaction(&mut action) {
+                    txn.compares.clear();
+                }
+            }
+            Sabotage::WriteIllegibly => {
+                let puts = transaction(&mut action)
+                    .into_iter()
+                    .flat_map(|txn| &mut txn.success);
+                for op in puts {
+                    if let TxnOp::Put { value, .. } = op {
+                        value.push(b' ');
+                    }
+                }
+            }
+            Sabotage::EndReservations => self.note_written(&mut action),
+            Sabotage::SitIdle if transaction(&mut action).is_some() => return Vec::new(),
+            Sabotage::CarryOn if self.is_change_of_subnet(&action) => return Vec::new(),
+            Sabotage::Hammer => return self.ask_often(action),
+            Sabotage::OpenManyWatches => return self.watch_often(action),
+            Sabotage::SitIdle
+            | Sabotage::CarryOn
+            | Sabotage::SendToOldPeer
+            | Sabotage::KeepTtl
+            | Sabotage::LosePackets
+            | Sabotage::BreakChecksums
+            | Sabotage::StayDue
+            | Sabotage::Miscount => {}
+        }
+        vec![action]
+    }
+
+    /// Tells whether an action gives up what the first subnet needs.
+    fn is_change_of_subnet(&mut self, action: &Action) -> bool {
+        match action {
+            Action::Forwarding(table) => {
+                let subnet = table.params().subnet;
+                *self.first_subnet.get_or_insert(subnet) != subnet
+            }
+            Action::Kernel { op, .. } => matches!(op, KernelOp::Remove(_)),
+            Action::Request { .. }
+            | Action::Watch { .. }
+            | Action::CancelWatch(_)
+            | Action::Ready
+            | Action::Event(_)
+            | Action::Exit(_) => false,
+        }
+    }
+
+    fn ask_often(&mut self, action: Action) -> Vec<Action> {
+        let Action::Request {
+            deadline, request, ..
+        } = &action
+        else {
+            return vec![action];
+        };
+        let (deadline, request) = (*deadline, request.clone());
+        let again = (1..100).map(|_| Action::Request {
+            id: self.request_id(),
+            deadline,
+            request: request.clone(),
+        });
+        let again: Vec<Action> = again.collect();
+        [action].into_iter().chain(again).collect()
+    }
+
+    fn watch_often(&mut self, action: Action) -> Vec<Action> {
+        let Action::Watch { range, start, .. } = &action else {
+            return vec![action];
+        };
+        let (range, start) = (range.clone(), *start);
+        let again = (1..200).map(|_| Action::Watch {
+            id: self.watch_id(),
+            range: range.clone(),
+            start,
+        });
+        let again: Vec<Action> = again.collect();
+        [action].into_iter().chain(again).collect()
+    }
+
+    fn note_written(&mut self, action: &mut Action) {
+        let puts = transaction(action).into_iter().flat_map(|txn| &txn.success);
+        for op in puts {
+            if let TxnOp::Put {
+                key,
+                value,
+                lease: Some(lease),
+            } = op
+            {
+                self.written = Some(WrittenLease {
+                    key: key.clone(),
+                    value: value.clone(),
+                    lease: *lease,
+                });
+            }
+        }
+    }
+
+    fn end_reservation(&mut self, input: &Input, now: Instant) {
+        let (Some(written), Input::Store(StoreEvent::WatchBatch { events, .. })) =
+            (self.written.clone(), input)
+        else {
+            return;
+        };
+        let is_reserved = |event: &WatchEvent| matches!(event, WatchEvent::Put(KeyValue { key, lease: None, .. }) if *key == written.key);
+        if !events.iter().any(is_reserved) {
+            return;
+        }
+        let put = TxnOp::Put {
+            key: written.key,
+            value: written.value,
+            lease: Some(written.lease),
+        };
+        let id = self.request_id();
+        self.extra.push(Action::Request {
+            id,
+            deadline: now + PATIENCE,
+            request: StoreRequest::Txn(Txn {
+                success: vec![put],
+                ..Txn::default()
+            }),
+        });
+    }
+}
+
+const PATIENCE: Duration = Duration::from_secs(5);
+
+fn transaction(action: &mut Action) -> Option<&mut Txn> {
+    let Action::Request {
+        request: StoreRequest::Txn(txn),
+        ..
+    } = action
+    else {
+        return None;
+    };
+    Some(txn)
+}
