@@ -167,6 +167,11 @@ impl Reconciler {
         stale.chain(missing).collect()
     }
 
+    /// Returns what ought to exist.
+    pub(crate) fn desired(&self) -> impl Iterator<Item = &KernelObject> {
+        self.desired.values()
+    }
+
     /// Removals come first: a stale route must not stand in the way of its successor.
     fn due(&self, now: Instant) -> Vec<KernelOp> {
         let stale: Vec<_> = self.stale().collect();

@@ -239,6 +239,11 @@ impl Engine {
         self.reconciler.plan()
     }
 
+    /// Returns the kernel objects that the node is to have.
+    pub fn objects(&self) -> impl Iterator<Item = &KernelObject> {
+        self.reconciler.desired()
+    }
+
     fn begin(&mut self, now: Instant) {
         debug_assert!(
             self.outbox.is_empty(),

@@ -20,13 +20,15 @@ use route_table::RouteTable;
 pub use verdict::{LinuxDrop, Verdict};
 
 /// The kernel and the file system of one node, as far as the overlay touches them.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Linux {
     address: Ipv4Addr,
     sockets: BTreeSet<SocketAddrV4>,
     devices: BTreeMap<LinkName, Device>,
     routes: RouteTable,
     foreign: BTreeSet<Foreign>,
+    /// What other programs took for themselves: what is not in `foreign` any more, someone else took away.
+    placed: BTreeSet<Foreign>,
     subnet_file: Option<String>,
     bridge: Option<Ipv4Net>,
 }
@@ -40,6 +42,7 @@ impl Linux {
             devices: BTreeMap::new(),
             routes: RouteTable::default(),
             foreign: BTreeSet::new(),
+            placed: BTreeSet::new(),
             subnet_file: None,
             bridge: None,
         }
@@ -79,12 +82,19 @@ impl Linux {
 
     /// Gives something to another program; what the daemon holds already, it keeps.
     pub fn occupy(&mut self, foreign: Foreign) {
+        self.placed.insert(foreign.clone());
         self.foreign.insert(foreign);
     }
 
     /// Takes something away from another program again.
     pub fn vacate(&mut self, foreign: &Foreign) {
+        self.placed.remove(foreign);
         self.foreign.remove(foreign);
+    }
+
+    /// Returns what other programs had and what is gone without their doing.
+    pub fn taken_away(&self) -> impl Iterator<Item = &Foreign> {
+        self.placed.difference(&self.foreign)
     }
 
     /// Returns the name of the first tunnel device.

@@ -7,7 +7,7 @@ mod icmp_error;
 use std::net::Ipv4Addr;
 
 pub(crate) use fragment::{forbids_fragments, fragments};
-pub(crate) use icmp_error::{Problem, icmp_error};
+pub(crate) use icmp_error::{Problem, icmp_error, may_be_answered};
 
 /// The time to live that pods start with (Linux's default).
 pub(crate) const TTL: u8 = 64;

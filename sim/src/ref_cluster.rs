@@ -163,6 +163,11 @@ impl RefCluster {
             .filter_map(|(subnet, tenures)| Some((*subnet, tenures.last()?.current()?.owner)))
     }
 
+    /// Returns when the leases last became others.
+    pub(crate) const fn last_change(&self) -> Instant {
+        self.last_change
+    }
+
     /// Returns the lease that covers an address now.
     pub(crate) fn lease_of(&self, address: Ipv4Addr) -> Option<(Ipv4Net, &Tenure)> {
         self.history_of(address)

@@ -14,16 +14,30 @@ pub enum Sabotage {
     CarryOn,
     /// It sends packets for a pod to the node that it sent the first one to.
     SendToOldPeer,
+    /// It keeps the route of a lease that is gone.
+    KeepGoneRoutes,
+    /// It takes packets with a source that is not their sender's.
+    TakeAnySource,
     /// It leaves the time to live of packets as it is.
     KeepTtl,
+    /// It sends each datagram twice.
+    SendTwice,
+    /// It makes ICMP errors about datagrams that are no packets.
+    AnswerNoise,
+    /// It makes an ICMP error about every packet that it has no route for.
+    AnswerEverything,
     /// It drops some packets for pods that it knows.
     LosePackets,
     /// It sends packets with a wrong header checksum.
     BreakChecksums,
     /// It wants to be woken up at once, again and again.
     StayDue,
-    /// It asks the store for everything a hundred times.
-    Hammer,
+    /// It deletes another program's route.
+    DeleteForeignRoute,
+    /// It makes a setting of its device other than it knows.
+    SetOtherwise,
+    /// It asks the store for everything twice.
+    AskTwice,
     /// It opens each watch two hundred times.
     OpenManyWatches,
     /// It writes its lease in a form that other nodes write otherwise.
@@ -42,11 +56,18 @@ impl Sabotage {
         Self::WriteBlindly,
         Self::CarryOn,
         Self::SendToOldPeer,
+        Self::KeepGoneRoutes,
+        Self::TakeAnySource,
         Self::KeepTtl,
+        Self::SendTwice,
+        Self::AnswerNoise,
+        Self::AnswerEverything,
         Self::LosePackets,
         Self::BreakChecksums,
         Self::StayDue,
-        Self::Hammer,
+        Self::DeleteForeignRoute,
+        Self::SetOtherwise,
+        Self::AskTwice,
         Self::OpenManyWatches,
         Self::WriteIllegibly,
         Self::Miscount,
@@ -61,11 +82,18 @@ impl fmt::Display for Sabotage {
             Self::WriteBlindly => "writes without comparing",
             Self::CarryOn => "carries on with a subnet that is another's",
             Self::SendToOldPeer => "sends to the old peer",
+            Self::KeepGoneRoutes => "keeps the route of a lease that is gone",
+            Self::TakeAnySource => "takes packets with any source",
             Self::KeepTtl => "leaves the time to live as it is",
+            Self::SendTwice => "sends each datagram twice",
+            Self::AnswerNoise => "makes errors about what is no packet",
+            Self::AnswerEverything => "makes any number of errors",
             Self::LosePackets => "drops packets for pods that it knows",
             Self::BreakChecksums => "sends packets with a wrong checksum",
             Self::StayDue => "wants to be woken up at once, always",
-            Self::Hammer => "asks for everything a hundred times",
+            Self::DeleteForeignRoute => "deletes another program's route",
+            Self::SetOtherwise => "makes a setting other than it knows",
+            Self::AskTwice => "asks for everything twice",
             Self::OpenManyWatches => "opens each watch two hundred times",
             Self::WriteIllegibly => "writes its lease in a form of its own",
             Self::Miscount => "counts a packet too many",

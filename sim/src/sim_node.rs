@@ -4,11 +4,14 @@ mod daemon;
 mod saboteur;
 mod selvedge;
 
-use selvedge_engine::{Instant, MachineId, NetworkConfig, PreviousSubnet, Rng, Setup, Underlay};
+use std::net::Ipv4Addr;
+
+use ipnet::Ipv4Net;
+use selvedge_engine::{Instant, LinkName, MachineId, NetworkConfig, PreviousSubnet, Rng, Setup, Underlay};
 
 pub(crate) use daemon::{Daemon, Deed, Input, PacketFate};
 
-use crate::linux::Linux;
+use crate::linux::{Foreign, Linux};
 use crate::node_id::NodeId;
 use crate::sabotage::Sabotage;
 use crate::scenario::{Model, Scenario};
@@ -37,7 +40,7 @@ impl SimNode {
     pub(crate) fn new(id: NodeId, model: Model, sabotage: Option<Sabotage>, rng: &Rng) -> Self {
         Self {
             id,
-            linux: Linux::new(id.public_ip()),
+            linux: shared_linux(id),
             daemon: None,
             life: 0,
             reboots: 0,
@@ -116,5 +119,16 @@ impl SimNode {
     }
 }
 
+/// Makes a node on which other programs are at home.
+fn shared_linux(id: NodeId) -> Linux {
+    let mut linux = Linux::new(id.public_ip());
+    linux.occupy(Foreign::Link(LinkName("docker0".to_owned())));
+    linux.occupy(Foreign::Route(DOCKERS_NETWORK));
+    linux.occupy(Foreign::Port(RESOLVERS_PORT));
+    linux
+}
+
+pub(crate) const DOCKERS_NETWORK: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::new(172, 17, 0, 0), 16);
+const RESOLVERS_PORT: u16 = 53;
 /// How long the kernel takes for an operation on average.
 const KERNEL_WORK: std::time::Duration = std::time::Duration::from_micros(100);

@@ -14,15 +14,25 @@ pub enum Invariant {
     SingleOwner,
     /// Every datagram goes to the node that holds the inner destination, as the store said when the sender looked.
     RightPeer,
+    /// A node accepts an inner source only from the node whose lease covers it, as far as it can know.
+    SourceBinding,
+    /// A change of the leases reaches every node that reaches the store within a bound.
+    Convergence,
     /// A packet's time to live only falls, and no packet takes a way twice.
     HopLimit,
+    /// No node makes more traffic than it gets; ICMP errors are limited, and only made where they are allowed.
+    Amplification,
     /// A packet reaches the pod that it is for, once and unchanged, unless something excuses its loss.
     Delivery,
-    /// Every datagram between nodes carries a valid IPv4 packet.
+    /// Every datagram between nodes carries a valid IPv4 packet that fits the underlay.
     WireFormat,
     /// After a full drain the engine's next timeout lies in the future, and it ends only when asked to.
     Contract,
-    /// Requests to the store have a deadline, and few are open or made in a minute.
+    /// What other programs hold on a node stays as it was.
+    ForeignState,
+    /// At rest there is nothing left to do, and doing all of it again changes nothing.
+    Idempotence,
+    /// Requests to the store have a deadline, one of each kind is open at a time, and few are made in a minute.
     StoreRequests,
     /// Every lease that a node writes can be read by all.
     StoreValues,
@@ -41,10 +51,15 @@ impl Invariant {
     pub const ALL: [Self; Self::Custom as usize + 1] = [
         Self::SingleOwner,
         Self::RightPeer,
+        Self::SourceBinding,
+        Self::Convergence,
         Self::HopLimit,
+        Self::Amplification,
         Self::Delivery,
         Self::WireFormat,
         Self::Contract,
+        Self::ForeignState,
+        Self::Idempotence,
         Self::StoreRequests,
         Self::StoreValues,
         Self::Counters,
@@ -59,10 +74,15 @@ impl fmt::Display for Invariant {
         f.write_str(match self {
             Self::SingleOwner => "single owner",
             Self::RightPeer => "right peer",
+            Self::SourceBinding => "source binding",
+            Self::Convergence => "convergence",
             Self::HopLimit => "hop limit",
+            Self::Amplification => "amplification",
             Self::Delivery => "delivery",
             Self::WireFormat => "wire format",
             Self::Contract => "engine contract",
+            Self::ForeignState => "foreign state",
+            Self::Idempotence => "idempotence",
             Self::StoreRequests => "store requests",
             Self::StoreValues => "store values",
             Self::Counters => "counters",

@@ -5,6 +5,7 @@
 
 mod blame;
 mod chronicling;
+mod conduct;
 mod control;
 mod event;
 mod faults;
@@ -43,6 +44,7 @@ use crate::store_service::{StoreService, ToStore};
 use crate::trace::{Keep, Occurrence, Topic, Trace};
 use crate::violation::{Attributed, Finding, Invariant};
 use blame::Scars;
+use conduct::Agreed;
 use event::{Event, Scope};
 pub use view::{NodeReport, View};
 
@@ -82,6 +84,8 @@ pub(crate) struct World {
     /// The probes that must arrive, sent at the end.
     rest_probes: BTreeSet<u64>,
     agreement: Option<usize>,
+    /// What each node forwards by, if it was found right.
+    agreed: Vec<Option<Agreed>>,
     checkpoints: Vec<Checkpoint>,
     trace: Trace,
     statistics: Statistics,
@@ -129,6 +133,7 @@ impl World {
             probes: ProbesInFlight::default(),
             rest_probes: BTreeSet::new(),
             agreement: None,
+            agreed: vec![None; ids.len()],
             checkpoints,
             trace: Trace::new(keep.lines).with_chronicle(keep.chronicle, &scenario),
             statistics: Statistics::default(),

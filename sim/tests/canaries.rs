@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use selvedge_sim::{Cluster, Invariant, Model, Report, Sabotage, Scenario, StoreFault, StoreWay};
+use selvedge_sim::{Cluster, Forgery, Invariant, Model, Report, Sabotage, Scenario, StoreFault, StoreWay};
 
 #[test]
 fn every_sabotage_is_noticed_and_honest_nodes_pass() {
@@ -87,11 +87,18 @@ fn canary_of(sabotage: Sabotage) -> Canary {
         Sabotage::WriteBlindly => (Invariant::SingleOwner, "whose lease", crowded),
         Sabotage::CarryOn => (Invariant::SingleOwner, "still carries", robbed),
         Sabotage::SendToOldPeer => (Invariant::RightPeer, "sends a packet for", robbed),
+        Sabotage::KeepGoneRoutes => (Invariant::Convergence, "has 10.5.", silent),
+        Sabotage::TakeAnySource => (Invariant::SourceBinding, "accepts a packet of", forged),
         Sabotage::KeepTtl => (Invariant::HopLimit, "time to live", quiet),
+        Sabotage::SendTwice => (Invariant::Amplification, "more than one datagram", quiet),
+        Sabotage::AnswerNoise => (Invariant::Amplification, "none must be made about", noisy),
+        Sabotage::AnswerEverything => (Invariant::Amplification, "ICMP errors within a second", vanished),
         Sabotage::LosePackets => (Invariant::Delivery, "without excuse", quiet),
         Sabotage::BreakChecksums => (Invariant::WireFormat, "checksum", quiet),
         Sabotage::StayDue => (Invariant::Contract, "not in the future", quiet),
-        Sabotage::Hammer => (Invariant::StoreRequests, "open", quiet),
+        Sabotage::DeleteForeignRoute => (Invariant::ForeignState, "172.17.0.0/16", quiet),
+        Sabotage::SetOtherwise => (Invariant::Idempotence, "would change", quiet),
+        Sabotage::AskTwice => (Invariant::StoreRequests, "asks for the same", quiet),
         Sabotage::OpenManyWatches => (Invariant::StoreRequests, "retry storm", quiet),
         Sabotage::WriteIllegibly => (Invariant::StoreValues, "reads back as another", quiet),
         Sabotage::Miscount => (Invariant::Counters, "counted", quiet),
@@ -129,6 +136,32 @@ fn robbed(seed: u64) -> Cluster {
     others
         .into_iter()
         .fold(cluster, |cluster, node| cluster.start_at(second(30), node))
+}
+
+/// Someone sends packets as if they came from a pod.
+fn forged(seed: u64) -> Cluster {
+    quiet(seed).forge_at(second(60), 1, Forgery::ForeignSource)
+}
+
+/// Someone sends bytes that mean nothing.
+fn noisy(seed: u64) -> Cluster {
+    quiet(seed).forge_at(second(60), 1, Forgery::Noise)
+}
+
+/// Pods send a lot to a node that is gone, and its subnet with it.
+fn vanished(seed: u64) -> Cluster {
+    quiet(seed)
+        .probe_every(Duration::from_millis(2))
+        .crash_at(second(50), 2)
+        .delete_lease_at(second(51), 2)
+}
+
+/// A node is gone, and its subnet with it, while no pod sends anything.
+fn silent(seed: u64) -> Cluster {
+    quiet(seed)
+        .probe_every(Duration::ZERO)
+        .crash_at(second(50), 2)
+        .delete_lease_at(second(51), 2)
 }
 
 /// An operator reserves the subnet that a node holds.

@@ -6,7 +6,7 @@ use std::net::Ipv4Addr;
 use ipnet::Ipv4Net;
 use selvedge_engine::{Instant, Phase};
 
-use super::Verdict;
+use super::{Verdict, convergence};
 use crate::node_id::NodeId;
 use crate::probe::{Probe, ProbeFate};
 use crate::ref_cluster::RefCluster;
@@ -49,14 +49,11 @@ pub(crate) fn check_node(cluster: &RefCluster, view: &NodeView, now: Instant) ->
             format!("{node} holds {own}, but is {:?}", view.phase),
         ));
     }
-    let expected: BTreeMap<Ipv4Net, Ipv4Addr> =
-        cluster.leases().filter(|(subnet, _)| *subnet != own).collect();
-    if view.peers != expected {
-        let text = format!(
-            "{node} does not forward as the leases say: {}",
-            difference(&expected, &view.peers)
-        );
-        return Err(finding(node, text));
+    if let Some(text) = convergence::difference(cluster, own, &view.peers) {
+        return Err(finding(
+            node,
+            format!("{node} does not forward as the leases say: {text}"),
+        ));
     }
     Ok(())
 }
@@ -72,18 +69,6 @@ pub(crate) fn check_probe(probe: &Probe) -> Verdict {
     );
     let nodes = [probe.from, probe.to];
     Err(Finding::new(Invariant::AtRest, nodes, text))
-}
-
-fn difference(expected: &BTreeMap<Ipv4Net, Ipv4Addr>, known: &BTreeMap<Ipv4Net, Ipv4Addr>) -> String {
-    let missing = expected
-        .iter()
-        .filter(|(subnet, owner)| known.get(subnet) != Some(owner))
-        .map(|(subnet, owner)| format!("lacks {subnet} via {owner}"));
-    let extra = known
-        .iter()
-        .filter(|(subnet, _)| !expected.contains_key(subnet))
-        .map(|(subnet, owner)| format!("has {subnet} via {owner}"));
-    missing.chain(extra).collect::<Vec<_>>().join(", ")
 }
 
 fn finding(node: NodeId, text: String) -> Finding {

@@ -1,21 +1,44 @@
-//! Requests to the store have a deadline, few are open at a time, and few are made in a minute.
+//! Requests to the store have a deadline, one of each kind is open at a time, and few are made in a minute.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use selvedge_engine::Instant;
+use selvedge_engine::{EtcdLeaseId, Instant, KeyRange, RequestId, StoreRequest};
 
 use super::Verdict;
 use crate::node_id::NodeId;
 use crate::violation::{Finding, Invariant};
 
-/// How many requests a node may have open: one of each kind, and one to spare.
-pub(crate) const MAX_OPEN: usize = 6;
 /// How many requests and watches a node may open within a minute, with every retry that faults cause.
 pub(crate) const MAX_PER_MINUTE: usize = 120;
 /// The longest that a request may wait.
 const MAX_WAIT: Duration = Duration::from_mins(1);
 const MINUTE: Duration = Duration::from_mins(1);
+
+/// What a request is about; a node has no reason to ask for the same twice at a time.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) enum RequestKind {
+    Read(KeyRange),
+    Transaction,
+    Grant,
+    KeepAlive(EtcdLeaseId),
+    Revoke(EtcdLeaseId),
+}
+
+impl RequestKind {
+    pub(crate) fn of(request: &StoreRequest) -> Self {
+        match request {
+            StoreRequest::Range { range, .. } => Self::Read(range.clone()),
+            StoreRequest::Txn(_) => Self::Transaction,
+            StoreRequest::LeaseGrant { .. } => Self::Grant,
+            StoreRequest::LeaseKeepAlive { id } => Self::KeepAlive(*id),
+            StoreRequest::LeaseRevoke { id } => Self::Revoke(*id),
+        }
+    }
+}
+
+/// The requests of a node that have no answer yet.
+pub(crate) type OpenRequests = BTreeMap<RequestId, RequestKind>;
 
 /// The requests of one node within the last minute.
 #[derive(Clone, Debug, Default)]
@@ -39,13 +62,20 @@ impl RequestRate {
     }
 }
 
-/// Checks a new request; `open` counts it.
-pub(crate) fn check_open(node: NodeId, open: usize, deadline: Instant, now: Instant) -> Verdict {
-    if open > MAX_OPEN {
-        return Err(finding(
-            node,
-            format!("{node} has {open} requests open at a time"),
-        ));
+/// Checks a new request beside those that are open.
+pub(crate) fn check_open(
+    node: NodeId,
+    open: &OpenRequests,
+    kind: &RequestKind,
+    deadline: Instant,
+    now: Instant,
+) -> Verdict {
+    if let Some((id, _)) = open.iter().find(|(_, other)| *other == kind) {
+        let text = format!(
+            "{node} asks for {kind:?} while #{} is open, which asks for the same",
+            id.0
+        );
+        return Err(finding(node, text));
     }
     if deadline <= now || deadline > now + MAX_WAIT {
         let text = format!("{node} asks at {now} with the deadline {deadline}");
@@ -77,9 +107,21 @@ mod tests {
 
     #[test]
     fn a_request_needs_a_deadline_within_reason() {
-        assert_eq!(check_open(N1, 1, after(5), after(0)), Ok(()));
-        assert!(check_open(N1, 1, after(0), after(0)).is_err());
-        assert!(check_open(N1, 1, after(61), after(0)).is_err());
-        assert!(check_open(N1, MAX_OPEN + 1, after(5), after(0)).is_err());
+        let judged = |deadline| check_open(N1, &OpenRequests::new(), &RequestKind::Grant, deadline, after(0));
+
+        assert_eq!(judged(after(5)), Ok(()));
+        assert!(judged(after(0)).is_err());
+        assert!(judged(after(61)).is_err());
+    }
+
+    #[test]
+    fn the_same_is_not_asked_for_twice_at_a_time() {
+        let revocation = |id| RequestKind::Revoke(EtcdLeaseId(id));
+        let open = OpenRequests::from([(RequestId(1), revocation(7))]);
+        let judged = |kind| check_open(N1, &open, &kind, after(5), after(0));
+
+        assert_eq!(judged(revocation(8)), Ok(()));
+        assert_eq!(judged(RequestKind::Grant), Ok(()));
+        assert!(judged(revocation(7)).is_err());
     }
 }

@@ -1,4 +1,4 @@
-//! Every datagram between nodes carries a valid IPv4 packet, as a parser that is not ours sees it.
+//! Every datagram between nodes carries a valid IPv4 packet that fits the underlay, as a parser that is not ours sees it.
 
 use etherparse::Ipv4Slice;
 
@@ -15,6 +15,9 @@ pub(crate) fn check(node: NodeId, datagram: &[u8]) -> Verdict {
     Err(Finding::new(Invariant::WireFormat, [node], text))
 }
 
+/// The underlay's MTU without the outer IPv4 and UDP headers.
+const MAX_PAYLOAD: usize = 1500 - 20 - 8;
+
 fn defect(datagram: &[u8]) -> Option<String> {
     let packet = match Ipv4Slice::from_slice(datagram) {
         Ok(packet) => packet,
@@ -27,6 +30,9 @@ fn defect(datagram: &[u8]) -> Option<String> {
             "its total length is {total}, but {} bytes were sent",
             datagram.len()
         ));
+    }
+    if total > MAX_PAYLOAD {
+        return Some(format!("its {total} bytes do not fit the underlay"));
     }
     let is_right = header.header_checksum() == header.to_header().calc_header_checksum();
     (!is_right).then(|| "its header checksum is wrong".to_owned())
@@ -47,8 +53,15 @@ mod tests {
         let mut checksum = good.clone();
         checksum[10] ^= 1;
 
+        let large = packet::udp(
+            Ipv4Addr::new(10, 5, 1, 2),
+            Ipv4Addr::new(10, 5, 2, 2),
+            62,
+            &[0; MAX_PAYLOAD],
+        );
+
         assert_eq!(check(N1, &good), Ok(()));
-        for bad in [&trailing[..], &checksum, &good[..25], b""] {
+        for bad in [&trailing[..], &checksum, &good[..25], b"", &large] {
             assert!(check(N1, bad).is_err());
         }
     }

@@ -13,6 +13,8 @@ use super::{Foreign, Linux};
 impl Linux {
     /// Carries out an operation; a second time it changes nothing.
     ///
+    /// Who removes what it did not make takes it from whoever did.
+    ///
     /// # Errors
     ///
     /// What Linux would say: [`KernelErrorKind::NotFound`] for a device that is not there or, for a route, down, and
@@ -53,7 +55,9 @@ impl Linux {
                 self.sockets.remove(local);
             }
             KernelObject::Link(Link { name, .. }) => {
-                self.delete_link(name);
+                if !self.delete_link(name) {
+                    self.foreign.remove(&Foreign::Link(name.clone()));
+                }
             }
             KernelObject::Sysctl(Sysctl { link, key, .. }) => {
                 if let Some(device) = self.devices.get_mut(link) {
@@ -65,7 +69,11 @@ impl Linux {
                     device.addresses.remove(net);
                 }
             }
-            KernelObject::Route(Route { destination, link }) => self.routes.remove(*destination, link),
+            KernelObject::Route(Route { destination, link }) => {
+                if !self.routes.remove(*destination, link) {
+                    self.foreign.remove(&Foreign::Route(destination.trunc()));
+                }
+            }
             KernelObject::SubnetFile(_) => self.subnet_file = None,
         }
     }

@@ -31,10 +31,13 @@ impl RouteTable {
         self.routes.insert(key(destination), link);
     }
 
-    pub(super) fn remove(&mut self, destination: Ipv4Net, link: &LinkName) {
-        if self.routes.get(&key(destination)) == Some(link) {
+    /// Removes a route; tells whether it was there.
+    pub(super) fn remove(&mut self, destination: Ipv4Net, link: &LinkName) -> bool {
+        let was_there = self.routes.get(&key(destination)) == Some(link);
+        if was_there {
             self.routes.remove(&key(destination));
         }
+        was_there
     }
 
     pub(super) fn remove_link(&mut self, link: &LinkName) {

@@ -40,7 +40,8 @@ pub(crate) fn icmp_error(problem: Problem, reporter: Ipv4Addr, offender: &[u8]) 
     Some(packet)
 }
 
-fn may_be_answered(packet: &[u8]) -> Option<bool> {
+/// Tells whether an error may be made about a packet (RFC 1122, 3.2.2); `None` if it is too short to say.
+pub(crate) fn may_be_answered(packet: &[u8]) -> Option<bool> {
     let offset = u16_at(packet, 6)? & 0x1fff;
     let is_icmp = packet.get(9) == Some(&ICMP);
     let header_length = usize::from(packet.first()? & 0x0f) * 4;

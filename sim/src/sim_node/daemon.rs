@@ -7,13 +7,15 @@ use std::time::Duration;
 
 use ipnet::Ipv4Net;
 use selvedge_engine::{
-    Action, DropReason, ForwardingTable, Instant, KernelEvent, PacketCounters, RequestId, Setup, Status,
-    StoreEvent, WatchId,
+    Action, DropReason, ForwardingTable, Instant, KernelEvent, PacketCounters, Setup, Status, StoreEvent,
+    WatchId,
 };
 
 use super::selvedge::Selvedge;
 use crate::checker::Verdict;
+use crate::checker::store_requests::OpenRequests;
 use crate::flannel::{Death, Defect, Flanneld};
+use crate::linux::Linux;
 use crate::node_id::NodeId;
 use crate::sabotage::Sabotage;
 use crate::scenario::Model;
@@ -27,7 +29,7 @@ pub(crate) struct Daemon {
     /// How long the node stood still since then.
     slept: Duration,
     /// The requests without an answer yet.
-    pub(crate) pending: BTreeSet<RequestId>,
+    pub(crate) pending: OpenRequests,
     /// The open watches.
     pub(crate) watches: BTreeSet<WatchId>,
     /// When it wants to be woken up.
@@ -103,7 +105,7 @@ impl Daemon {
             program,
             started_at: now,
             slept: Duration::ZERO,
-            pending: BTreeSet::new(),
+            pending: OpenRequests::new(),
             watches: BTreeSet::new(),
             timer: None,
         }
@@ -187,18 +189,55 @@ impl Daemon {
     }
 
     /// Forwards a packet read from the tunnel device.
-    pub(crate) fn outbound(&mut self, packet: &mut [u8], now: Instant) -> PacketFate {
+    pub(crate) fn outbound(&mut self, packet: &mut [u8], now: Instant) -> Result<PacketFate, Finding> {
         match &mut self.program {
             Program::Selvedge(selvedge) => selvedge.outbound(packet, now),
-            Program::Flannel(flanneld) => flanneld.outbound(packet),
+            Program::Flannel(flanneld) => Ok(flanneld.outbound(packet)),
         }
     }
 
     /// Forwards a datagram's payload that another host sent.
-    pub(crate) fn inbound(&mut self, from: Ipv4Addr, packet: &mut [u8], now: Instant) -> PacketFate {
+    pub(crate) fn inbound(
+        &mut self,
+        from: Ipv4Addr,
+        packet: &mut [u8],
+        now: Instant,
+    ) -> Result<PacketFate, Finding> {
         match &mut self.program {
             Program::Selvedge(selvedge) => selvedge.inbound(from, packet, now),
-            Program::Flannel(flanneld) => flanneld.inbound(packet),
+            Program::Flannel(flanneld) => Ok(flanneld.inbound(packet)),
+        }
+    }
+
+    /// Returns how many forwarding tables ours has had: the same number is the same table.
+    pub(crate) const fn tables(&self) -> u64 {
+        match &self.program {
+            Program::Selvedge(selvedge) => selvedge.tables(),
+            Program::Flannel(_) => 0,
+        }
+    }
+
+    /// Returns how often it sends what its forwarder wants sent.
+    pub(crate) const fn sendings(&self) -> usize {
+        match &self.program {
+            Program::Selvedge(selvedge) => selvedge.sendings(),
+            Program::Flannel(_) => 1,
+        }
+    }
+
+    /// Takes note of a datagram that it sends, and checks that there is a packet behind it.
+    pub(crate) fn check_datagram(&mut self) -> Verdict {
+        match &mut self.program {
+            Program::Selvedge(selvedge) => selvedge.check_datagram(),
+            Program::Flannel(_) => Ok(()),
+        }
+    }
+
+    /// Checks that nothing is left to do on its node.
+    pub(crate) fn check_rest(&self, linux: &Linux) -> Verdict {
+        match &self.program {
+            Program::Selvedge(selvedge) => selvedge.check_rest(linux),
+            Program::Flannel(_) => Ok(()),
         }
     }
 

@@ -22,6 +22,8 @@ pub(super) struct Saboteur {
     first_subnet: Option<Ipv4Net>,
     /// Where the first packet for each pod went.
     first_hops: BTreeMap<Ipv4Addr, SocketAddrV4>,
+    /// Every route that it ever had.
+    routes: BTreeMap<Ipv4Net, Ipv4Addr>,
     /// The lease as the daemon wrote it last.
     written: Option<WrittenLease>,
     /// What it wants done besides.
@@ -42,6 +44,7 @@ impl Saboteur {
             count: 0,
             first_subnet: None,
             first_hops: BTreeMap::new(),
+            routes: BTreeMap::new(),
             written: None,
             extra: Vec::new(),
         }

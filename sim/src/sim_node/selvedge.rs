@@ -1,6 +1,6 @@
 //! Our daemon: the engine and a forwarder, as the host drives them.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::Arc;
 
 use ipnet::Ipv4Net;
@@ -10,8 +10,10 @@ use selvedge_engine::{
 
 use super::daemon::{Deed, Input, PacketFate};
 use super::saboteur::Saboteur;
+use crate::checker::amplification::{Amplification, Side};
 use crate::checker::counters::Tally;
-use crate::checker::{Verdict, contract};
+use crate::checker::{Verdict, contract, idempotence};
+use crate::linux::Linux;
 use crate::node_id::NodeId;
 use crate::sabotage::Sabotage;
 use crate::violation::Finding;
@@ -23,7 +25,10 @@ pub(super) struct Selvedge {
     engine: Engine,
     forwarder: Forwarder,
     tally: Tally,
+    amplification: Amplification,
     table: Option<Arc<ForwardingTable>>,
+    /// How many tables there have been.
+    tables: u64,
     saboteur: Saboteur,
 }
 
@@ -40,7 +45,9 @@ impl Selvedge {
             engine: Engine::new(setup, seed, now),
             forwarder: Forwarder::new(),
             tally: Tally::default(),
+            amplification: Amplification::default(),
             table: None,
+            tables: 0,
             saboteur: Saboteur::new(sabotage),
         }
     }
@@ -74,6 +81,11 @@ impl Selvedge {
 
     pub(super) fn set_table(&mut self, table: Arc<ForwardingTable>) {
         self.table = Some(table);
+        self.tables += 1;
+    }
+
+    pub(super) const fn tables(&self) -> u64 {
+        self.tables
     }
 
     pub(super) fn carried(&self) -> Option<Ipv4Net> {
@@ -88,10 +100,11 @@ impl Selvedge {
         self.forwarder.counters()
     }
 
-    pub(super) fn outbound(&mut self, packet: &mut [u8], now: Instant) -> PacketFate {
+    pub(super) fn outbound(&mut self, packet: &mut [u8], now: Instant) -> Result<PacketFate, Finding> {
         let Some(table) = &self.table else {
-            return PacketFate::NoTable;
+            return Ok(PacketFate::NoTable);
         };
+        self.amplification.take();
         let before = self.saboteur.copy(packet);
         let outbound = self.forwarder.outbound(table, packet, now);
         self.tally.count_outbound(&outbound);
@@ -104,19 +117,28 @@ impl Selvedge {
             },
             Outbound::Drop(reason) => PacketFate::Drop(reason),
         };
-        match before {
+        let fate = match before {
             Some(before) => self.saboteur.outbound(&before, packet, fate),
             None => fate,
-        }
+        };
+        self.check_answer(&fate, Side::Tunnel, packet, now)?;
+        Ok(fate)
     }
 
-    pub(super) fn inbound(&mut self, from: Ipv4Addr, packet: &mut [u8], now: Instant) -> PacketFate {
+    pub(super) fn inbound(
+        &mut self,
+        from: Ipv4Addr,
+        packet: &mut [u8],
+        now: Instant,
+    ) -> Result<PacketFate, Finding> {
         let Some(table) = &self.table else {
-            return PacketFate::NoTable;
+            return Ok(PacketFate::NoTable);
         };
+        self.amplification.take();
+        let port = table.params().port;
         let inbound = self.forwarder.inbound(table, from, packet, now);
         self.tally.count_inbound(&inbound);
-        match inbound {
+        let fate = match inbound {
             Inbound::Deliver => PacketFate::Deliver,
             Inbound::Reply { reason, to, error } => PacketFate::Reply {
                 reason,
@@ -124,11 +146,33 @@ impl Selvedge {
                 error: error.to_vec(),
             },
             Inbound::Drop(reason) => PacketFate::Drop(reason),
-        }
+        };
+        let fate = self.saboteur.inbound(SocketAddrV4::new(from, port), packet, fate);
+        self.check_answer(&fate, Side::Underlay, packet, now)?;
+        Ok(fate)
+    }
+
+    pub(super) const fn sendings(&self) -> usize {
+        self.saboteur.sendings()
+    }
+
+    pub(super) fn check_datagram(&mut self) -> Verdict {
+        self.amplification.send(self.node)
+    }
+
+    pub(super) fn check_rest(&self, linux: &Linux) -> Verdict {
+        idempotence::check(self.node, &self.engine, linux)
     }
 
     pub(super) fn check_counters(&self) -> Verdict {
         let counters = self.saboteur.counted(self.forwarder.counters());
         self.tally.check(self.node, &counters)
+    }
+
+    fn check_answer(&mut self, fate: &PacketFate, side: Side, offender: &[u8], now: Instant) -> Verdict {
+        match fate {
+            PacketFate::Reply { .. } => self.amplification.answer(self.node, side, offender, now),
+            PacketFate::Send(_) | PacketFate::Deliver | PacketFate::Drop(_) | PacketFate::NoTable => Ok(()),
+        }
     }
 }

@@ -2,34 +2,17 @@
 
 use super::World;
 use super::event::Event;
-use crate::checker::{Verdict, single_owner};
+use crate::checker::Verdict;
 use crate::node_id::NodeId;
-use crate::sim_node::SimNode;
 
 impl World {
     /// Checks what does not show at a single event, and says in the timeline when all nodes agree.
     pub(super) fn sweep(&mut self) -> Verdict {
         self.queue.push(self.now + super::SWEEP, Event::Sweep);
         self.judge_probes()?;
-        let looked_at = self.nodes.iter().map(|state| self.look_at(state));
-        let wrong: Vec<Verdict> = looked_at.filter(Result::is_err).collect();
-        for verdict in wrong {
-            self.judge(verdict)?;
-        }
+        self.check_nodes_in_passing()?;
         self.note_agreement();
         Ok(())
-    }
-
-    fn look_at(&self, state: &SimNode) -> Verdict {
-        let Some(daemon) = &state.daemon else {
-            return Ok(());
-        };
-        daemon.check_counters()?;
-        let has_tunnel = state.linux.tunnel().is_some();
-        match daemon.carried().filter(|_| has_tunnel) {
-            Some(carried) => single_owner::check_belief(&self.reference, state.id, carried, self.now),
-            None => Ok(()),
-        }
     }
 
     fn note_agreement(&mut self) {

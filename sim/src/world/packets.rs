@@ -7,7 +7,7 @@ use selvedge_engine::Membership;
 use super::World;
 use super::event::Event;
 use crate::checker::delivery::{self, Dropped};
-use crate::checker::{Verdict, hop_limit, right_peer, wire_format};
+use crate::checker::{Verdict, hop_limit, right_peer, source_binding, wire_format};
 use crate::links::{Arrival, Fate, LossCause};
 use crate::linux::{self, Ingress, LinuxDrop, Passage};
 use crate::node_id::NodeId;
@@ -43,7 +43,7 @@ impl World {
             return self.drop_packet(node, cargo, Dropped::Unreceived);
         };
         let before = packet::ttl(&packet);
-        let fate = daemon.inbound(from, &mut packet, now);
+        let fate = daemon.inbound(from, &mut packet, now)?;
         if self.is_disowned(from, cargo) {
             match fate {
                 PacketFate::Drop(reason) => {
@@ -60,6 +60,7 @@ impl World {
         match fate {
             PacketFate::Deliver => {
                 self.judge(hop_limit::check_step(node, before, packet::ttl(&packet)))?;
+                self.check_source(node, &packet, from)?;
                 self.leave_tunnel(node, cargo, packet)
             }
             PacketFate::Reply { reason, to, error } => {
@@ -89,7 +90,7 @@ impl World {
         let Some(daemon) = self.daemon_mut(node) else {
             return self.drop_packet(node, cargo, Dropped::WithoutTable);
         };
-        match daemon.outbound(&mut packet, now) {
+        match daemon.outbound(&mut packet, now)? {
             PacketFate::Send(to) => {
                 self.judge(hop_limit::check_step(node, before, packet::ttl(&packet)))?;
                 self.send_datagram(node, to, cargo, packet)
@@ -111,7 +112,32 @@ impl World {
         }
     }
 
+    /// Where membership is enforced, checks whether a node of ours may take a packet from this sender.
+    fn check_source(&self, node: NodeId, packet: &[u8], sender: Ipv4Addr) -> Verdict {
+        if self.is_flannel(node) {
+            return Ok(());
+        }
+        match self.scenario.membership {
+            Membership::Enforce => {
+                let source = packet::source(packet).unwrap_or(Ipv4Addr::UNSPECIFIED);
+                source_binding::check(&self.reference, node, source, sender, self.now)
+            }
+            Membership::Off | Membership::Log => Ok(()),
+        }
+    }
+
     fn send_datagram(&mut self, node: NodeId, to: SocketAddrV4, cargo: Cargo, packet: Vec<u8>) -> Verdict {
+        let sendings = self.daemon_mut(node).map_or(1, |daemon| daemon.sendings());
+        for _ in 1..sendings {
+            self.send_once(node, to, cargo, packet.clone())?;
+        }
+        self.send_once(node, to, cargo, packet)
+    }
+
+    fn send_once(&mut self, node: NodeId, to: SocketAddrV4, cargo: Cargo, packet: Vec<u8>) -> Verdict {
+        if let Some(daemon) = self.daemon_mut(node) {
+            daemon.check_datagram()?;
+        }
         self.judge(wire_format::check(node, &packet))?;
         let destination = packet::destination(&packet).unwrap_or(Ipv4Addr::UNSPECIFIED);
         let verdict = right_peer::check(&self.reference, node, destination, *to.ip(), self.now);

@@ -2,8 +2,8 @@
 
 use super::World;
 use super::probing::PING_LENGTH;
-use crate::checker::Verdict;
 use crate::checker::at_rest::{self, NodeView};
+use crate::checker::{Verdict, convergence};
 use crate::links::LinkOptions;
 use crate::node_id::NodeId;
 use crate::probability::Probability;
@@ -90,6 +90,10 @@ impl World {
             subnet: status.subnet.and_then(|subnet| subnet.v4()).map(|v4| v4.trunc()),
             peers: daemon.peers().map(Iterator::collect).unwrap_or_default(),
         };
-        at_rest::check_node(&self.reference, &view, self.now)
+        at_rest::check_node(&self.reference, &view, self.now)?;
+        if convergence::is_due(&self.reference, state.id, self.now) {
+            daemon.check_rest(&state.linux)?;
+        }
+        Ok(())
     }
 }

@@ -9,6 +9,7 @@ use selvedge_engine::{
 
 use super::World;
 use super::event::Event;
+use crate::checker::store_requests::RequestKind;
 use crate::checker::{Verdict, reservation, single_owner, store_requests, store_values};
 use crate::node_id::NodeId;
 use crate::scenario::Model;
@@ -25,20 +26,23 @@ impl World {
         deadline: Instant,
         request: StoreRequest,
     ) -> Verdict {
+        let now = self.now;
+        let kind = RequestKind::of(&request);
         let Some(daemon) = self.daemon_mut(node) else {
             return Ok(());
         };
-        daemon.pending.insert(id);
-        let (open, model) = (daemon.pending.len(), daemon.model());
+        let verdict = match daemon.model() {
+            Model::Selvedge => store_requests::check_open(node, &daemon.pending, &kind, deadline, now),
+            Model::Flannel => Ok(()),
+        };
+        daemon.pending.insert(id, kind);
         self.message(
             node,
             Topic::Ask(id),
             format!("asks #{}: {}", id.0, described(&request)),
         );
+        verdict?;
         self.count_request(node)?;
-        if model == Model::Selvedge {
-            store_requests::check_open(node, open, deadline, self.now)?;
-        }
         let too_late = StoreError {
             kind: StoreErrorKind::DeadlineExceeded,
             message: "no answer before the deadline".to_owned(),
@@ -109,7 +113,7 @@ impl World {
             return Ok(());
         };
         let is_awaited = match &event {
-            StoreEvent::Response { id, .. } => daemon.pending.remove(id),
+            StoreEvent::Response { id, .. } => daemon.pending.remove(id).is_some(),
             StoreEvent::WatchCreated { id, .. } | StoreEvent::WatchBatch { id, .. } => {
                 daemon.watches.contains(id)
             }
@@ -137,7 +141,7 @@ impl World {
         }
         let is_open = self
             .daemon_mut(node)
-            .is_some_and(|daemon| daemon.pending.remove(&id));
+            .is_some_and(|daemon| daemon.pending.remove(&id).is_some());
         if !is_open {
             return Ok(());
         }
@@ -202,7 +206,7 @@ impl World {
         let Some(daemon) = self.daemon_mut(node) else {
             return;
         };
-        let pending: Vec<RequestId> = daemon.pending.iter().copied().collect();
+        let pending: Vec<RequestId> = daemon.pending.keys().copied().collect();
         let watches: Vec<WatchId> = daemon.watches.iter().copied().collect();
         for id in pending {
             self.fail_request(node, id, unavailable("connection to the store lost"), self.now);

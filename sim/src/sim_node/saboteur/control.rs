@@ -1,14 +1,16 @@
 //! Changing what an engine hears and what it wants done.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use selvedge_engine::{
-    Action, Instant, KernelOp, KeyValue, StoreEvent, StoreRequest, Txn, TxnOp, WatchEvent,
+    Action, Instant, KernelObject, KernelOp, KeyValue, LinkName, OpId, Route, StoreEvent, StoreRequest,
+    Sysctl, Txn, TxnOp, WatchEvent,
 };
 
 use super::{Saboteur, WrittenLease};
 use crate::sabotage::Sabotage;
-use crate::sim_node::Input;
+use crate::sim_node::{DOCKERS_NETWORK, Input};
 
 impl Saboteur {
     /// Changes what the engine is told.
@@ -24,8 +26,15 @@ impl Saboteur {
             | Sabotage::KeepTtl
             | Sabotage::LosePackets
             | Sabotage::BreakChecksums
+            | Sabotage::KeepGoneRoutes
+            | Sabotage::DeleteForeignRoute
+            | Sabotage::SetOtherwise
+            | Sabotage::TakeAnySource
+            | Sabotage::SendTwice
+            | Sabotage::AnswerNoise
+            | Sabotage::AnswerEverything
             | Sabotage::StayDue
-            | Sabotage::Hammer
+            | Sabotage::AskTwice
             | Sabotage::OpenManyWatches
             | Sabotage::WriteIllegibly
             | Sabotage::Miscount
@@ -65,16 +74,35 @@ impl Saboteur {
                 }
             }
             Sabotage::EndReservations => self.note_written(&mut action),
+            Sabotage::KeepGoneRoutes => self.keep_gone_routes(&mut action),
+            Sabotage::DeleteForeignRoute if matches!(action, Action::Ready) => {
+                let removal = self.removal_of_foreign_route();
+                self.extra.push(removal);
+            }
+            Sabotage::SetOtherwise => {
+                if let Action::Kernel {
+                    op: KernelOp::Ensure(KernelObject::Sysctl(Sysctl { value, .. })),
+                    ..
+                } = &mut action
+                {
+                    *value = "2".into();
+                }
+            }
             Sabotage::SitIdle if transaction(&mut action).is_some() => return Vec::new(),
             Sabotage::CarryOn if self.is_change_of_subnet(&action) => return Vec::new(),
-            Sabotage::Hammer => return self.ask_often(action),
+            Sabotage::AskTwice => return self.ask_twice(action),
             Sabotage::OpenManyWatches => return self.watch_often(action),
-            Sabotage::SitIdle
+            Sabotage::DeleteForeignRoute
+            | Sabotage::SitIdle
             | Sabotage::CarryOn
             | Sabotage::SendToOldPeer
             | Sabotage::KeepTtl
             | Sabotage::LosePackets
             | Sabotage::BreakChecksums
+            | Sabotage::TakeAnySource
+            | Sabotage::SendTwice
+            | Sabotage::AnswerNoise
+            | Sabotage::AnswerEverything
             | Sabotage::StayDue
             | Sabotage::Miscount => {}
         }
@@ -98,21 +126,44 @@ impl Saboteur {
         }
     }
 
-    fn ask_often(&mut self, action: Action) -> Vec<Action> {
+    fn keep_gone_routes(&mut self, action: &mut Action) {
+        let Action::Forwarding(table) = action else { return };
+        let gone: Vec<_> = self
+            .routes
+            .iter()
+            .map(|(subnet, hop)| (*subnet, Some(*hop)))
+            .collect();
+        let gone = gone
+            .into_iter()
+            .filter(|(subnet, _)| table.next_hop(subnet.network()).is_none());
+        *table = Arc::new(table.with(*table.params(), gone));
+        self.routes = table.peers().collect();
+    }
+
+    fn removal_of_foreign_route(&mut self) -> Action {
+        let route = Route {
+            destination: DOCKERS_NETWORK,
+            link: LinkName("docker0".to_owned()),
+        };
+        Action::Kernel {
+            id: OpId(self.number()),
+            op: KernelOp::Remove(KernelObject::Route(route)),
+        }
+    }
+
+    fn ask_twice(&mut self, action: Action) -> Vec<Action> {
         let Action::Request {
             deadline, request, ..
         } = &action
         else {
             return vec![action];
         };
-        let (deadline, request) = (*deadline, request.clone());
-        let again = (1..100).map(|_| Action::Request {
+        let again = Action::Request {
             id: self.request_id(),
-            deadline,
+            deadline: *deadline,
             request: request.clone(),
-        });
-        let again: Vec<Action> = again.collect();
-        [action].into_iter().chain(again).collect()
+        };
+        vec![action, again]
     }
 
     fn watch_often(&mut self, action: Action) -> Vec<Action> {

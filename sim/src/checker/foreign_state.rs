@@ -1,0 +1,46 @@
+//! What other programs hold on a node stays as it was.
+
+use super::Verdict;
+use crate::linux::Linux;
+use crate::node_id::NodeId;
+use crate::violation::{Finding, Invariant};
+
+/// Checks a node's kernel.
+pub(crate) fn check(node: NodeId, linux: &Linux) -> Verdict {
+    let gone: Vec<String> = linux.taken_away().map(|foreign| format!("{foreign:?}")).collect();
+    if gone.is_empty() {
+        return Ok(());
+    }
+    let text = format!("{node} took away what is not its own: {}", gone.join(", "));
+    Err(Finding::new(Invariant::ForeignState, [node], text))
+}
+
+#[cfg(test)]
+mod tests {
+    use selvedge_engine::{KernelObject, KernelOp, LinkName, Route};
+
+    use super::*;
+    use crate::linux::Foreign;
+    use crate::ref_cluster::fixture::N1;
+
+    #[test]
+    fn a_foreign_route_may_be_left_alone_or_vacated_and_not_removed() {
+        let route = Route {
+            destination: "172.17.0.0/16".parse().unwrap(),
+            link: LinkName("flannel0".to_owned()),
+        };
+        let foreign = Foreign::Route(route.destination);
+        let mut linux = Linux::new(N1.public_ip());
+        linux.occupy(foreign.clone());
+        let mut vacated = linux.clone();
+        vacated.vacate(&foreign);
+        let mut robbed = linux.clone();
+        robbed
+            .apply(&KernelOp::Remove(KernelObject::Route(route)))
+            .unwrap();
+
+        assert_eq!(check(N1, &linux), Ok(()));
+        assert_eq!(check(N1, &vacated), Ok(()));
+        assert!(check(N1, &robbed).is_err());
+    }
+}

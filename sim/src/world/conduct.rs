@@ -1,0 +1,68 @@
+//! What nodes do, apart from packets, as the checkers see it.
+
+use selvedge_engine::Instant;
+
+use super::World;
+use crate::checker::{Verdict, convergence, foreign_state, single_owner};
+use crate::node_id::NodeId;
+use crate::scenario::Model;
+
+/// A forwarding table and leases that were found to agree; as long as both are the same, they still do.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Agreed {
+    leases_changed_at: Instant,
+    life: u32,
+    tables: u64,
+}
+
+impl World {
+    /// Checks what shows at no single event, on every node.
+    pub(super) fn check_nodes_in_passing(&mut self) -> Verdict {
+        for node in self.scenario.node_ids() {
+            let verdict = self.check_in_passing(node);
+            self.judge(verdict)?;
+        }
+        Ok(())
+    }
+
+    fn check_in_passing(&mut self, node: NodeId) -> Verdict {
+        let Some(state) = self.nodes.get(node.index()) else {
+            return Ok(());
+        };
+        foreign_state::check(node, &state.linux)?;
+        let Some(daemon) = &state.daemon else {
+            return Ok(());
+        };
+        daemon.check_counters()?;
+        let has_tunnel = state.linux.tunnel().is_some();
+        if let Some(carried) = daemon.carried().filter(|_| has_tunnel) {
+            single_owner::check_belief(&self.reference, node, carried, self.now)?;
+        }
+        match daemon.model() {
+            Model::Selvedge => self.check_convergence(node),
+            // It is held to what it does to packets, and to the state that it comes to.
+            Model::Flannel => Ok(()),
+        }
+    }
+
+    fn check_convergence(&mut self, node: NodeId) -> Verdict {
+        let Some(state) = self.nodes.get(node.index()) else {
+            return Ok(());
+        };
+        let (Some(daemon), Some(agreed)) = (&state.daemon, self.agreed.get_mut(node.index())) else {
+            return Ok(());
+        };
+        let now_agreed = Agreed {
+            leases_changed_at: self.reference.last_change(),
+            life: state.life,
+            tables: daemon.tables(),
+        };
+        if *agreed == Some(now_agreed) || !convergence::is_due(&self.reference, node, self.now) {
+            return Ok(());
+        }
+        let peers = daemon.peers().map(Iterator::collect).unwrap_or_default();
+        convergence::check(&self.reference, node, daemon.carried(), &peers)?;
+        *agreed = Some(now_agreed);
+        Ok(())
+    }
+}
