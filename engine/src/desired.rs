@@ -172,6 +172,12 @@ impl Reconciler {
         self.desired.values()
     }
 
+    /// Returns how many objects it keeps in mind, and how many operations are under way.
+    pub(crate) fn sizes(&self) -> (usize, usize) {
+        let objects = self.desired.len() + self.present.len() + self.failing.len();
+        (objects, self.in_flight.len())
+    }
+
     /// Removals come first: a stale route must not stand in the way of its successor.
     fn due(&self, now: Instant) -> Vec<KernelOp> {
         let stale: Vec<_> = self.stale().collect();

@@ -19,6 +19,7 @@ use crate::backend::Placement;
 use crate::desired::{Failure, Reconciler};
 use crate::event::Event;
 use crate::forwarding_table::{ForwardingTable, TunnelParams};
+use crate::holdings::Holdings;
 use crate::kernel::{KernelErrorKind, KernelObject, KernelOp};
 use crate::lease::LeaseRecord;
 use crate::leases::{Changes, key_text};
@@ -237,6 +238,20 @@ impl Engine {
     /// Returns the difference between the kernel's state as known and as desired.
     pub fn plan(&self) -> Vec<KernelOp> {
         self.reconciler.plan()
+    }
+
+    /// Returns how much the engine holds; unlike [`Engine::status`] it copies nothing.
+    pub fn holdings(&self) -> Holdings {
+        let (kernel_objects, kernel_operations) = self.reconciler.sizes();
+        let (peers, rejected) = self.peers.sizes();
+        Holdings {
+            revision: self.follower.leases().revision(),
+            leases: self.follower.leases().len(),
+            peers,
+            rejected,
+            kernel_objects,
+            kernel_operations,
+        }
     }
 
     /// Returns the kernel objects that the node is to have.

@@ -32,6 +32,7 @@ mod engine;
 mod event;
 mod forwarder;
 mod forwarding_table;
+mod holdings;
 mod icmp;
 mod input;
 mod ipv4;
@@ -65,6 +66,7 @@ pub use engine::Engine;
 pub use event::{ConfigUnused, Event, EventLevel, LeaseOrigin};
 pub use forwarder::{Forwarder, Inbound, Outbound};
 pub use forwarding_table::{ForwardingTable, TunnelParams};
+pub use holdings::Holdings;
 pub use input::Input;
 pub use kernel::{
     Address, KernelError, KernelErrorKind, KernelObject, KernelOp, Link, LinkKind, LinkName, ROUTE_PROTOCOL,

@@ -74,6 +74,11 @@ pub(crate) struct PeerNews {
 }
 
 impl Peers {
+    /// Returns how many leases are accepted, and how many records refused.
+    pub(crate) fn sizes(&self) -> (usize, usize) {
+        (self.accepted.len(), self.rejected.len())
+    }
+
     /// Judges the leases that changed, and those whose fate hangs on them.
     pub(crate) fn judge(&mut self, changes: Changes, leases: &Leases, standpoint: &Standpoint) -> PeerNews {
         let mut judgement = Judgement::new(self, leases, standpoint);

@@ -68,17 +68,26 @@ impl Campaign {
             }
             let seed = self.first_seed.wrapping_add(index);
             let scenario = self.profile.generate(seed, self.nodes, self.duration);
-            let report = Cluster::of(scenario).all_run(self.model).run();
+            let run = |scenario| Cluster::of(scenario).all_run(self.model).run();
+            let again = index.is_multiple_of(REPEATED).then(|| scenario.clone());
+            let report = run(scenario);
+            let violation = match report.violation() {
+                Some(violation) => Some(violation.clone()),
+                None => again.and_then(|again| report.check_replay(&run(again))),
+            };
             let mut total = total.lock().unwrap_or_else(PoisonError::into_inner);
             total.statistics.add(report.statistics());
             total.trace_hash = total.trace_hash.wrapping_add(report.trace_hash());
-            if let Some(violation) = report.violation() {
-                total.failures.push((seed, violation.clone()));
+            if let Some(violation) = violation {
+                total.failures.push((seed, violation));
                 total.defects.entry(report.defect()).or_default().push(seed);
             }
         }
     }
 }
+
+/// One seed of so many is run twice.
+const REPEATED: u64 = 64;
 
 #[cfg(test)]
 mod tests {

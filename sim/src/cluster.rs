@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use selvedge_engine::OnExpiry;
+
 use crate::chronicle::KeepChronicle;
 use crate::fault::{
     Fault, NodeFault, StoreFault, StoreWay, SubnetFileFate, Tampering, TimedFault, UnderlayFault,
@@ -154,6 +156,13 @@ impl Cluster {
     #[must_use]
     pub const fn renew_margin(mut self, margin: Duration) -> Self {
         self.scenario.renew_margin = margin;
+        self
+    }
+
+    /// Lets nodes stop carrying traffic before a lease ends that they could not renew.
+    #[must_use]
+    pub const fn fence_on_expiry(mut self) -> Self {
+        self.scenario.on_expiry = OnExpiry::Fence;
         self
     }
 

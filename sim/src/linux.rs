@@ -97,6 +97,13 @@ impl Linux {
         self.placed.difference(&self.foreign)
     }
 
+    /// Tells whether packets between pods and the tunnel get through: there is a device that is up, with a route to it,
+    /// and a socket.
+    pub fn carries(&self) -> bool {
+        let is_up = |device: &Device| device.state == DeviceState::Up;
+        self.devices.values().any(is_up) && !self.routes.is_empty() && !self.sockets.is_empty()
+    }
+
     /// Returns the name of the first tunnel device.
     pub fn tunnel(&self) -> Option<&LinkName> {
         self.devices.keys().next()

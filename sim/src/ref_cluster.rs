@@ -4,6 +4,7 @@
 //! this follows for each decision of a node whether it is right, excusable because the node could not know
 //! better yet, or wrong.
 
+mod claims;
 #[cfg(test)]
 pub(crate) mod fixture;
 mod knowledge;
@@ -24,9 +25,7 @@ use crate::node_id::NodeId;
 use knowledge::Knowledge;
 pub(crate) use knowledge::Windows;
 pub(crate) use tenure::Tenure;
-use tenure::parse_key;
-#[cfg(test)]
-use tenure::parse_subnet;
+use tenure::{parse_key, parse_subnet};
 
 /// The truth about a cluster.
 #[derive(Debug)]
@@ -42,6 +41,8 @@ pub(crate) struct RefCluster {
     last_change: Instant,
     /// Every lease's key that is in the store.
     keys: BTreeMap<Vec<u8>, Key>,
+    /// The most records that the store ever held below the leases' prefix.
+    most_records: usize,
 }
 
 /// A lease's key in the store.
@@ -85,12 +86,14 @@ impl RefCluster {
             windows,
             last_change: Instant::ZERO,
             keys: BTreeMap::new(),
+            most_records: 0,
         }
     }
 
     /// Takes note that an operator is about to write junk under this key.
     pub(crate) fn expect_junk(&mut self, key: Vec<u8>) {
         self.junk.insert(key);
+        self.count_records();
     }
 
     /// Takes a change of the store.
@@ -154,6 +157,11 @@ impl RefCluster {
                 last.from_revision = last.from_revision.min(kv.mod_revision);
             }
         }
+    }
+
+    /// Returns the most records that the store ever held below the leases' prefix.
+    pub(crate) const fn most_records(&self) -> usize {
+        self.most_records
     }
 
     /// Returns the leases that live now.
@@ -284,6 +292,10 @@ impl RefCluster {
         held.map(|(key, _)| key.as_slice())
     }
 
+    fn count_records(&mut self) {
+        self.most_records = self.most_records.max(self.keys.len() + self.junk.len());
+    }
+
     fn write_key(&mut self, kv: &KeyValue, owner: Option<Ipv4Addr>) -> (Option<String>, Reservation) {
         let text = kv
             .key
@@ -308,6 +320,7 @@ impl RefCluster {
             .next();
         let stands = key.is_reserved;
         let before = self.keys.insert(kv.key.clone(), key);
+        self.count_records();
         let stood = before.is_some_and(|before| before.is_reserved);
         let reservation = match (stood, stands) {
             (_, true) => Reservation::Standing,

@@ -7,6 +7,7 @@ use std::net::Ipv4Addr;
 use ipnet::Ipv4Net;
 use selvedge_engine::{Instant, Status};
 
+use crate::checker::replay;
 use crate::chronicle::Chronicle;
 use crate::fault::TimedFault;
 use crate::flannel::Defect;
@@ -92,6 +93,13 @@ impl Report {
     /// With the whole story of the run if an invariant broke.
     pub fn assert_ok(&self) {
         assert!(self.is_ok(), "\n{}", self.failure());
+    }
+
+    /// Compares the run with another of the same scenario; what differs breaks [`crate::Invariant::Replay`].
+    pub fn check_replay(&self, again: &Self) -> Option<Violation> {
+        let end = Instant::ZERO + self.statistics.simulated;
+        let finding = replay::check(self.trace_hash, again.trace_hash).err()?;
+        Some(finding.at(end))
     }
 
     /// Returns the invariant that broke first; the run ended there.

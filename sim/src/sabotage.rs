@@ -12,10 +12,14 @@ pub enum Sabotage {
     WriteBlindly,
     /// It goes on with the subnet that it carried first, whatever becomes of its lease.
     CarryOn,
+    /// It goes on when its lease is about to end.
+    IgnoreFence,
     /// It sends packets for a pod to the node that it sent the first one to.
     SendToOldPeer,
     /// It keeps the route of a lease that is gone.
     KeepGoneRoutes,
+    /// It does not see its own lease when it lists all, and knows nothing of an earlier life.
+    ForgetItself,
     /// It takes packets with a source that is not their sender's.
     TakeAnySource,
     /// It leaves the time to live of packets as it is.
@@ -32,8 +36,16 @@ pub enum Sabotage {
     BreakChecksums,
     /// It wants to be woken up at once, again and again.
     StayDue,
+    /// It keeps records in mind that are gone.
+    Hoard,
     /// It deletes another program's route.
     DeleteForeignRoute,
+    /// It forgets its peers when it loses the store.
+    ForgetPeers,
+    /// It says nothing of a store that has become another.
+    HideRestart,
+    /// It acts on what it knew already.
+    ActOnOldNews,
     /// It makes a setting of its device other than it knows.
     SetOtherwise,
     /// It asks the store for everything twice.
@@ -46,6 +58,8 @@ pub enum Sabotage {
     Miscount,
     /// It puts its key on its etcd lease again when an operator has reserved the subnet.
     EndReservations,
+    /// It draws what it chooses from something outside the scenario.
+    DrawElsewhere,
     /// It never asks for a lease.
     SitIdle,
 }
@@ -55,8 +69,10 @@ impl Sabotage {
     pub const ALL: [Self; Self::SitIdle as usize + 1] = [
         Self::WriteBlindly,
         Self::CarryOn,
+        Self::IgnoreFence,
         Self::SendToOldPeer,
         Self::KeepGoneRoutes,
+        Self::ForgetItself,
         Self::TakeAnySource,
         Self::KeepTtl,
         Self::SendTwice,
@@ -65,13 +81,18 @@ impl Sabotage {
         Self::LosePackets,
         Self::BreakChecksums,
         Self::StayDue,
+        Self::Hoard,
         Self::DeleteForeignRoute,
+        Self::ForgetPeers,
+        Self::HideRestart,
+        Self::ActOnOldNews,
         Self::SetOtherwise,
         Self::AskTwice,
         Self::OpenManyWatches,
         Self::WriteIllegibly,
         Self::Miscount,
         Self::EndReservations,
+        Self::DrawElsewhere,
         Self::SitIdle,
     ];
 }
@@ -81,8 +102,10 @@ impl fmt::Display for Sabotage {
         f.write_str(match self {
             Self::WriteBlindly => "writes without comparing",
             Self::CarryOn => "carries on with a subnet that is another's",
+            Self::IgnoreFence => "goes on when its lease ends",
             Self::SendToOldPeer => "sends to the old peer",
             Self::KeepGoneRoutes => "keeps the route of a lease that is gone",
+            Self::ForgetItself => "does not see its own lease",
             Self::TakeAnySource => "takes packets with any source",
             Self::KeepTtl => "leaves the time to live as it is",
             Self::SendTwice => "sends each datagram twice",
@@ -91,13 +114,18 @@ impl fmt::Display for Sabotage {
             Self::LosePackets => "drops packets for pods that it knows",
             Self::BreakChecksums => "sends packets with a wrong checksum",
             Self::StayDue => "wants to be woken up at once, always",
+            Self::Hoard => "keeps records in mind that are gone",
             Self::DeleteForeignRoute => "deletes another program's route",
+            Self::ForgetPeers => "forgets its peers when it loses the store",
+            Self::HideRestart => "says nothing of another store",
+            Self::ActOnOldNews => "acts on what it knew already",
             Self::SetOtherwise => "makes a setting other than it knows",
             Self::AskTwice => "asks for everything twice",
             Self::OpenManyWatches => "opens each watch two hundred times",
             Self::WriteIllegibly => "writes its lease in a form of its own",
             Self::Miscount => "counts a packet too many",
             Self::EndReservations => "ends reservations",
+            Self::DrawElsewhere => "draws from outside the scenario",
             Self::SitIdle => "never asks for a lease",
         })
     }

@@ -9,7 +9,7 @@ mod text;
 
 use std::time::Duration;
 
-use selvedge_engine::{Membership, StorePrefix};
+use selvedge_engine::{Membership, OnExpiry, StorePrefix};
 use serde::{Deserialize, Serialize};
 
 use crate::duration_text;
@@ -42,6 +42,8 @@ pub struct Scenario {
     /// How long before the end of its lease a node renews it.
     #[serde(with = "duration_text")]
     pub renew_margin: Duration,
+    /// What nodes do when their lease ends and the store cannot be reached.
+    pub on_expiry: OnExpiry,
     /// What nodes do with packets that no lease covers.
     pub membership: Membership,
     /// How often a pod of each node sends a packet to a pod of another; zero means never.
@@ -81,6 +83,7 @@ impl Scenario {
             links: LinkOptions::default(),
             store_path: StorePathOptions::default(),
             renew_margin: Duration::from_hours(1),
+            on_expiry: OnExpiry::default(),
             membership: Membership::default(),
             probe_interval: Duration::from_millis(500),
             faults: Vec::new(),

@@ -7,7 +7,9 @@ mod selvedge;
 use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
-use selvedge_engine::{Instant, LinkName, MachineId, NetworkConfig, PreviousSubnet, Rng, Setup, Underlay};
+use selvedge_engine::{
+    Instant, LeasePolicy, LinkName, MachineId, NetworkConfig, PreviousSubnet, Rng, Setup, Underlay,
+};
 
 pub(crate) use daemon::{Daemon, Deed, Input, PacketFate};
 
@@ -69,6 +71,10 @@ impl SimNode {
             prefix: scenario.prefix.clone(),
             previous: previous.unwrap_or_default(),
             renew_margin: scenario.renew_margin,
+            lease_policy: LeasePolicy {
+                on_expiry: scenario.on_expiry,
+                ..LeasePolicy::default()
+            },
             membership: scenario.membership,
             ..Setup::new(self.machine(), underlay)
         };

@@ -12,12 +12,16 @@ use crate::node_id::NodeId;
 pub enum Invariant {
     /// No two nodes hold overlapping subnets, as far as they can know.
     SingleOwner,
+    /// Where nodes stop before their leases end, no subnet has two live data paths at any instant.
+    OneDataPath,
     /// Every datagram goes to the node that holds the inner destination, as the store said when the sender looked.
     RightPeer,
     /// A node accepts an inner source only from the node whose lease covers it, as far as it can know.
     SourceBinding,
     /// A change of the leases reaches every node that reaches the store within a bound.
     Convergence,
+    /// A node keeps its subnet unless another was given it.
+    Identity,
     /// A packet's time to live only falls, and no packet takes a way twice.
     HopLimit,
     /// No node makes more traffic than it gets; ICMP errors are limited, and only made where they are allowed.
@@ -28,10 +32,16 @@ pub enum Invariant {
     WireFormat,
     /// After a full drain the engine's next timeout lies in the future, and it ends only when asked to.
     Contract,
+    /// What a daemon holds is bounded by what the cluster holds.
+    Bounds,
     /// What other programs hold on a node stays as it was.
     ForeignState,
+    /// Nothing that works is taken away unless the store said something.
+    FailStatic,
     /// At rest there is nothing left to do, and doing all of it again changes nothing.
     Idempotence,
+    /// A node's view of the store only goes forward, and what it knows already changes nothing.
+    Monotone,
     /// Requests to the store have a deadline, one of each kind is open at a time, and few are made in a minute.
     StoreRequests,
     /// Every lease that a node writes can be read by all.
@@ -42,6 +52,8 @@ pub enum Invariant {
     Reservations,
     /// Once faults are over, every node holds a lease, knows every other and reaches it.
     AtRest,
+    /// A scenario makes the same run every time.
+    Replay,
     /// A check that the run's author added.
     Custom,
 }
@@ -50,21 +62,27 @@ impl Invariant {
     /// Every rule.
     pub const ALL: [Self; Self::Custom as usize + 1] = [
         Self::SingleOwner,
+        Self::OneDataPath,
         Self::RightPeer,
         Self::SourceBinding,
         Self::Convergence,
+        Self::Identity,
         Self::HopLimit,
         Self::Amplification,
         Self::Delivery,
         Self::WireFormat,
         Self::Contract,
+        Self::Bounds,
         Self::ForeignState,
+        Self::FailStatic,
         Self::Idempotence,
+        Self::Monotone,
         Self::StoreRequests,
         Self::StoreValues,
         Self::Counters,
         Self::Reservations,
         Self::AtRest,
+        Self::Replay,
         Self::Custom,
     ];
 }
@@ -73,21 +91,27 @@ impl fmt::Display for Invariant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::SingleOwner => "single owner",
+            Self::OneDataPath => "one data path",
             Self::RightPeer => "right peer",
             Self::SourceBinding => "source binding",
             Self::Convergence => "convergence",
+            Self::Identity => "identity",
             Self::HopLimit => "hop limit",
             Self::Amplification => "amplification",
             Self::Delivery => "delivery",
             Self::WireFormat => "wire format",
             Self::Contract => "engine contract",
+            Self::Bounds => "bounds",
             Self::ForeignState => "foreign state",
+            Self::FailStatic => "fail static",
             Self::Idempotence => "idempotence",
+            Self::Monotone => "monotone",
             Self::StoreRequests => "store requests",
             Self::StoreValues => "store values",
             Self::Counters => "counters",
             Self::Reservations => "reservations",
             Self::AtRest => "at rest",
+            Self::Replay => "replay",
             Self::Custom => "custom check",
         })
     }

@@ -27,6 +27,8 @@ use std::time::Duration;
 use selvedge_engine::{Instant, Rng, StoreEvent};
 
 use crate::checker::Verdict;
+use crate::checker::identity::Identities;
+use crate::checker::one_data_path::DataPaths;
 use crate::checker::store_requests::RequestRate;
 use crate::etcd_store::Snapshot;
 use crate::event_queue::EventQueue;
@@ -84,6 +86,8 @@ pub(crate) struct World {
     /// The probes that must arrive, sent at the end.
     rest_probes: BTreeSet<u64>,
     agreement: Option<usize>,
+    identities: Identities,
+    data_paths: DataPaths,
     /// What each node forwards by, if it was found right.
     agreed: Vec<Option<Agreed>>,
     checkpoints: Vec<Checkpoint>,
@@ -133,6 +137,8 @@ impl World {
             probes: ProbesInFlight::default(),
             rest_probes: BTreeSet::new(),
             agreement: None,
+            identities: Identities::default(),
+            data_paths: DataPaths::default(),
             agreed: vec![None; ids.len()],
             checkpoints,
             trace: Trace::new(keep.lines).with_chronicle(keep.chronicle, &scenario),

@@ -27,6 +27,10 @@ pub(super) enum Target {
 }
 
 impl RouteTable {
+    pub(super) fn is_empty(&self) -> bool {
+        self.routes.is_empty()
+    }
+
     pub(super) fn insert(&mut self, destination: Ipv4Net, link: LinkName) {
         self.routes.insert(key(destination), link);
     }

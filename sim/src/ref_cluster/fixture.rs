@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use selvedge_engine::{Instant, KeyValue, Revision, WatchEvent};
 
-use super::{RefCluster, Windows};
+use super::{RefCluster, Windows, Write};
 use crate::node_id::NodeId;
 
 pub(crate) const N1: NodeId = NodeId::new(1);
@@ -30,9 +30,17 @@ pub(crate) fn cluster(leases: &[(&str, NodeId)]) -> RefCluster {
     cluster
 }
 
-pub(crate) fn lease(cluster: &mut RefCluster, subnet: &str, owner: NodeId, now: Instant) {
+pub(crate) fn lease(cluster: &mut RefCluster, subnet: &str, owner: NodeId, now: Instant) -> Write {
     let value = format!(r#"{{"PublicIP":"{}","PublicIPv6":null}}"#, owner.public_ip());
-    cluster.observe(&put(subnet, &value), now);
+    cluster.observe(&put(subnet, &value), now)
+}
+
+pub(crate) fn delete(cluster: &mut RefCluster, subnet: &str, now: Instant) -> Write {
+    let event = WatchEvent::Delete {
+        key: format!("/net/subnets/{subnet}").into_bytes(),
+        mod_revision: Revision(9),
+    };
+    cluster.observe(&event, now)
 }
 
 pub(crate) fn put(key: &str, value: &str) -> WatchEvent {

@@ -233,6 +233,14 @@ impl Daemon {
         }
     }
 
+    /// Checks what ours holds; `records` is the most that the store ever held.
+    pub(crate) fn check_bounds(&self, records: usize) -> Verdict {
+        match &self.program {
+            Program::Selvedge(selvedge) => selvedge.check_bounds(self.watches.len(), records),
+            Program::Flannel(_) => Ok(()),
+        }
+    }
+
     /// Checks that nothing is left to do on its node.
     pub(crate) fn check_rest(&self, linux: &Linux) -> Verdict {
         match &self.program {

@@ -6,9 +6,14 @@ mod packets;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddrV4};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use ipnet::Ipv4Net;
-use selvedge_engine::{Action, EtcdLeaseId, Instant, PacketCounters, RequestId, WatchId};
+use selvedge_engine::{
+    Action, EtcdLeaseId, ForwardingTable, Instant, PacketCounters, PreviousSubnet, RequestId, Revision,
+    Setup, WatchId,
+};
 
 use crate::sabotage::Sabotage;
 
@@ -22,8 +27,11 @@ pub(super) struct Saboteur {
     first_subnet: Option<Ipv4Net>,
     /// Where the first packet for each pod went.
     first_hops: BTreeMap<Ipv4Addr, SocketAddrV4>,
-    /// Every route that it ever had.
-    routes: BTreeMap<Ipv4Net, Ipv4Addr>,
+    /// What it forwards by.
+    table: Option<Arc<ForwardingTable>>,
+    /// The newest change that it heard of.
+    newest: Revision,
+    public_ip: Ipv4Addr,
     /// The lease as the daemon wrote it last.
     written: Option<WrittenLease>,
     /// What it wants done besides.
@@ -38,16 +46,34 @@ struct WrittenLease {
 }
 
 impl Saboteur {
-    pub(super) const fn new(sabotage: Option<Sabotage>) -> Self {
+    pub(super) const fn new(sabotage: Option<Sabotage>, public_ip: Ipv4Addr) -> Self {
         Self {
             sabotage,
             count: 0,
             first_subnet: None,
             first_hops: BTreeMap::new(),
-            routes: BTreeMap::new(),
+            table: None,
+            newest: Revision(0),
+            public_ip,
             written: None,
             extra: Vec::new(),
         }
+    }
+
+    /// Changes what the engine is made with.
+    pub(super) fn prepare(&self, mut setup: Setup) -> Setup {
+        if self.sabotage == Some(Sabotage::ForgetItself) {
+            setup.previous = PreviousSubnet::default();
+        }
+        setup
+    }
+
+    /// Changes where the engine's randomness comes from.
+    pub(super) fn seed(&self, seed: u64) -> u64 {
+        if self.sabotage == Some(Sabotage::DrawElsewhere) {
+            return seed.wrapping_add(OUTSIDE.fetch_add(1, Ordering::Relaxed));
+        }
+        seed
     }
 
     /// Changes when the engine wants to be woken up.
@@ -86,3 +112,6 @@ impl Saboteur {
         WatchId(self.number())
     }
 }
+
+/// Something that no scenario says.
+static OUTSIDE: AtomicU64 = AtomicU64::new(1);

@@ -12,7 +12,9 @@ use super::daemon::{Deed, Input, PacketFate};
 use super::saboteur::Saboteur;
 use crate::checker::amplification::{Amplification, Side};
 use crate::checker::counters::Tally;
-use crate::checker::{Verdict, contract, idempotence};
+use crate::checker::fail_static::FailStatic;
+use crate::checker::monotone::Known;
+use crate::checker::{Verdict, bounds, contract, idempotence};
 use crate::linux::Linux;
 use crate::node_id::NodeId;
 use crate::sabotage::Sabotage;
@@ -26,6 +28,7 @@ pub(super) struct Selvedge {
     forwarder: Forwarder,
     tally: Tally,
     amplification: Amplification,
+    fail_static: FailStatic,
     table: Option<Arc<ForwardingTable>>,
     /// How many tables there have been.
     tables: u64,
@@ -40,20 +43,24 @@ impl Selvedge {
         sabotage: Option<Sabotage>,
         now: Instant,
     ) -> Self {
+        let saboteur = Saboteur::new(sabotage, node.public_ip());
         Self {
             node,
-            engine: Engine::new(setup, seed, now),
+            engine: Engine::new(saboteur.prepare(setup), saboteur.seed(seed), now),
             forwarder: Forwarder::new(),
             tally: Tally::default(),
             amplification: Amplification::default(),
+            fail_static: FailStatic::default(),
             table: None,
             tables: 0,
-            saboteur: Saboteur::new(sabotage),
+            saboteur,
         }
     }
 
     /// Tells the engine something and drains what it wants done, as the contract demands.
     pub(super) fn feed(&mut self, input: Input, now: Instant) -> Result<Vec<Deed>, Finding> {
+        let known = Known::before(self.engine.holdings().revision, &input);
+        self.fail_static.hear(&input, now);
         match self.saboteur.hear(input, now) {
             Input::Start => {}
             Input::Store(event) => self.engine.handle_store(event, now),
@@ -66,6 +73,9 @@ impl Selvedge {
             contract::check_drain(self.node, actions.len())?;
         }
         let actions = self.saboteur.want(actions);
+        known.check(self.node, self.engine.holdings().revision, &actions)?;
+        self.fail_static
+            .check(self.node, &actions, self.table.as_deref(), now)?;
         let due = self.saboteur.due(self.engine.poll_timeout(), now);
         contract::check_timeout(self.node, due, now)?;
         Ok(actions.into_iter().map(Deed::Act).collect())
@@ -158,6 +168,10 @@ impl Selvedge {
 
     pub(super) fn check_datagram(&mut self) -> Verdict {
         self.amplification.send(self.node)
+    }
+
+    pub(super) fn check_bounds(&self, watches: usize, records: usize) -> Verdict {
+        bounds::check(self.node, &self.engine.holdings(), watches, records)
     }
 
     pub(super) fn check_rest(&self, linux: &Linux) -> Verdict {

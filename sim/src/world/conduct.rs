@@ -1,10 +1,11 @@
 //! What nodes do, apart from packets, as the checkers see it.
 
-use selvedge_engine::Instant;
+use selvedge_engine::{Instant, OnExpiry};
 
 use super::World;
 use crate::checker::{Verdict, convergence, foreign_state, single_owner};
 use crate::node_id::NodeId;
+use crate::ref_cluster::Write;
 use crate::scenario::Model;
 
 /// A forwarding table and leases that were found to agree; as long as both are the same, they still do.
@@ -16,9 +17,52 @@ pub(super) struct Agreed {
 }
 
 impl World {
+    /// Checks that a daemon of ours holds no more than the cluster gives it reason to.
+    pub(super) fn check_bounds(&self, node: NodeId) -> Verdict {
+        let state = self.nodes.get(node.index());
+        match state.and_then(|state| state.daemon.as_ref()) {
+            Some(daemon) => daemon.check_bounds(self.reference.most_records()),
+            None => Ok(()),
+        }
+    }
+
+    /// Takes note of the subnet that a node carries packets for at the moment. Where leases may end under the feet of
+    /// those who hold them, nobody else may carry it.
+    pub(super) fn note_data_path(&mut self, node: NodeId) -> Verdict {
+        match self.scenario.on_expiry {
+            OnExpiry::Keep => return Ok(()),
+            OnExpiry::Fence => {}
+        }
+        let is_paused = self.paused.contains_key(&node);
+        let carried = self
+            .nodes
+            .get(node.index())
+            .filter(|state| !is_paused && state.linux.carries())
+            .and_then(|state| state.daemon.as_ref()?.carried());
+        self.data_paths.set(node, carried)
+    }
+
+    /// Checks that a write of ours keeps to the subnet that the node had.
+    pub(super) fn check_identity(&self, write: &Write) -> Verdict {
+        let count = self.nodes.len();
+        let Write::Lease {
+            owner: Some(owner), ..
+        } = write
+        else {
+            return Ok(());
+        };
+        match NodeId::by_public_ip(*owner, count).filter(|writer| !self.is_flannel(*writer)) {
+            Some(_) => self
+                .identities
+                .check_write(&self.reference, write, count, self.now),
+            None => Ok(()),
+        }
+    }
+
     /// Checks what shows at no single event, on every node.
     pub(super) fn check_nodes_in_passing(&mut self) -> Verdict {
         for node in self.scenario.node_ids() {
+            self.note_data_path(node)?;
             let verdict = self.check_in_passing(node);
             self.judge(verdict)?;
         }

@@ -1,6 +1,7 @@
 //! Driving the engines: inputs, actions, timers, kernel operations.
 
-use selvedge_engine::{Action, Event as Told, KernelEvent, KernelOp, OpId};
+use ipnet::Ipv4Net;
+use selvedge_engine::{Action, Event as Told, KernelEvent, KernelOp, OpId, PreviousSubnet};
 
 use super::World;
 use super::event::Event;
@@ -23,6 +24,8 @@ impl World {
         let Some(state) = self.nodes.get_mut(node.index()) else {
             return Ok(());
         };
+        self.identities
+            .start(node, state.linux.subnet_file().and_then(subnet_in));
         state.start_daemon(&self.scenario, now);
         let model = state.model;
         self.set_patience(node, model);
@@ -48,7 +51,7 @@ impl World {
             self.carry_out(node, deed)?;
         }
         self.set_timer(node);
-        Ok(())
+        self.check_bounds(node)
     }
 
     pub(super) fn handle_timer(&mut self, node: NodeId, life: u32) -> Verdict {
@@ -84,6 +87,7 @@ impl World {
             Ok(()) => self.detail(Some(node), format!("kernel {verb} {object}")),
             Err(error) => self.detail(Some(node), format!("kernel refuses {object}: {error}")),
         }
+        self.note_data_path(node)?;
         self.feed(node, Input::Kernel(KernelEvent::OpDone { id, result }))
     }
 
@@ -135,7 +139,7 @@ impl World {
                     daemon.set_table(table);
                 }
                 self.detail(Some(node), format!("forwards to {peers} peers"));
-                Ok(())
+                self.note_data_path(node)
             }
             Action::Ready => {
                 self.detail(Some(node), "is ready");
@@ -181,6 +185,11 @@ impl World {
 
     /// Records what an engine tells people; changes of state go into the timeline.
     fn tell(&mut self, node: NodeId, event: &Told) {
+        if let Told::LeaseAcquired { subnet, .. } = event
+            && let Some(v4) = subnet.v4()
+        {
+            self.identities.hold(node, v4.trunc());
+        }
         match event {
             Told::LeaseAcquired { .. }
             | Told::LeaseLost { .. }
@@ -203,4 +212,8 @@ impl World {
             | Told::Relisted { .. } => self.detail(Some(node), event.to_string()),
         }
     }
+}
+
+fn subnet_in(file: &str) -> Option<Ipv4Net> {
+    PreviousSubnet::parse(file).v4.map(|v4| v4.trunc())
 }

@@ -21,7 +21,10 @@ impl World {
                 Ok(())
             }
             Fault::Store(fault) => self.begin_store_fault(index, &fault),
-            Fault::Node { node, fault } => self.begin_node_fault(node, &fault),
+            Fault::Node { node, fault } => {
+                self.begin_node_fault(node, &fault)?;
+                self.note_data_path(node)
+            }
         }
     }
 

@@ -167,6 +167,7 @@ impl World {
         // The newest revision of a span that is not empty: nothing to refuse.
         let kvs = self.service.store.range(&leases, None).unwrap_or_default();
         self.reference.restart_history(&kvs, self.now);
+        self.identities.restart_history(self.now);
         for node in self.scenario.node_ids() {
             self.reference.set_connected(node, false, self.now);
         }

@@ -275,6 +275,7 @@ impl World {
             reservation::check_write(&write),
             single_owner::check_write(&write),
             single_owner::check_leases(&self.reference),
+            self.check_identity(&write),
         ];
         for verdict in checks {
             let verdict = self.blame_writer(&write, verdict);

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use selvedge_engine::{
-    Action, Instant, KernelObject, KernelOp, KeyValue, LinkName, OpId, Route, StoreEvent, StoreRequest,
-    Sysctl, Txn, TxnOp, WatchEvent,
+    Action, Event, ForwardingTable, Instant, KernelObject, KernelOp, KeyValue, LeaseRecord, LinkName, OpId,
+    Revision, Route, StoreEvent, StoreRequest, StoreResponse, Sysctl, Txn, TxnOp, WatchEnd, WatchEvent,
 };
 
 use super::{Saboteur, WrittenLease};
@@ -14,30 +14,37 @@ use crate::sim_node::{DOCKERS_NETWORK, Input};
 
 impl Saboteur {
     /// Changes what the engine is told.
-    pub(in crate::sim_node) fn hear(&mut self, input: Input, now: Instant) -> Input {
+    pub(in crate::sim_node) fn hear(&mut self, mut input: Input, now: Instant) -> Input {
         let Some(sabotage) = self.sabotage else {
             return input;
         };
         match sabotage {
             Sabotage::EndReservations => self.end_reservation(&input, now),
+            Sabotage::ForgetItself => self.overlook_itself(&mut input),
+            Sabotage::Hoard => overlook_deletions(&mut input),
+            Sabotage::ForgetPeers => self.forget_peers(&input),
+            Sabotage::ActOnOldNews => self.act_on_old_news(&input),
             Sabotage::WriteBlindly
             | Sabotage::CarryOn
+            | Sabotage::IgnoreFence
             | Sabotage::SendToOldPeer
-            | Sabotage::KeepTtl
-            | Sabotage::LosePackets
-            | Sabotage::BreakChecksums
             | Sabotage::KeepGoneRoutes
-            | Sabotage::DeleteForeignRoute
-            | Sabotage::SetOtherwise
             | Sabotage::TakeAnySource
+            | Sabotage::KeepTtl
             | Sabotage::SendTwice
             | Sabotage::AnswerNoise
             | Sabotage::AnswerEverything
+            | Sabotage::LosePackets
+            | Sabotage::BreakChecksums
             | Sabotage::StayDue
+            | Sabotage::DeleteForeignRoute
+            | Sabotage::HideRestart
+            | Sabotage::SetOtherwise
             | Sabotage::AskTwice
             | Sabotage::OpenManyWatches
             | Sabotage::WriteIllegibly
             | Sabotage::Miscount
+            | Sabotage::DrawElsewhere
             | Sabotage::SitIdle => {}
         }
         input
@@ -75,6 +82,9 @@ impl Saboteur {
             }
             Sabotage::EndReservations => self.note_written(&mut action),
             Sabotage::KeepGoneRoutes => self.keep_gone_routes(&mut action),
+            Sabotage::ForgetPeers | Sabotage::ActOnOldNews => self.note_table(&action),
+            Sabotage::IgnoreFence if is_removal(&action) => return Vec::new(),
+            Sabotage::HideRestart if is_restart(&action) => return Vec::new(),
             Sabotage::DeleteForeignRoute if matches!(action, Action::Ready) => {
                 let removal = self.removal_of_foreign_route();
                 self.extra.push(removal);
@@ -95,15 +105,20 @@ impl Saboteur {
             Sabotage::DeleteForeignRoute
             | Sabotage::SitIdle
             | Sabotage::CarryOn
+            | Sabotage::IgnoreFence
+            | Sabotage::HideRestart
             | Sabotage::SendToOldPeer
-            | Sabotage::KeepTtl
-            | Sabotage::LosePackets
-            | Sabotage::BreakChecksums
+            | Sabotage::ForgetItself
             | Sabotage::TakeAnySource
+            | Sabotage::KeepTtl
             | Sabotage::SendTwice
             | Sabotage::AnswerNoise
             | Sabotage::AnswerEverything
+            | Sabotage::LosePackets
+            | Sabotage::BreakChecksums
             | Sabotage::StayDue
+            | Sabotage::Hoard
+            | Sabotage::DrawElsewhere
             | Sabotage::Miscount => {}
         }
         vec![action]
@@ -127,17 +142,67 @@ impl Saboteur {
     }
 
     fn keep_gone_routes(&mut self, action: &mut Action) {
-        let Action::Forwarding(table) = action else { return };
-        let gone: Vec<_> = self
-            .routes
-            .iter()
-            .map(|(subnet, hop)| (*subnet, Some(*hop)))
-            .collect();
-        let gone = gone
-            .into_iter()
-            .filter(|(subnet, _)| table.next_hop(subnet.network()).is_none());
-        *table = Arc::new(table.with(*table.params(), gone));
-        self.routes = table.peers().collect();
+        if let (Some(known), Action::Forwarding(table)) = (&self.table, &mut *action) {
+            let gone = known
+                .peers()
+                .filter(|(subnet, _)| table.next_hop(subnet.network()).is_none());
+            let gone = gone.map(|(subnet, hop)| (subnet, Some(hop)));
+            *table = Arc::new(table.with(*table.params(), gone));
+        }
+        self.note_table(action);
+    }
+
+    fn note_table(&mut self, action: &Action) {
+        if let Action::Forwarding(table) = action {
+            self.table = Some(table.clone());
+        }
+    }
+
+    fn forget_peers(&mut self, input: &Input) {
+        let is_loss = matches!(
+            input,
+            Input::Store(
+                StoreEvent::Response { result: Err(_), .. }
+                    | StoreEvent::WatchEnded {
+                        end: WatchEnd::Failed(_),
+                        ..
+                    }
+            )
+        );
+        if let Some(table) = self.table.as_ref().filter(|_| is_loss) {
+            let empty = ForwardingTable::new(*table.params(), []);
+            self.extra.push(Action::Forwarding(Arc::new(empty)));
+        }
+    }
+
+    fn act_on_old_news(&mut self, input: &Input) {
+        let (newest, is_batch) = match input {
+            Input::Store(StoreEvent::WatchBatch { events, .. }) => (events.iter().map(revision).max(), true),
+            Input::Store(StoreEvent::Response {
+                result: Ok(StoreResponse::Range { kvs, .. }),
+                ..
+            }) => (kvs.iter().map(|kv| kv.mod_revision).max(), false),
+            Input::Start | Input::Store(_) | Input::Kernel(_) | Input::Timeout => (None, false),
+        };
+        let Some(newest) = newest else { return };
+        let is_old = is_batch && newest <= self.newest;
+        self.newest = self.newest.max(newest);
+        if let Some(table) = self.table.as_ref().filter(|_| is_old) {
+            self.extra.push(Action::Forwarding(table.clone()));
+        }
+    }
+
+    fn overlook_itself(&self, input: &mut Input) {
+        let Input::Store(StoreEvent::Response {
+            result: Ok(StoreResponse::Range { kvs, .. }),
+            ..
+        }) = input
+        else {
+            return;
+        };
+        kvs.retain(|kv| {
+            LeaseRecord::decode(&kv.value).map_or(true, |record| record.public_ip != self.public_ip)
+        });
     }
 
     fn removal_of_foreign_route(&mut self) -> Action {
@@ -226,6 +291,33 @@ impl Saboteur {
 }
 
 const PATIENCE: Duration = Duration::from_secs(5);
+
+fn overlook_deletions(input: &mut Input) {
+    if let Input::Store(StoreEvent::WatchBatch { events, .. }) = input {
+        events.retain(|event| matches!(event, WatchEvent::Put(_)));
+    }
+}
+
+const fn is_removal(action: &Action) -> bool {
+    matches!(
+        action,
+        Action::Kernel {
+            op: KernelOp::Remove(_),
+            ..
+        }
+    )
+}
+
+const fn is_restart(action: &Action) -> bool {
+    matches!(action, Action::Event(Event::StoreRestarted { .. }))
+}
+
+const fn revision(event: &WatchEvent) -> Revision {
+    match event {
+        WatchEvent::Put(kv) => kv.mod_revision,
+        WatchEvent::Delete { mod_revision, .. } => *mod_revision,
+    }
+}
 
 fn transaction(action: &mut Action) -> Option<&mut Txn> {
     let Action::Request {
