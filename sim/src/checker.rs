@@ -12,7 +12,7 @@
 //! |---|---|---|---|
 //! | I1 single owner: leases, writes | [`single_owner`] | at every write to the store | `WriteBlindly` |
 //! | I1 single owner: what nodes carry | [`single_owner`] | every second | `CarryOn` |
-//! | I1 single owner: sending | [`right_peer`] | at every datagram sent | `SendToOldPeer` |
+//! | I1 single owner: sending | [`right_peer`] | at every datagram sent | `SendToOldPeer`, `Impersonate` |
 //! | I1 single owner: accepting | [`source_binding`] | at every packet that a node of ours takes, where membership is enforced | `TakeAnySource` |
 //! | I1s strict mode | [`one_data_path`] | at every change of a node's table and kernel and every second, where nodes fence themselves | `IgnoreFence` |
 //! | I2 convergence | [`convergence`] | every second, at nodes of ours that had the time to learn everything | `KeepGoneRoutes` |
@@ -32,7 +32,7 @@
 //!
 //! | rule | checker | it looks | canaries |
 //! |---|---|---|---|
-//! | the engine's contract | [`contract`] | after every input of an engine | `StayDue` |
+//! | the engine's contract | [`contract`] | after every input of an engine | `StayDue`, `GiveUp` |
 //! | a probe's fate | [`delivery`] | at every drop and every arrival | `LosePackets` |
 //! | packets on the wire | [`wire_format`] | at every datagram sent | `BreakChecksums` |
 //! | requests to the store | [`store_requests`] | at every request and watch | `AskTwice`, `OpenManyWatches` |

@@ -36,6 +36,8 @@
 //! breaks ends the run, and [`Report::assert_ok`] tells the story. A rule never counts a loss that a fault explains,
 //! and never forgives one that nothing explains.
 //!
+//! That each rule's checker notices is shown by nodes that break it on purpose: [`Cluster::sabotage`].
+//!
 //! # Seeds
 //!
 //! A run is a function of its [`Scenario`], which is plain data: the same one gives the same

@@ -135,11 +135,23 @@ pub(crate) fn decrement_ttl(packet: &mut [u8]) -> bool {
         return false;
     }
     *ttl -= 1;
+    mend_checksum(packet);
+    true
+}
+
+/// Changes the source and mends the header's checksum.
+pub(crate) fn set_source(packet: &mut [u8], source: Ipv4Addr) {
+    if let Some(bytes) = packet.get_mut(12..16) {
+        bytes.copy_from_slice(&source.octets());
+        mend_checksum(packet);
+    }
+}
+
+fn mend_checksum(packet: &mut [u8]) {
     put_u16(packet, 10, 0);
     let length = packet.first().map_or(0, |first| usize::from(first & 0x0f) * 4);
     let sum = fold(checksum_part(packet.get(..length).unwrap_or_default()));
     put_u16(packet, 10, sum);
-    true
 }
 
 const ICMP: u8 = 1;

@@ -16,6 +16,8 @@ pub enum Sabotage {
     IgnoreFence,
     /// It sends packets for a pod to the node that it sent the first one to.
     SendToOldPeer,
+    /// It sends packets as if the pod that they are for had sent them.
+    Impersonate,
     /// It keeps the route of a lease that is gone.
     KeepGoneRoutes,
     /// It does not see its own lease when it lists all, and knows nothing of an earlier life.
@@ -36,6 +38,8 @@ pub enum Sabotage {
     BreakChecksums,
     /// It wants to be woken up at once, again and again.
     StayDue,
+    /// It ends as soon as it is ready.
+    GiveUp,
     /// It keeps records in mind that are gone.
     Hoard,
     /// It deletes another program's route.
@@ -71,6 +75,7 @@ impl Sabotage {
         Self::CarryOn,
         Self::IgnoreFence,
         Self::SendToOldPeer,
+        Self::Impersonate,
         Self::KeepGoneRoutes,
         Self::ForgetItself,
         Self::TakeAnySource,
@@ -81,6 +86,7 @@ impl Sabotage {
         Self::LosePackets,
         Self::BreakChecksums,
         Self::StayDue,
+        Self::GiveUp,
         Self::Hoard,
         Self::DeleteForeignRoute,
         Self::ForgetPeers,
@@ -104,6 +110,7 @@ impl fmt::Display for Sabotage {
             Self::CarryOn => "carries on with a subnet that is another's",
             Self::IgnoreFence => "goes on when its lease ends",
             Self::SendToOldPeer => "sends to the old peer",
+            Self::Impersonate => "sends packets in the name of other pods",
             Self::KeepGoneRoutes => "keeps the route of a lease that is gone",
             Self::ForgetItself => "does not see its own lease",
             Self::TakeAnySource => "takes packets with any source",
@@ -114,6 +121,7 @@ impl fmt::Display for Sabotage {
             Self::LosePackets => "drops packets for pods that it knows",
             Self::BreakChecksums => "sends packets with a wrong checksum",
             Self::StayDue => "wants to be woken up at once, always",
+            Self::GiveUp => "ends as soon as it is ready",
             Self::Hoard => "keeps records in mind that are gone",
             Self::DeleteForeignRoute => "deletes another program's route",
             Self::ForgetPeers => "forgets its peers when it loses the store",

@@ -1,7 +1,8 @@
 //! What stands between our daemon and the cluster: nothing, unless a test wants a rule to be broken.
 
-mod control;
+mod hearing;
 mod packets;
+mod wanting;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;

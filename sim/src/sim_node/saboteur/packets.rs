@@ -35,6 +35,11 @@ impl Saboteur {
                 let pod = packet::destination(packet).unwrap_or(Ipv4Addr::UNSPECIFIED);
                 PacketFate::Send(*self.first_hops.entry(pod).or_insert(to))
             }
+            (Some(Sabotage::Impersonate), PacketFate::Send(to)) => {
+                let pod = packet::destination(packet).unwrap_or(Ipv4Addr::UNSPECIFIED);
+                packet::set_source(packet, pod);
+                PacketFate::Send(to)
+            }
             (Some(Sabotage::LosePackets), PacketFate::Send(to)) => {
                 self.count += 1;
                 if self.count.is_multiple_of(16) {

@@ -1,0 +1,142 @@
+//! Changing what an engine hears.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use selvedge_engine::{
+    Action, ForwardingTable, Instant, KeyValue, LeaseRecord, Revision, StoreEvent, StoreRequest,
+    StoreResponse, Txn, TxnOp, WatchEnd, WatchEvent,
+};
+
+use super::Saboteur;
+use crate::sabotage::Sabotage;
+use crate::sim_node::Input;
+
+impl Saboteur {
+    /// Changes what the engine is told.
+    pub(in crate::sim_node) fn hear(&mut self, mut input: Input, now: Instant) -> Input {
+        let Some(sabotage) = self.sabotage else {
+            return input;
+        };
+        match sabotage {
+            Sabotage::EndReservations => self.end_reservation(&input, now),
+            Sabotage::ForgetItself => self.overlook_itself(&mut input),
+            Sabotage::Hoard => overlook_deletions(&mut input),
+            Sabotage::ForgetPeers => self.forget_peers(&input),
+            Sabotage::ActOnOldNews => self.act_on_old_news(&input),
+            Sabotage::WriteBlindly
+            | Sabotage::CarryOn
+            | Sabotage::IgnoreFence
+            | Sabotage::SendToOldPeer
+            | Sabotage::Impersonate
+            | Sabotage::GiveUp
+            | Sabotage::KeepGoneRoutes
+            | Sabotage::TakeAnySource
+            | Sabotage::KeepTtl
+            | Sabotage::SendTwice
+            | Sabotage::AnswerNoise
+            | Sabotage::AnswerEverything
+            | Sabotage::LosePackets
+            | Sabotage::BreakChecksums
+            | Sabotage::StayDue
+            | Sabotage::DeleteForeignRoute
+            | Sabotage::HideRestart
+            | Sabotage::SetOtherwise
+            | Sabotage::AskTwice
+            | Sabotage::OpenManyWatches
+            | Sabotage::WriteIllegibly
+            | Sabotage::Miscount
+            | Sabotage::DrawElsewhere
+            | Sabotage::SitIdle => {}
+        }
+        input
+    }
+
+    fn forget_peers(&mut self, input: &Input) {
+        let is_loss = matches!(
+            input,
+            Input::Store(
+                StoreEvent::Response { result: Err(_), .. }
+                    | StoreEvent::WatchEnded {
+                        end: WatchEnd::Failed(_),
+                        ..
+                    }
+            )
+        );
+        if let Some(table) = self.table.as_ref().filter(|_| is_loss) {
+            let empty = ForwardingTable::new(*table.params(), []);
+            self.extra.push(Action::Forwarding(Arc::new(empty)));
+        }
+    }
+
+    fn act_on_old_news(&mut self, input: &Input) {
+        let (newest, is_batch) = match input {
+            Input::Store(StoreEvent::WatchBatch { events, .. }) => (events.iter().map(revision).max(), true),
+            Input::Store(StoreEvent::Response {
+                result: Ok(StoreResponse::Range { kvs, .. }),
+                ..
+            }) => (kvs.iter().map(|kv| kv.mod_revision).max(), false),
+            Input::Start | Input::Store(_) | Input::Kernel(_) | Input::Timeout => (None, false),
+        };
+        let Some(newest) = newest else { return };
+        let is_old = is_batch && newest <= self.newest;
+        self.newest = self.newest.max(newest);
+        if let Some(table) = self.table.as_ref().filter(|_| is_old) {
+            self.extra.push(Action::Forwarding(table.clone()));
+        }
+    }
+
+    fn overlook_itself(&self, input: &mut Input) {
+        let Input::Store(StoreEvent::Response {
+            result: Ok(StoreResponse::Range { kvs, .. }),
+            ..
+        }) = input
+        else {
+            return;
+        };
+        kvs.retain(|kv| {
+            LeaseRecord::decode(&kv.value).map_or(true, |record| record.public_ip != self.public_ip)
+        });
+    }
+
+    fn end_reservation(&mut self, input: &Input, now: Instant) {
+        let (Some(written), Input::Store(StoreEvent::WatchBatch { events, .. })) =
+            (self.written.clone(), input)
+        else {
+            return;
+        };
+        let is_reserved = |event: &WatchEvent| matches!(event, WatchEvent::Put(KeyValue { key, lease: None, .. }) if *key == written.key);
+        if !events.iter().any(is_reserved) {
+            return;
+        }
+        let put = TxnOp::Put {
+            key: written.key,
+            value: written.value,
+            lease: Some(written.lease),
+        };
+        let id = self.request_id();
+        self.extra.push(Action::Request {
+            id,
+            deadline: now + PATIENCE,
+            request: StoreRequest::Txn(Txn {
+                success: vec![put],
+                ..Txn::default()
+            }),
+        });
+    }
+}
+
+const PATIENCE: Duration = Duration::from_secs(5);
+
+fn overlook_deletions(input: &mut Input) {
+    if let Input::Store(StoreEvent::WatchBatch { events, .. }) = input {
+        events.retain(|event| matches!(event, WatchEvent::Put(_)));
+    }
+}
+
+const fn revision(event: &WatchEvent) -> Revision {
+    match event {
+        WatchEvent::Put(kv) => kv.mod_revision,
+        WatchEvent::Delete { mod_revision, .. } => *mod_revision,
+    }
+}
