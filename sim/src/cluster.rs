@@ -268,11 +268,22 @@ impl Cluster {
         self.node_fault_at(at, node, NodeFault::Crash { file })
     }
 
-    /// Kills the daemon of a node and deletes its subnet file, as a reboot does.
+    /// Cuts a machine off from its power, with everything that its kernel held; it boots with [`Cluster::restart_at`].
     #[must_use]
-    pub fn reboot_at(self, at: Duration, node: impl Into<NodeId>) -> Self {
-        let file = SubnetFileFate::Lost;
-        self.node_fault_at(at, node, NodeFault::Crash { file })
+    pub fn power_loss_at(self, at: Duration, node: impl Into<NodeId>) -> Self {
+        self.node_fault_at(at, node, NodeFault::PowerLoss)
+    }
+
+    /// Tells the daemon of a node to stop.
+    #[must_use]
+    pub fn stop_at(self, at: Duration, node: impl Into<NodeId>) -> Self {
+        self.node_fault_at(at, node, NodeFault::Stop)
+    }
+
+    /// Lets the daemon of a node die about once a second; [`Cluster::restart_at`] ends it.
+    #[must_use]
+    pub fn crash_loop_at(self, at: Duration, node: impl Into<NodeId>) -> Self {
+        self.node_fault_at(at, node, NodeFault::CrashLoop)
     }
 
     /// Stops the daemon of a node and starts another in its place.
@@ -328,12 +339,12 @@ impl Cluster {
         self.end_at(at, |fault| fault.is_underlay() || fault.is_store_outage())
     }
 
-    /// Starts the daemon of a crashed node again.
+    /// Starts the daemon of a node again, whatever ended it.
     #[must_use]
     pub fn restart_at(self, at: Duration, node: impl Into<NodeId>) -> Self {
         let node = node.into();
         self.end_at(at, |fault| {
-            matches!(fault, Fault::Node { node: other, fault: NodeFault::Crash { .. } } if *other == node)
+            matches!(fault, Fault::Node { node: other, fault } if *other == node && fault.ends_with_a_start())
         })
     }
 

@@ -92,14 +92,11 @@ impl Fault {
         }
     }
 
-    /// Returns the line of the timeline for its end; a crash has none, for the new start has one.
+    /// Returns the line of the timeline for its end; what keeps a daemon down has none, for the new start has one.
     pub(crate) fn end(&self) -> Option<String> {
         match self {
             Self::Store(StoreFault::Restore) => Some("! store restored from the backup".to_owned()),
-            Self::Node {
-                fault: NodeFault::Crash { .. },
-                ..
-            } => None,
+            Self::Node { fault, .. } if fault.keeps_daemon_down() => None,
             Self::Underlay(_) | Self::Link(_) | Self::Store(_) | Self::Node { .. } => {
                 Some(format!("^ over: {self}"))
             }

@@ -7,7 +7,7 @@
 //!   own etcd lease ends when its grant said, another's in 24 hours, and a key without one a second ago.
 //! - Requests that find no connection wait for one: reads, grants and revocations are repeated until the store answers. A
 //!   write that was lost on its way fails, as with etcd's client.
-//! - Signals, the health server, firewall rules, IPv6-only networks, and every backend but `udp`.
+//! - Signals but SIGTERM, the health server, firewall rules, IPv6-only networks, and every backend but `udp`.
 
 mod acquisition;
 mod client;
@@ -26,9 +26,9 @@ use std::time::Duration;
 
 use ipnet::Ipv4Net;
 use selvedge_engine::{
-    Action, Address, Instant, KernelEvent, KernelObject, KernelOp, KeyRange, Link, LinkKind, LinkName,
-    Masquerade, NetworkConfig, OpId, Phase, PreviousSubnet, Revision, Rng, Route, Setup, Status, StoreError,
-    StoreEvent, StorePrefix, StoreRequest, StoreResponse, Subnet, SubnetFile,
+    Action, Address, ExitReason, Instant, KernelEvent, KernelObject, KernelOp, KeyRange, Link, LinkKind,
+    LinkName, Masquerade, NetworkConfig, OpId, Phase, PreviousSubnet, Revision, Rng, Route, Setup, Status,
+    StoreError, StoreEvent, StorePrefix, StoreRequest, StoreResponse, Subnet, SubnetFile,
 };
 
 use acquisition::{Acquired, Acquisition, Progress};
@@ -124,6 +124,7 @@ impl Flanneld {
             Input::Store(event) => self.handle_store(event),
             Input::Kernel(event) => self.handle_kernel(event),
             Input::Timeout => self.handle_timeout(),
+            Input::Stop => return vec![Deed::Act(Action::Exit(ExitReason::Shutdown))],
         }
         self.client.take_deeds()
     }

@@ -120,7 +120,7 @@ impl Linux {
         self.subnet_file.as_deref()
     }
 
-    /// Deletes the subnet file, as a reboot does.
+    /// Deletes the subnet file.
     pub fn delete_subnet_file(&mut self) {
         self.subnet_file = None;
     }

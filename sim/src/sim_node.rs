@@ -5,6 +5,7 @@ mod saboteur;
 mod selvedge;
 
 use std::net::Ipv4Addr;
+use std::time::Duration;
 
 use ipnet::Ipv4Net;
 use selvedge_engine::{
@@ -108,8 +109,13 @@ impl SimNode {
 
     /// Boots the machine anew: what lay in its memory is gone, `/run` included.
     pub(crate) fn reboot(&mut self) {
-        self.linux.delete_subnet_file();
+        self.linux = shared_linux(self.id);
         self.reboots += 1;
+    }
+
+    /// Returns how long a daemon lives that crashes again and again: a second on average.
+    pub(crate) fn short_life(&mut self) -> Duration {
+        self.rng.between(Duration::ZERO, SHORT_LIFE * 2)
     }
 
     /// Returns when the kernel has carried out one more operation; it does one at a time.
@@ -137,4 +143,5 @@ fn shared_linux(id: NodeId) -> Linux {
 pub(crate) const DOCKERS_NETWORK: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::new(172, 17, 0, 0), 16);
 const RESOLVERS_PORT: u16 = 53;
 /// How long the kernel takes for an operation on average.
-const KERNEL_WORK: std::time::Duration = std::time::Duration::from_micros(100);
+const KERNEL_WORK: Duration = Duration::from_micros(100);
+const SHORT_LIFE: Duration = Duration::from_secs(1);

@@ -1,5 +1,6 @@
 //! The way between a node and the store: a connection that keeps order and loses nothing, until it breaks.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use selvedge_engine::{Instant, Rng};
@@ -46,6 +47,15 @@ pub(crate) struct Carried<M> {
     message: M,
 }
 
+/// A message that reached the store.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Arrived<M> {
+    /// Whoever sent it waits for the answer.
+    FromTheLiving(M),
+    /// Whoever sent it is dead by now.
+    FromTheDead(M),
+}
+
 /// A message and when it arrives at the other end.
 pub(crate) type InFlight<M> = (Instant, Carried<M>);
 
@@ -61,6 +71,8 @@ pub(crate) struct StorePath<U, D> {
     extra_delay: Duration,
     rng: Rng,
     connection: u64,
+    /// The connections whose node died; what it had sent before still arrives.
+    orphaned: BTreeSet<u64>,
     state: Connection,
     closed_since: Option<Instant>,
     up: Lane<U>,
@@ -87,6 +99,7 @@ impl<U, D> StorePath<U, D> {
             extra_delay: Duration::ZERO,
             rng,
             connection: 1,
+            orphaned: BTreeSet::new(),
             state: Connection::Established,
             closed_since: None,
             up: Lane::new(),
@@ -131,11 +144,16 @@ impl<U, D> StorePath<U, D> {
     }
 
     /// Takes a message that reaches the store; `None` if it waits or is lost.
-    pub(crate) fn arrive_up(&mut self, carried: Carried<U>) -> Option<U> {
-        if carried.connection != self.connection {
+    pub(crate) fn arrive_up(&mut self, carried: Carried<U>) -> Option<Arrived<U>> {
+        let Carried { connection, message } = carried;
+        if self.orphaned.contains(&connection) {
+            return (self.up.gate == Gate::Open).then_some(Arrived::FromTheDead(message));
+        }
+        if connection != self.connection {
             return None;
         }
-        self.up.receive(carried.message, self.state)
+        let arrived = self.up.receive(message, self.state)?;
+        Some(Arrived::FromTheLiving(arrived))
     }
 
     /// Takes a message that reaches the node; `None` if it waits or is lost.
@@ -176,8 +194,17 @@ impl<U, D> StorePath<U, D> {
     pub(crate) fn break_connection(&mut self) {
         self.state = Connection::Broken;
         self.connection += 1;
+        self.orphaned.clear();
         self.up.held.clear();
         self.down.held.clear();
+    }
+
+    /// Ends the connection because the node's end died: what waits is lost, what is on its way to the store arrives.
+    pub(crate) fn orphan_connection(&mut self) {
+        let mut orphaned = std::mem::take(&mut self.orphaned);
+        orphaned.insert(self.connection);
+        self.break_connection();
+        self.orphaned = orphaned;
     }
 
     /// Makes the way slower than its options say, each way.
@@ -276,7 +303,7 @@ mod tests {
             .into_iter()
             .filter_map(|(_, carried)| path.arrive_up(carried))
             .collect();
-        assert_eq!(arrived, [1, 2]);
+        assert_eq!(arrived, [1, 2].map(Arrived::FromTheLiving));
         assert!(down.is_empty());
     }
 
@@ -297,7 +324,7 @@ mod tests {
         assert!(up.is_empty());
         assert_eq!(path.arrive_down(in_flight), None);
         let (_, carried) = path.send_up(3, after(6)).unwrap();
-        assert_eq!(path.arrive_up(carried), Some(3));
+        assert_eq!(path.arrive_up(carried), Some(Arrived::FromTheLiving(3)));
     }
 
     #[test]
@@ -308,10 +335,26 @@ mod tests {
 
         let (_, carried) = path.send_up(7, after(1)).unwrap();
 
-        assert_eq!(path.arrive_up(carried), Some(7));
+        assert_eq!(path.arrive_up(carried), Some(Arrived::FromTheLiving(7)));
         assert_eq!(path.send_down("answer", after(1)), None);
         let (_, down) = path.set_gates(Gate::Open, Gate::Open, after(2));
         assert!(down.is_empty());
+    }
+
+    #[test]
+    fn what_a_node_sent_before_it_died_arrives_and_its_answers_do_not() {
+        let mut path = path(StorePathOptions::default());
+        let (_, request) = path.send_up(1, Instant::ZERO).unwrap();
+        let (_, answer) = path.send_down("answer", Instant::ZERO).unwrap();
+
+        path.orphan_connection();
+        let (_, of_next_life) = path.send_up(2, Instant::ZERO).unwrap();
+
+        assert_eq!(path.arrive_up(request.clone()), Some(Arrived::FromTheDead(1)));
+        assert_eq!(path.arrive_up(of_next_life), Some(Arrived::FromTheLiving(2)));
+        assert_eq!(path.arrive_down(answer), None);
+        path.break_connection();
+        assert_eq!(path.arrive_up(request), None);
     }
 
     fn path(options: StorePathOptions) -> StorePath<u32, &'static str> {

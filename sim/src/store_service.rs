@@ -184,7 +184,7 @@ pub(crate) fn unavailable(message: &str) -> StoreError {
 }
 
 /// Tells whether a store without space refuses the request, as etcd's quota does.
-fn writes(request: &StoreRequest) -> bool {
+pub(crate) fn writes(request: &StoreRequest) -> bool {
     match request {
         StoreRequest::LeaseGrant { .. } => true,
         StoreRequest::Txn(txn) => {

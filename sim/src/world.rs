@@ -192,6 +192,7 @@ impl World {
             Event::Checkpoint(index) => self.run_checkpoint(index),
             Event::Timer { node, life } => self.handle_timer(node, life),
             Event::Supervise { node, life } => self.handle_supervise(node, life),
+            Event::Relapse { node, life } => self.handle_relapse(node, life),
             Event::KernelOp { node, life, id, op } => self.handle_kernel_op(node, life, id, &op),
             Event::KernelNotice { node, life, event } => self.handle_kernel_notice(node, life, *event),
             Event::StoreHears { node, carried } => self.handle_store_hears(node, carried),

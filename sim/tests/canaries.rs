@@ -189,7 +189,7 @@ fn restarted(seed: u64) -> Cluster {
 /// A node boots anew while an operator deletes its lease, so that it takes another.
 fn rebooted(seed: u64) -> Cluster {
     quiet(seed)
-        .reboot_at(second(30), 2)
+        .power_loss_at(second(30), 2)
         .delete_lease_at(Duration::from_millis(31_900), 2)
         .restart_at(second(32), 2)
 }

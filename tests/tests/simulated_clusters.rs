@@ -111,7 +111,7 @@ fn a_crashed_node_comes_back_with_its_subnet() {
         let cluster = if with_file {
             cluster.crash_at(minutes(2), 2)
         } else {
-            cluster.reboot_at(minutes(2), 2)
+            cluster.power_loss_at(minutes(2), 2)
         };
 
         let report = cluster.restart_at(minutes(3), 2).run_for(minutes(5));

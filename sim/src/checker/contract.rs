@@ -31,9 +31,17 @@ pub(crate) fn check_drain(node: NodeId, actions: usize) -> Verdict {
     Err(finding(node, text))
 }
 
-/// Checks the end of an engine; nothing in a simulated cluster asks for it.
+/// Checks the end of an engine that nobody told to stop.
 pub(crate) fn check_exit(node: NodeId, reason: &ExitReason) -> Verdict {
     Err(finding(node, format!("{node} ended: {reason}")))
+}
+
+/// Checks that an engine that was told to stop has `stopped`.
+pub(crate) fn check_stop(node: NodeId, stopped: bool) -> Verdict {
+    if stopped {
+        return Ok(());
+    }
+    Err(finding(node, format!("{node} was told to stop, and goes on")))
 }
 
 fn finding(node: NodeId, text: String) -> Finding {
@@ -57,9 +65,11 @@ mod tests {
     }
 
     #[test]
-    fn an_endless_drain_and_an_end_are_found() {
+    fn an_endless_drain_an_end_and_no_end_are_found() {
         assert_eq!(check_drain(N1, 10), Ok(()));
         assert!(check_drain(N1, MAX_ACTIONS + 1).is_err());
         assert!(check_exit(N1, &ExitReason::Shutdown).is_err());
+        assert_eq!(check_stop(N1, true), Ok(()));
+        assert!(check_stop(N1, false).is_err());
     }
 }

@@ -101,7 +101,8 @@ fn says_something(input: &Input) -> bool {
             },
         )
         | Input::Start
-        | Input::Timeout => false,
+        | Input::Timeout
+        | Input::Stop => false,
     }
 }
 

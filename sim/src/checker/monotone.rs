@@ -30,7 +30,7 @@ impl Known {
         };
         let input = match input {
             Input::Store(StoreEvent::WatchBatch { events, .. }) if events.iter().all(is_old) => News::AllOld,
-            Input::Start | Input::Store(_) | Input::Kernel(_) | Input::Timeout => News::Other,
+            Input::Start | Input::Store(_) | Input::Kernel(_) | Input::Timeout | Input::Stop => News::Other,
         };
         Self { revision, input }
     }

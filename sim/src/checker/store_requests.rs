@@ -1,4 +1,5 @@
-//! Requests to the store have a deadline, one of each kind is open at a time, and few are made in a minute.
+//! Requests to the store have a deadline, one of each kind is open at a time, and few are made in a minute, however often
+//! a daemon is started.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -11,6 +12,13 @@ use crate::violation::{Finding, Invariant};
 
 /// How many requests and watches a node may open within a minute, with every retry that faults cause.
 pub(crate) const MAX_PER_MINUTE: usize = 120;
+/// How many of these may be writes.
+pub(crate) const MAX_WRITES_PER_MINUTE: usize = 40;
+/// What each start may add: the config and its watch, the leases and theirs, and the writes.
+pub(crate) const MAX_PER_START: usize = 12;
+/// How often each start may try to write: an etcd lease and the own key, or either again as often as growing waits from
+/// 50 ms on leave time for in a second or two.
+pub(crate) const MAX_WRITES_PER_START: usize = 8;
 /// The longest that a request may wait.
 const MAX_WAIT: Duration = Duration::from_mins(1);
 const MINUTE: Duration = Duration::from_mins(1);
@@ -40,25 +48,49 @@ impl RequestKind {
 /// The requests of a node that have no answer yet.
 pub(crate) type OpenRequests = BTreeMap<RequestId, RequestKind>;
 
-/// The requests of one node within the last minute.
+/// What is counted of a node.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Counted {
+    /// Its daemon was started.
+    Start,
+    /// It asked for something, or watches.
+    Read,
+    /// It asked for a change.
+    Write,
+}
+
+/// What one node did within the last minute.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct RequestRate {
-    made: VecDeque<Instant>,
+    done: VecDeque<(Instant, Counted)>,
 }
 
 impl RequestRate {
-    /// Takes note of a request or a watch, and checks how many there were.
-    pub(crate) fn count(&mut self, node: NodeId, now: Instant) -> Verdict {
-        self.made.push_back(now);
-        while self.made.front().is_some_and(|at| *at + MINUTE <= now) {
-            self.made.pop_front();
+    /// Takes note of something, and checks how much there was.
+    pub(crate) fn count(&mut self, node: NodeId, counted: Counted, now: Instant) -> Verdict {
+        self.done.push_back((now, counted));
+        while self.done.front().is_some_and(|(at, _)| *at + MINUTE <= now) {
+            self.done.pop_front();
         }
-        let count = self.made.len();
-        if count <= MAX_PER_MINUTE {
+        if self.done.len() <= MAX_WRITES_PER_MINUTE {
             return Ok(());
         }
-        let text = format!("{node} asked the store {count} times within a minute: a retry storm");
+        let starts = self.times(Counted::Start);
+        let writes = self.times(Counted::Write);
+        let all = writes + self.times(Counted::Read);
+        let is_storm = all > MAX_PER_MINUTE + starts * MAX_PER_START
+            || writes > MAX_WRITES_PER_MINUTE + starts * MAX_WRITES_PER_START;
+        if !is_storm {
+            return Ok(());
+        }
+        let text = format!(
+            "{node} asked the store {all} times within a minute, {writes} times for a change: a retry storm"
+        );
         Err(finding(node, text))
+    }
+
+    fn times(&self, counted: Counted) -> usize {
+        self.done.iter().filter(|(_, done)| *done == counted).count()
     }
 }
 
@@ -97,12 +129,35 @@ mod tests {
     fn a_storm_is_found_and_a_steady_pace_is_not() {
         let mut steady = RequestRate::default();
         let mut storm = RequestRate::default();
+        let mut writes = RequestRate::default();
 
-        let steady: Vec<_> = (0..1000).map(|second| steady.count(N1, after(second))).collect();
-        let storm: Vec<_> = (0..=MAX_PER_MINUTE).map(|_| storm.count(N1, after(1))).collect();
+        let steady: Vec<_> = (0..1000)
+            .map(|second| steady.count(N1, Counted::Read, after(second)))
+            .collect();
+        let storm: Vec<_> = (0..=MAX_PER_MINUTE)
+            .map(|_| storm.count(N1, Counted::Read, after(1)))
+            .collect();
+        let writes: Vec<_> = (0..=MAX_WRITES_PER_MINUTE)
+            .map(|_| writes.count(N1, Counted::Write, after(1)))
+            .collect();
 
         assert!(steady.iter().all(Result::is_ok));
         assert!(storm.last().is_some_and(Result::is_err));
+        assert!(writes.last().is_some_and(Result::is_err));
+    }
+
+    #[test]
+    fn a_daemon_that_is_started_often_may_ask_for_what_each_start_needs_and_no_more() {
+        let starts = |reads| {
+            let each = [vec![Counted::Start], vec![Counted::Read; reads]].concat();
+            let mut rate = RequestRate::default();
+            (0..60 * each.len())
+                .map(|at| rate.count(N1, each[at % each.len()], after(1)))
+                .collect::<Result<Vec<()>, _>>()
+        };
+
+        assert!(starts(MAX_PER_START).is_ok());
+        assert!(starts(MAX_PER_START * 2).is_err());
     }
 
     #[test]

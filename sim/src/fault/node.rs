@@ -17,6 +17,13 @@ pub enum NodeFault {
         /// What the new start finds.
         file: SubnetFileFate,
     },
+    /// The machine loses its power, and with it everything but its disk: what the kernel holds, its pods, `/run`; its end
+    /// is a new boot.
+    PowerLoss,
+    /// The daemon is told to stop, as by SIGTERM; its end is a new start.
+    Stop,
+    /// The daemon dies about once a second, and is started again each time.
+    CrashLoop,
     /// The node stands still, as a suspended virtual machine does.
     Pause,
     /// Another daemon takes the place of the one that runs, or starts next (at once).
@@ -48,16 +55,38 @@ pub enum Tampering {
 pub enum SubnetFileFate {
     /// It stays.
     Kept,
-    /// It is gone, as `/run` is after a reboot.
+    /// Somebody deleted it.
     Lost,
 }
 
 impl NodeFault {
+    /// Tells whether no daemon runs as long as the fault lasts.
+    pub(crate) const fn keeps_daemon_down(&self) -> bool {
+        match self {
+            Self::Crash { .. } | Self::PowerLoss | Self::Stop => true,
+            Self::CrashLoop | Self::Pause | Self::Replace { .. } | Self::Tamper(_) | Self::Forge(_) => false,
+        }
+    }
+
+    /// Tells whether the end of the fault is a start of the daemon.
+    pub(crate) const fn ends_with_a_start(&self) -> bool {
+        match self {
+            Self::CrashLoop => true,
+            Self::Crash { .. }
+            | Self::PowerLoss
+            | Self::Stop
+            | Self::Pause
+            | Self::Replace { .. }
+            | Self::Tamper(_)
+            | Self::Forge(_) => self.keeps_daemon_down(),
+        }
+    }
+
     /// Tells whether the fault happens at once and has no end.
     pub const fn is_instant(&self) -> bool {
         match self {
             Self::Replace { .. } | Self::Tamper(_) | Self::Forge(_) => true,
-            Self::Crash { .. } | Self::Pause => false,
+            Self::Crash { .. } | Self::PowerLoss | Self::Stop | Self::CrashLoop | Self::Pause => false,
         }
     }
 
@@ -68,6 +97,9 @@ impl NodeFault {
                 SubnetFileFate::Kept => write!(f, "{node} crashes"),
                 SubnetFileFate::Lost => write!(f, "{node} crashes and loses its subnet file"),
             },
+            Self::PowerLoss => write!(f, "{node} loses its power"),
+            Self::Stop => write!(f, "{node} is told to stop"),
+            Self::CrashLoop => write!(f, "{node} crashes again and again"),
             Self::Pause => write!(f, "{node} stands still"),
             Self::Replace { by } => write!(f, "{node} runs {by} from now on"),
             Self::Tamper(tampering) => match tampering {

@@ -50,6 +50,8 @@ pub(crate) enum Input {
     Store(StoreEvent),
     Kernel(KernelEvent),
     Timeout,
+    /// It shall stop.
+    Stop,
 }
 
 /// Something that a daemon wants done.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use ipnet::Ipv4Net;
 use selvedge_engine::{
-    Engine, Forwarder, ForwardingTable, Inbound, Instant, Outbound, PacketCounters, Setup, Status,
+    Command, Engine, Forwarder, ForwardingTable, Inbound, Instant, Outbound, PacketCounters, Setup, Status,
 };
 
 use super::daemon::{Deed, Input, PacketFate};
@@ -66,6 +66,7 @@ impl Selvedge {
             Input::Store(event) => self.engine.handle_store(event, now),
             Input::Kernel(event) => self.engine.handle_kernel(event, now),
             Input::Timeout => self.engine.handle_timeout(now),
+            Input::Stop => self.engine.handle_command(Command::Shutdown, now),
         }
         let mut actions = Vec::new();
         while let Some(action) = self.engine.poll_action() {

@@ -1,10 +1,11 @@
 //! Driving the engines: inputs, actions, timers, kernel operations.
 
 use ipnet::Ipv4Net;
-use selvedge_engine::{Action, Event as Told, KernelEvent, KernelOp, OpId, PreviousSubnet};
+use selvedge_engine::{Action, Event as Told, ExitReason, KernelEvent, KernelOp, OpId, PreviousSubnet};
 
 use super::World;
 use super::event::Event;
+use crate::checker::store_requests::Counted;
 use crate::checker::{Verdict, contract};
 use crate::node_id::NodeId;
 use crate::scenario::Model;
@@ -13,7 +14,7 @@ use crate::sim_node::{Deed, Input};
 impl World {
     pub(super) fn start_for_the_first_time(&mut self, node: NodeId) -> Verdict {
         self.started.insert(node);
-        if self.is_crashed(node) {
+        if self.is_kept_down(node) {
             return Ok(());
         }
         self.start_daemon(node)
@@ -31,12 +32,16 @@ impl World {
         self.set_patience(node, model);
         self.scars.heal(node);
         self.statistics.starts += 1;
+        if let Some(rate) = self.rates.get_mut(node.index()) {
+            rate.count(node, Counted::Start, now)?;
+        }
         self.reference.forget(node, now);
         self.note_connections();
         match model {
             Model::Selvedge => self.milestone(Some(node), "starts"),
             Model::Flannel => self.milestone(Some(node), "starts flanneld"),
         }
+        self.expect_relapse(node);
         self.feed(node, Input::Start)
     }
 
@@ -147,6 +152,11 @@ impl World {
             }
             Action::Event(event) => {
                 self.tell(node, &event);
+                Ok(())
+            }
+            Action::Exit(ExitReason::Shutdown) if self.is_told_to_stop(node) => {
+                self.milestone(Some(node), "stops");
+                self.take_down(node);
                 Ok(())
             }
             Action::Exit(reason) => contract::check_exit(node, &reason),

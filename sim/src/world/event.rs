@@ -27,6 +27,11 @@ pub(super) enum Event {
         node: NodeId,
         life: u32,
     },
+    /// A daemon dies that crashes again and again.
+    Relapse {
+        node: NodeId,
+        life: u32,
+    },
     /// The kernel carries out an operation.
     KernelOp {
         node: NodeId,
@@ -106,6 +111,7 @@ impl Event {
             | Self::RequestFails { node, .. }
             | Self::WatchFails { node, .. }
             | Self::Supervise { node, .. }
+            | Self::Relapse { node, .. }
             | Self::KeepAlive(node) => Scope::Node(*node),
             Self::StoreHears { node, .. } => Scope::Store(Some(*node)),
             Self::StoreTimer => Scope::Store(None),
@@ -120,6 +126,7 @@ impl Event {
         match self {
             Self::Timer { node, .. }
             | Self::Supervise { node, .. }
+            | Self::Relapse { node, .. }
             | Self::KernelOp { node, .. }
             | Self::KernelNotice { node, .. }
             | Self::NodeHears { node, .. }

@@ -9,13 +9,13 @@ use selvedge_engine::{
 
 use super::World;
 use super::event::Event;
-use crate::checker::store_requests::RequestKind;
+use crate::checker::store_requests::{Counted, RequestKind};
 use crate::checker::{Verdict, reservation, single_owner, store_requests, store_values};
 use crate::node_id::NodeId;
 use crate::scenario::Model;
 use crate::sim_node::Input;
-use crate::store_path::{Carried, InFlight, StorePath};
-use crate::store_service::{Heard, ToStore, unavailable};
+use crate::store_path::{Arrived, Carried, InFlight, StorePath};
+use crate::store_service::{Heard, ToStore, unavailable, writes};
 use crate::trace::Topic;
 
 impl World {
@@ -42,7 +42,12 @@ impl World {
             format!("asks #{}: {}", id.0, described(&request)),
         );
         verdict?;
-        self.count_request(node)?;
+        let counted = if writes(&request) {
+            Counted::Write
+        } else {
+            Counted::Read
+        };
+        self.count_request(node, counted)?;
         let too_late = StoreError {
             kind: StoreErrorKind::DeadlineExceeded,
             message: "no answer before the deadline".to_owned(),
@@ -69,7 +74,7 @@ impl World {
         };
         daemon.watches.insert(id);
         self.message(node, Topic::Watch, format!("opens watch #{} from {start}", id.0));
-        self.count_request(node)?;
+        self.count_request(node, Counted::Read)?;
         let can_connect = self.paths.get(node.index()).is_some_and(StorePath::can_connect);
         match (self.service.is_up(), can_connect) {
             (true, true) => self.send_to_store(node, ToStore::Watch { id, range, start }),
@@ -91,8 +96,10 @@ impl World {
             .paths
             .get_mut(node.index())
             .and_then(|path| path.arrive_up(*carried));
-        let Some(message) = arrived else {
-            return Ok(());
+        let message = match arrived {
+            None => return Ok(()),
+            Some(Arrived::FromTheLiving(message)) => message,
+            Some(Arrived::FromTheDead(message)) => return self.carry_out_last_will(node, message),
         };
         let future = self.service.store.header().revision.next();
         if matches!(&message, ToStore::Watch { start, .. } if *start > future) {
@@ -102,6 +109,18 @@ impl World {
             self.send_to_node(node, answer);
         }
         self.pump_store()
+    }
+
+    /// The store carries out a request of a node that died before the answer.
+    fn carry_out_last_will(&mut self, node: NodeId, message: ToStore) -> Verdict {
+        match message {
+            ToStore::Request { .. } => {
+                self.detail(Some(node), "is dead, but its request is carried out");
+                self.service.handle(node, message, self.now);
+                self.pump_store()
+            }
+            ToStore::Watch { .. } | ToStore::CancelWatch(_) => Ok(()),
+        }
     }
 
     pub(super) fn handle_node_hears(&mut self, node: NodeId, carried: Box<Carried<StoreEvent>>) -> Verdict {
@@ -197,6 +216,14 @@ impl World {
         self.pump_store()
     }
 
+    /// Ends the connection of a node that dies: what it has sent is carried out, and nobody waits for it.
+    pub(super) fn hang_up(&mut self, node: NodeId) {
+        if let Some(path) = self.paths.get_mut(node.index()) {
+            path.orphan_connection();
+        }
+        self.service.disconnect(node);
+    }
+
     /// Ends the connection of a node: what it carried is lost, what waits for it fails.
     pub(super) fn disconnect(&mut self, node: NodeId) {
         if let Some(path) = self.paths.get_mut(node.index()) {
@@ -286,13 +313,13 @@ impl World {
 
     /// Counts a request or a watch. What ours keep to, flanneld is not held to: it has no deadlines, and its client no
     /// limit.
-    fn count_request(&mut self, node: NodeId) -> Verdict {
+    fn count_request(&mut self, node: NodeId, counted: Counted) -> Verdict {
         self.statistics.store_requests += 1;
         let is_ours = self
             .daemon_mut(node)
             .is_some_and(|daemon| daemon.model() == Model::Selvedge);
         match self.rates.get_mut(node.index()).filter(|_| is_ours) {
-            Some(rate) => rate.count(node, self.now),
+            Some(rate) => rate.count(node, counted, self.now),
             None => Ok(()),
         }
     }

@@ -9,19 +9,33 @@ use crate::scenario::draw::Draw;
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Kind {
     Crash,
+    PowerLoss,
+    Stop,
+    CrashLoop,
     Pause,
     Tamper,
     Forge,
 }
 
 impl Kind {
-    pub(super) const ALL: [Self; 4] = [Self::Crash, Self::Pause, Self::Tamper, Self::Forge];
+    pub(super) const ALL: [Self; 7] = [
+        Self::Crash,
+        Self::PowerLoss,
+        Self::Stop,
+        Self::CrashLoop,
+        Self::Pause,
+        Self::Tamper,
+        Self::Forge,
+    ];
 
     pub(super) fn draw(self, rng: &mut dyn Draw) -> NodeFault {
         match self {
             Self::Crash => NodeFault::Crash {
                 file: *pick(rng, &[SubnetFileFate::Kept, SubnetFileFate::Lost]),
             },
+            Self::PowerLoss => NodeFault::PowerLoss,
+            Self::Stop => NodeFault::Stop,
+            Self::CrashLoop => NodeFault::CrashLoop,
             Self::Pause => NodeFault::Pause,
             Self::Tamper => NodeFault::Tamper(*pick(rng, &TAMPERINGS)),
             Self::Forge => NodeFault::Forge(*pick(rng, &Forgery::ALL)),

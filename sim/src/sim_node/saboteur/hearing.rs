@@ -76,7 +76,7 @@ impl Saboteur {
                 result: Ok(StoreResponse::Range { kvs, .. }),
                 ..
             }) => (kvs.iter().map(|kv| kv.mod_revision).max(), false),
-            Input::Start | Input::Store(_) | Input::Kernel(_) | Input::Timeout => (None, false),
+            Input::Start | Input::Store(_) | Input::Kernel(_) | Input::Timeout | Input::Stop => (None, false),
         };
         let Some(newest) = newest else { return };
         let is_old = is_batch && newest <= self.newest;
