@@ -113,6 +113,7 @@ mod tests {
 
         assert_eq!(alone.trace_hash, shared.trace_hash);
         assert_eq!(alone.statistics, shared.statistics);
+        assert!(alone.statistics.faults.iter().count() > 0);
         assert_eq!(alone.statistics.simulated, Duration::from_secs(4 * 125));
     }
 }

@@ -1,6 +1,7 @@
 //! What goes wrong in a cluster.
 
 mod concern;
+mod kind;
 mod link;
 mod named;
 mod node;
@@ -12,6 +13,7 @@ use std::time::Duration;
 
 use crate::node_id::NodeId;
 pub(crate) use concern::{Concern, Part};
+pub use kind::FaultKind;
 pub use link::{Damage, LinkFault};
 pub(crate) use named::Named;
 pub use node::{NodeFault, SubnetFileFate, Tampering};

@@ -66,6 +66,7 @@ mod node_id;
 mod packet;
 mod probability;
 mod probe;
+mod recovery;
 mod ref_cluster;
 mod replay;
 mod report;
@@ -85,8 +86,8 @@ pub use campaign::{Campaign, CampaignReport};
 pub use cluster::Cluster;
 pub use etcd_store::{EtcdStore, WatchMessage, WatcherId};
 pub use fault::{
-    Damage, Fault, LinkFault, NodeFault, StoreFault, StoreWay, SubnetFileFate, Tampering, TimedFault,
-    UnderlayFault,
+    Damage, Fault, FaultKind, LinkFault, NodeFault, StoreFault, StoreWay, SubnetFileFate, Tampering,
+    TimedFault, UnderlayFault,
 };
 pub use flannel::Defect;
 pub use forgery::Forgery;
@@ -100,7 +101,7 @@ pub use report::Report;
 pub use sabotage::Sabotage;
 pub use scenario::{Model, NodePlan, Profile, Scenario, ScenarioError};
 pub use shrink::Shrunk;
-pub use statistics::{ProbeStatistics, Statistics};
+pub use statistics::{FaultStatistics, FaultTable, ProbeStatistics, Spread, Statistics};
 pub use store_path::StorePathOptions;
 pub use trace::TraceLine;
 pub use violation::{Attributed, Invariant, Violation};

@@ -204,6 +204,7 @@ impl fmt::Display for Report {
             store_requests,
             starts,
             probes,
+            faults: _,
         } = &self.statistics;
         f.write_str(&self.timeline())?;
         writeln!(f)?;

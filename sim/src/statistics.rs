@@ -1,9 +1,14 @@
 //! How much happened in a run.
 
+mod fault_table;
+mod spread;
+
 use std::fmt;
 use std::time::Duration;
 
 use crate::probe::{Probe, ProbeFate, ProbeKind};
+pub use fault_table::{FaultStatistics, FaultTable};
+pub use spread::Spread;
 
 /// What a run amounted to.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -18,6 +23,8 @@ pub struct Statistics {
     pub starts: u64,
     /// What became of the probes.
     pub probes: ProbeStatistics,
+    /// What each kind of fault cost.
+    pub faults: FaultTable,
 }
 
 impl Statistics {
@@ -28,6 +35,7 @@ impl Statistics {
         self.store_requests += other.store_requests;
         self.starts += other.starts;
         self.probes.add(&other.probes);
+        self.faults.add(&other.faults);
     }
 }
 

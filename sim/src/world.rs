@@ -35,6 +35,7 @@ use crate::event_queue::EventQueue;
 use crate::links::Links;
 use crate::node_id::NodeId;
 use crate::probe::ProbesInFlight;
+use crate::recovery::Recoveries;
 use crate::ref_cluster::{RefCluster, Windows};
 use crate::report::Report;
 use crate::sabotage::Sabotage;
@@ -90,6 +91,7 @@ pub(crate) struct World {
     data_paths: DataPaths,
     /// What each node forwards by, if it was found right.
     agreed: Vec<Option<Agreed>>,
+    recoveries: Recoveries,
     checkpoints: Vec<Checkpoint>,
     trace: Trace,
     statistics: Statistics,
@@ -140,6 +142,7 @@ impl World {
             identities: Identities::default(),
             data_paths: DataPaths::default(),
             agreed: vec![None; ids.len()],
+            recoveries: Recoveries::default(),
             checkpoints,
             trace: Trace::new(keep.lines).with_chronicle(keep.chronicle, &scenario),
             statistics: Statistics::default(),
@@ -176,6 +179,7 @@ impl World {
             let verdict = self.handle(event);
             self.chronicle(scope);
             self.judge(verdict)?;
+            self.look_for_recovery();
         }
         self.now = end;
         Ok(())
@@ -299,7 +303,9 @@ impl World {
         while let Some(probe) = self.probes.pop() {
             self.trace.settle(&probe);
             self.statistics.probes.count(&probe);
+            self.recoveries.charge(&probe);
         }
+        self.statistics.faults = std::mem::take(&mut self.recoveries).finish();
         self.statistics.simulated = self.now.saturating_since(Instant::ZERO);
         self.statistics.events = self.trace.count();
         let nodes = self.node_reports();

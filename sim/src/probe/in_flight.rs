@@ -52,6 +52,11 @@ impl ProbesInFlight {
         self.probes.pop_front()
     }
 
+    /// Returns when the oldest probe was sent, `None` if there is none.
+    pub(crate) fn oldest_sent_at(&self) -> Option<Instant> {
+        self.probes.front().map(|probe| probe.sent_at)
+    }
+
     /// Takes the oldest probe, whatever became of it.
     pub(crate) fn pop(&mut self) -> Option<Probe> {
         let oldest = self.probes.pop_front()?;

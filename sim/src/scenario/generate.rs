@@ -89,7 +89,7 @@ fn tight_config(nodes: usize) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fault::Fault;
+    use crate::fault::FaultKind;
 
     #[test]
     fn a_seed_makes_one_scenario_and_another_seed_another() {
@@ -117,7 +117,7 @@ mod tests {
     fn every_kind_of_fault_occurs_in_some_scenario() {
         let faults = (0..100).flat_map(|seed| generated(seed).faults);
 
-        let kinds: std::collections::BTreeSet<String> = faults.map(|timed| kind(&timed.fault)).collect();
+        let kinds: std::collections::BTreeSet<FaultKind> = faults.map(|timed| timed.fault.kind()).collect();
 
         assert_eq!(kinds.len(), faults::Kind::all().count(), "{kinds:?}");
     }
@@ -125,18 +125,6 @@ mod tests {
     #[test]
     fn a_short_run_has_no_faults() {
         assert!(Scenario::generate(1, 5, Duration::from_mins(1)).faults.is_empty());
-    }
-
-    /// Returns the name of the innermost variant that says what goes wrong.
-    fn kind(fault: &Fault) -> String {
-        let text = match fault {
-            Fault::Link(fault) => format!("link {fault:?}"),
-            Fault::Underlay(fault) => format!("{fault:?}"),
-            Fault::Store(fault) => format!("store {fault:?}"),
-            Fault::Node { fault, .. } => format!("{fault:?}"),
-        };
-        let end = text.find(['(', '{']).unwrap_or(text.len());
-        text[..end].trim_end().to_owned()
     }
 
     fn generated(seed: u64) -> Scenario {

@@ -93,6 +93,7 @@ impl World {
             Err(error) => self.detail(Some(node), format!("kernel refuses {object}: {error}")),
         }
         self.note_data_path(node)?;
+        self.recoveries.note_change();
         self.feed(node, Input::Kernel(KernelEvent::OpDone { id, result }))
     }
 
@@ -143,6 +144,7 @@ impl World {
                 if let Some(daemon) = self.daemon_mut(node) {
                     daemon.set_table(table);
                 }
+                self.recoveries.note_change();
                 self.detail(Some(node), format!("forwards to {peers} peers"));
                 self.note_data_path(node)
             }

@@ -11,6 +11,8 @@ impl World {
         let Some(fault) = self.scenario.faults.get(index).map(|timed| timed.fault.clone()) else {
             return Ok(());
         };
+        let health = self.health();
+        self.recoveries.begin(index, &fault, health, self.now);
         self.milestone(None, format!("! {fault}"));
         if !fault.is_instant() {
             self.active.insert(index);
@@ -33,6 +35,7 @@ impl World {
             return Ok(());
         };
         self.active.remove(&index);
+        self.recoveries.end(index, self.now);
         if let Some(line) = fault.end() {
             self.milestone(None, line);
         }

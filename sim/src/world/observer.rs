@@ -4,6 +4,7 @@ use super::World;
 use super::event::Event;
 use crate::checker::Verdict;
 use crate::node_id::NodeId;
+use crate::recovery::Health;
 
 impl World {
     /// Checks what does not show at a single event, and says in the timeline when all nodes agree.
@@ -12,12 +13,12 @@ impl World {
         self.judge_probes()?;
         self.check_nodes_in_passing()?;
         self.note_agreement();
+        self.recoveries.note_change();
         Ok(())
     }
 
     fn note_agreement(&mut self) {
-        let running = self.nodes.iter().filter(|state| state.daemon.is_some()).count();
-        let agreement = (running > 0 && self.all_agree()).then_some(running);
+        let agreement = self.count_agreement();
         if agreement == self.agreement {
             return;
         }
@@ -29,6 +30,26 @@ impl World {
             ),
             None => self.detail(None, "nodes differ from the leases"),
         }
+    }
+
+    /// Looks whether all is well again, if a fault is over and something has changed since the last look.
+    pub(super) fn look_for_recovery(&mut self) {
+        if self.recoveries.wants_a_look() && self.health() == Health::Well {
+            self.recoveries.recover(self.now);
+        }
+    }
+
+    /// Tells whether all running nodes forward as the leases say, and have their tunnels.
+    pub(super) fn health(&self) -> Health {
+        let mut running = self.nodes.iter().filter(|state| state.daemon.is_some());
+        let is_well = running.all(|state| state.linux.carries()) && self.count_agreement().is_some();
+        if is_well { Health::Well } else { Health::Ill }
+    }
+
+    /// Returns how many nodes run if all of them forward as the leases say.
+    fn count_agreement(&self) -> Option<usize> {
+        let running = self.nodes.iter().filter(|state| state.daemon.is_some()).count();
+        (running > 0 && self.all_agree()).then_some(running)
     }
 
     fn all_agree(&self) -> bool {

@@ -148,9 +148,12 @@ impl World {
     pub(super) fn judge_probes(&mut self) -> Verdict {
         while let Some(probe) = self.probes.pop_settled(self.now) {
             self.statistics.probes.count(&probe);
+            self.recoveries.charge(&probe);
             self.trace.settle(&probe);
             delivery::check_fate(&probe)?;
         }
+        self.recoveries
+            .close(self.probes.oldest_sent_at().unwrap_or(self.now));
         Ok(())
     }
 

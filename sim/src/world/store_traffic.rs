@@ -297,6 +297,7 @@ impl World {
 
     fn observe_write(&mut self, event: &WatchEvent) -> Verdict {
         let write = self.reference.observe(event, self.now);
+        self.recoveries.note_change();
         let checks = [
             store_values::check(event, &write, self.nodes.len()),
             reservation::check_write(&write),

@@ -27,6 +27,9 @@ pub(crate) struct Options {
     /// On how many threads; as many as there are cores unless given.
     #[arg(long)]
     jobs: Option<NonZero<usize>>,
+    /// Print what each kind of fault cost.
+    #[arg(long)]
+    table: bool,
     #[command(flatten)]
     kept: Failures,
 }
@@ -38,6 +41,7 @@ pub(crate) fn many(options: &Options) -> Outcome {
         size,
         kind,
         jobs,
+        table,
         kept,
     } = options;
     let campaign = Campaign {
@@ -69,6 +73,9 @@ pub(crate) fn many(options: &Options) -> Outcome {
     }
     if kind.model == Model::Flannel {
         write_defects(&mut out, &defects)?;
+    }
+    if *table {
+        writeln!(out, "{}", statistics.faults)?;
     }
     writeln!(
         out,

@@ -13,7 +13,7 @@ use super::Problem;
 use super::reader::{Entry, as_table, deserialize, no_such_node, take};
 use super::writer::table_of;
 use crate::duration_text;
-use crate::fault::{Fault, TimedFault};
+use crate::fault::{Fault, FaultKind, TimedFault};
 
 /// When a fault begins and ends.
 #[derive(Deserialize, Serialize)]
@@ -36,24 +36,35 @@ const NODE: &str = "node";
 /// The key of a field that has no name.
 const VALUE: &str = "value";
 
+impl Fault {
+    /// Returns the name of the fault's kind.
+    pub fn kind(&self) -> FaultKind {
+        FaultKind::new(kind_and_fields(self).0)
+    }
+}
+
 pub(super) fn write(timed: &TimedFault) -> Table {
-    let (layer, node, fault) = match &timed.fault {
-        Fault::Underlay(fault) => (UNDERLAY, None, named(fault)),
-        Fault::Link(fault) => (LINK, None, named(fault)),
-        Fault::Store(fault) => (STORE, None, named(fault)),
-        Fault::Node { node, fault } => (NODE, Some(node), named(fault)),
-    };
-    let (name, fields) = fault;
+    let (kind, fields) = kind_and_fields(&timed.fault);
     let mut table = table_of(&Times {
         at: timed.at,
         until: timed.until,
     });
-    table.insert("kind".to_owned(), Value::String(format!("{layer}_{name}")));
-    if let Some(node) = node {
+    table.insert("kind".to_owned(), Value::String(kind));
+    if let Fault::Node { node, .. } = &timed.fault {
         table.insert(NODE.to_owned(), Value::String(node.to_string()));
     }
     table.extend(fields);
     table
+}
+
+fn kind_and_fields(fault: &Fault) -> (String, Table) {
+    let (layer, (name, fields)) = match fault {
+        Fault::Underlay(fault) => (UNDERLAY, named(fault)),
+        Fault::Link(fault) => (LINK, named(fault)),
+        Fault::Store(fault) => (STORE, named(fault)),
+        Fault::Node { fault, .. } => (NODE, named(fault)),
+    };
+    (format!("{layer}_{name}"), fields)
 }
 
 /// Returns the name of a variant, and its fields.
