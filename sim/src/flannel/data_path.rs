@@ -115,8 +115,9 @@ fn lower_ttl(packet: &mut [u8]) -> Option<()> {
     if header[8] == 0 {
         return None;
     }
-    let sum = u32::from(u16::from_be_bytes([header[10], header[11]])) + 0x0100;
-    let folded = u16::try_from((sum & 0xffff) + (sum >> 16)).unwrap_or(u16::MAX);
+    let (sum, carry) = u16::from_be_bytes([header[10], header[11]]).overflowing_add(0x0100);
+    // Both zeros of the one's complement become the positive one, as in the kernel.
+    let folded = sum.wrapping_add(u16::from(carry || sum == u16::MAX));
     header[10..12].copy_from_slice(&folded.to_be_bytes());
     Some(())
 }
@@ -124,6 +125,8 @@ fn lower_ttl(packet: &mut [u8]) -> Option<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::checker::wire_format;
+    use crate::node_id::NodeId;
     use crate::packet;
 
     #[test]
@@ -152,6 +155,19 @@ mod tests {
         assert_eq!(fates, (sent(2), PacketFate::Deliver));
         assert_eq!(packet::ttl(&packet), Some(7));
         assert!(packet::is_valid(&packet));
+    }
+
+    #[test]
+    fn every_checksum_stays_right_as_the_time_to_live_falls() {
+        let packet = ping(9);
+        for source in (0..=u16::MAX).map(|low| Ipv4Addr::from(0x0a05_0000 | u32::from(low))) {
+            let mut packet = packet.clone();
+            packet::set_source(&mut packet, source);
+
+            lower_ttl(&mut packet).unwrap();
+
+            assert_eq!(wire_format::check(NodeId::new(1), &packet), Ok(()), "{source}");
+        }
     }
 
     #[test]

@@ -21,7 +21,7 @@ pub(super) struct Scars {
     robbed: BTreeSet<NodeId>,
     /// Someone changed their tunnel.
     tampered: BTreeSet<NodeId>,
-    /// They were sent a forged datagram.
+    /// They were sent a forged datagram, or another node passed one on to them.
     attacked: BTreeSet<NodeId>,
 }
 

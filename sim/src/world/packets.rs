@@ -261,6 +261,7 @@ impl World {
             }
             Cargo::Damaged => self.judge(delivery::check_damaged(node, packet)),
             Cargo::Forged(forgery) => {
+                self.scars.attack(node);
                 let verdict = delivery::check_forged(node, forgery, self.scenario.membership);
                 self.judge(verdict)
             }

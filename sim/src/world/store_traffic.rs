@@ -31,7 +31,8 @@ impl World {
         let Some(daemon) = self.daemon_mut(node) else {
             return Ok(());
         };
-        let verdict = match daemon.model() {
+        let model = daemon.model();
+        let verdict = match model {
             Model::Selvedge => store_requests::check_open(node, &daemon.pending, &kind, deadline, now),
             Model::Flannel => Ok(()),
         };
@@ -53,11 +54,19 @@ impl World {
             message: "no answer before the deadline".to_owned(),
         };
         self.fail_request(node, id, too_late, deadline);
-        if self.service.is_up() {
-            self.send_to_store(node, ToStore::Request { id, request });
-        } else {
-            let refused_at = self.now + self.scenario.store_path.delay * 2;
-            self.fail_request(node, id, unavailable("connection refused"), refused_at);
+        let can_connect = self.paths.get(node.index()).is_some_and(StorePath::can_connect);
+        match (self.service.is_up(), can_connect, model) {
+            (true, true, _) | (true, false, Model::Selvedge) => {
+                self.send_to_store(node, ToStore::Request { id, request });
+            }
+            // Its request has no deadline: only the connection can fail.
+            (true, false, Model::Flannel) => {
+                self.fail_request(node, id, unavailable("no connection"), now + CONNECT_TIMEOUT);
+            }
+            (false, _, _) => {
+                let refused_at = now + self.scenario.store_path.delay * 2;
+                self.fail_request(node, id, unavailable("connection refused"), refused_at);
+            }
         }
         Ok(())
     }
