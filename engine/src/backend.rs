@@ -6,6 +6,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use ipnet::Ipv4Net;
+use serde::{Deserialize, Serialize};
 
 use crate::forwarding_table::TunnelParams;
 use crate::kernel::KernelObject;
@@ -16,7 +17,7 @@ use crate::subnet::Subnet;
 use crate::underlay::Underlay;
 
 /// The way packets take between nodes, with its options.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub(crate) enum Backend {
     /// One inner packet per UDP datagram, forwarded in user space.
     Udp(udp::Udp),

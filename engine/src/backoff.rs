@@ -2,11 +2,13 @@
 
 use core::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::rng::Rng;
 
 /// Waits that double from `first` to `last`, each shortened at random by up to half, so that nodes which fail
 /// together do not try again together.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct Backoff {
     first: Duration,
     last: Duration,

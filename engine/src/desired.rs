@@ -7,29 +7,35 @@ use core::net::SocketAddrV4;
 use core::time::Duration;
 
 use ipnet::Ipv4Net;
+use serde::{Deserialize, Serialize};
 
 use crate::action::OpId;
 use crate::backoff::Backoff;
 use crate::engine::outbox::Outbox;
 use crate::event::Event;
 use crate::kernel::{KernelError, KernelErrorKind, KernelObject, KernelOp, LinkName};
+use crate::snapshot::keyed::{self, Keyed};
+use crate::snapshot::pairs;
 use crate::time::Instant;
 
 /// Makes the node hold the desired objects, in a safe order, and holds it to them.
 ///
 /// What is present is known from the results of operations and from notifications. A kind of object is begun
 /// when all kinds before it stand, so that nothing is hung on a device that is not there yet.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Deserialize, Serialize)]
 pub(crate) struct Reconciler {
+    #[serde(with = "keyed")]
     desired: BTreeMap<ObjectId, KernelObject>,
+    #[serde(with = "keyed")]
     present: BTreeMap<ObjectId, KernelObject>,
     in_flight: BTreeMap<OpId, KernelOp>,
+    #[serde(with = "pairs")]
     failing: BTreeMap<ObjectId, Failing>,
 }
 
 /// What makes an object the same one although its attributes change; in the order of making.
-#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
-enum ObjectId {
+#[derive(Clone, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+pub(crate) enum ObjectId {
     Socket(SocketAddrV4),
     Link(LinkName),
     Sysctl(LinkName, Cow<'static, str>),
@@ -38,7 +44,7 @@ enum ObjectId {
     SubnetFile,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Deserialize, Serialize)]
 struct Failing {
     backoff: Backoff,
     retry_at: Instant,
@@ -251,6 +257,14 @@ impl Reconciler {
             .filter(|(_, object)| wanted(object))
             .map(|(id, _)| id.clone())
             .collect()
+    }
+}
+
+impl Keyed for KernelObject {
+    type Key = ObjectId;
+
+    fn key(&self) -> ObjectId {
+        ObjectId::of(self)
     }
 }
 

@@ -10,6 +10,8 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::net::Ipv4Addr;
 
+use serde::{Deserialize, Serialize};
+
 use self::config_reader::{ActiveConfig, ConfigReader};
 use self::follower::{Follower, News};
 use self::keeper::{Claim, Keeper};
@@ -18,7 +20,7 @@ use crate::action::{Action, Command, ExitReason, KernelEvent, RequestId, StoreEv
 use crate::backend::Placement;
 use crate::desired::{Failure, Reconciler};
 use crate::event::Event;
-use crate::forwarding_table::{ForwardingTable, TunnelParams};
+use crate::forwarding_table::{self, ForwardingTable, TunnelParams};
 use crate::holdings::Holdings;
 use crate::kernel::{KernelErrorKind, KernelObject, KernelOp};
 use crate::lease::LeaseRecord;
@@ -38,7 +40,7 @@ use crate::time::Instant;
 ///
 /// In debug builds, if the driver breaks the contract: an input before the actions of the one before were
 /// drained, or a time that runs backwards.
-#[derive(Debug)]
+#[derive(Debug, Deserialize, Serialize)]
 pub struct Engine {
     setup: Setup,
     outbox: Outbox,
@@ -53,26 +55,27 @@ pub struct Engine {
     /// What the desired state and the table's parameters were last made from.
     placed: Option<Place>,
     rejected: BTreeMap<RejectReason, u64>,
+    #[serde(with = "forwarding_table::params_alone")]
     table: Option<Arc<ForwardingTable>>,
     names_taken: u32,
     life: Life,
 }
 
 /// What the node serves, once the network config is known.
-#[derive(Debug)]
+#[derive(Debug, Deserialize, Serialize)]
 struct Active {
     config: ActiveConfig,
     record: LeaseRecord,
 }
 
 /// What can change about where a node is put into the overlay.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 struct Place {
     subnet: Subnet,
     names_taken: u32,
 }
 
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 enum Life {
     Starting,
     Ready,
@@ -257,6 +260,14 @@ impl Engine {
     /// Returns the kernel objects that the node is to have.
     pub fn objects(&self) -> impl Iterator<Item = &KernelObject> {
         self.reconciler.desired()
+    }
+
+    /// Makes what a snapshot leaves out because it follows from the rest.
+    pub(crate) fn derive_the_rest(&mut self) {
+        self.follower.index_leases();
+        if let Some(table) = &mut self.table {
+            *table = Arc::new(ForwardingTable::new(*table.params(), self.peers.v4()));
+        }
     }
 
     fn begin(&mut self, now: Instant) {

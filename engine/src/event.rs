@@ -5,6 +5,8 @@ use core::fmt;
 use core::net::Ipv4Addr;
 use core::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::backend::ConfigError;
 use crate::kernel::{KernelError, KernelObject};
 use crate::reject_reason::RejectReason;
@@ -149,7 +151,7 @@ pub enum ConfigUnused {
 }
 
 /// How a node came to its subnet.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub enum LeaseOrigin {
     /// Chosen among the free ones.
     Fresh,

@@ -10,6 +10,7 @@ use core::net::{Ipv4Addr, SocketAddrV4};
 
 use ipnet::Ipv4Net;
 use rpds::RedBlackTreeMapSync;
+use serde::{Deserialize, Serialize};
 
 use self::trie::{Entrance, Trie};
 use crate::setup::Membership;
@@ -35,7 +36,7 @@ struct Routes {
 }
 
 /// What a table holds besides the peers.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct TunnelParams {
     /// The whole overlay.
     pub network: Ipv4Net,
@@ -137,6 +138,30 @@ impl ForwardingTable {
         // Peers rarely nest, so that the longest prefix is the sender's and no search is needed.
         self.entrance.find(address) == Some(public_ip)
             || self.subnets_of(public_ip).any(|subnet| subnet.contains(&address))
+    }
+}
+
+/// A table in a snapshot: its parameters, for the peers are told elsewhere.
+pub(crate) mod params_alone {
+    use alloc::sync::Arc;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use super::{ForwardingTable, TunnelParams};
+
+    #[expect(clippy::ref_option, reason = "serde calls it so")]
+    pub(crate) fn serialize<S: Serializer>(
+        table: &Option<Arc<ForwardingTable>>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        table.as_ref().map(|table| table.params).serialize(serializer)
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<Arc<ForwardingTable>>, D::Error> {
+        let params = Option::<TunnelParams>::deserialize(deserializer)?;
+        Ok(params.map(|params| Arc::new(ForwardingTable::new(params, []))))
     }
 }
 

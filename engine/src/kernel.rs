@@ -94,7 +94,7 @@ pub struct Route {
 }
 
 /// What the driver shall do to the node; both are idempotent.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub enum KernelOp {
     /// Makes the object exist as described, changing an own one that differs.
     Ensure(KernelObject),

@@ -4,6 +4,8 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::net::{Ipv4Addr, Ipv6Addr};
 
+use serde::{Deserialize, Serialize};
+
 use crate::json::{JsonError, Object, write_compact, write_string};
 use crate::reject_reason::RejectReason;
 
@@ -11,7 +13,7 @@ use crate::reject_reason::RejectReason;
 const MAX_VALUE: usize = 64 * 1024;
 
 /// The value of a lease's key.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct LeaseRecord {
     /// The node's underlay address; unspecified if it has none of this family.
     pub public_ip: Ipv4Addr,

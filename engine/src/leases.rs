@@ -10,27 +10,36 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::net::Ipv4Addr;
 
+use serde::{Deserialize, Serialize};
+
 use self::span_index::{EntryId, Prefix, SpanIndex};
 use crate::lease::LeaseRecord;
 use crate::network_config::NetworkConfig;
 use crate::reject_reason::RejectReason;
 use crate::setup::StorePrefix;
+use crate::snapshot::keyed::{self, Keyed};
 use crate::store::{EtcdLeaseId, Header, KeyValue, Revision, WatchEvent};
 use crate::subnet::Subnet;
+use crate::text_bytes;
 
 /// All keys under the lease prefix, as of a revision.
 ///
 /// A key that is no subnet, or whose value is no record, is remembered with its reason and harms nothing else. For n
 /// keys a change, and a search by public IP or by range, takes O(log n) steps, and one for each key found.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct Leases {
     prefix: StorePrefix,
     revision: Revision,
+    #[serde(with = "keyed")]
     entries: BTreeMap<Arc<[u8]>, Entry>,
     last_id: EntryId,
+    #[serde(skip)]
     by_public_ip: BTreeMap<(Ipv4Addr, EntryId), Arc<[u8]>>,
+    #[serde(skip)]
     v4: SpanIndex,
+    #[serde(skip)]
     v6: SpanIndex,
+    #[serde(with = "text_bytes::map")]
     changes: Changes,
 }
 
@@ -38,15 +47,16 @@ pub(crate) struct Leases {
 pub(crate) type Changes = BTreeMap<Arc<[u8]>, Changed>;
 
 /// What is known of a key that changed, apart from what it is now.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub(crate) struct Changed {
     /// The subnet that the key names.
     pub(crate) subnet: Result<Subnet, RejectReason>,
 }
 
 /// One key under the lease prefix.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct Entry {
+    #[serde(with = "text_bytes")]
     pub(crate) key: Arc<[u8]>,
     /// The subnet that the key names.
     pub(crate) subnet: Result<Subnet, RejectReason>,
@@ -152,6 +162,15 @@ impl Leases {
         })
     }
 
+    /// Makes the indexes anew, which a snapshot leaves out.
+    pub(crate) fn index_all(&mut self) {
+        let entries = core::mem::take(&mut self.entries);
+        for entry in entries.values() {
+            self.index(entry);
+        }
+        self.entries = entries;
+    }
+
     /// Replaces the view by a list of all keys.
     pub(crate) fn apply_list(&mut self, header: &Header, kvs: Vec<KeyValue>) -> Change {
         let mut gone: BTreeSet<_> = self.entries.keys().cloned().collect();
@@ -226,6 +245,13 @@ impl Leases {
 
     fn insert(&mut self, entry: Entry) {
         self.remove(&entry.key.clone());
+        self.index(&entry);
+        let changed = Changed { subnet: entry.subnet };
+        self.changes.insert(entry.key.clone(), changed);
+        self.entries.insert(entry.key.clone(), entry);
+    }
+
+    fn index(&mut self, entry: &Entry) {
         let (key, id) = (&entry.key, entry.id);
         if let Ok(record) = &entry.record {
             self.by_public_ip.insert((record.public_ip, id), key.clone());
@@ -233,9 +259,6 @@ impl Leases {
         for (index, prefix) in spans(&mut self.v4, &mut self.v6, entry.subnet) {
             index.insert(prefix, id, key.clone());
         }
-        let changed = Changed { subnet: entry.subnet };
-        self.changes.insert(key.clone(), changed);
-        self.entries.insert(key.clone(), entry);
     }
 
     fn remove(&mut self, key: &[u8]) {
@@ -268,6 +291,14 @@ impl Leases {
             key: kv.key.into(),
             id: self.last_id,
         }
+    }
+}
+
+impl Keyed for Entry {
+    type Key = Arc<[u8]>;
+
+    fn key(&self) -> Arc<[u8]> {
+        self.key.clone()
     }
 }
 

@@ -47,6 +47,7 @@ mod recording;
 mod reject_reason;
 mod rng;
 mod setup;
+mod snapshot;
 mod status;
 mod store;
 mod subnet;
@@ -81,6 +82,7 @@ pub use recording::{
 pub use reject_reason::RejectReason;
 pub use rng::Rng;
 pub use setup::{LeasePolicy, Membership, OnExpiry, OnLoss, Setup, StorePrefix};
+pub use snapshot::{Snapshot, SnapshotError};
 pub use status::{Explanation, Phase, Status};
 pub use store::{
     Compare, CompareOp, CompareTarget, EtcdLeaseId, Header, KeyRange, KeyValue, Revision, StoreError,

@@ -9,7 +9,7 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use core::str::FromStr;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use self::cut::{Cut, Family, IPV4, IPV6};
 pub use self::error::NetworkConfigError;
@@ -36,7 +36,7 @@ const KEYS: [&str; 12] = [
 ];
 
 /// A valid network config: every default filled in, every rule checked.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct NetworkConfig {
     /// The IPv4 overlay, unless IPv4 is disabled.
     pub v4: Option<Range4>,
@@ -49,7 +49,7 @@ pub struct NetworkConfig {
 }
 
 /// The IPv4 overlay and the subnets cut from it.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Range4 {
     /// The whole overlay, without host bits.
     pub network: Ipv4Net,
@@ -62,7 +62,7 @@ pub struct Range4 {
 }
 
 /// The IPv6 overlay and the subnets cut from it.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Range6 {
     /// The whole overlay, without host bits.
     pub network: Ipv6Net,
@@ -75,7 +75,7 @@ pub struct Range6 {
 }
 
 /// The kernel facility that firewall rules are written for.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub enum Firewall {
     /// `EnableNFTables` is false.
     Iptables,
@@ -84,7 +84,7 @@ pub enum Firewall {
 }
 
 /// The `Backend` object.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct BackendConfig {
     /// The type in lower case; `udp` if there is no `Backend`.
     pub kind: String,

@@ -11,25 +11,30 @@ use alloc::sync::Arc;
 use core::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
+use serde::{Deserialize, Serialize};
 
 use self::judgement::Judgement;
 use crate::leases::{Changes, Entry, Leases};
 use crate::reject_reason::RejectReason;
+use crate::snapshot::keyed::{self, Keyed};
 use crate::store::Revision;
 use crate::subnet::Subnet;
+use crate::text_bytes;
 
 /// The peers, and the records that are none: of overlapping leases the oldest is a peer.
 ///
 /// For n leases a change of one takes O(log n) steps, and as many again for each lease that it overlaps.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Deserialize, Serialize)]
 pub(crate) struct Peers {
     /// By the first address; they do not overlap.
+    #[serde(with = "keyed")]
     accepted: BTreeMap<Ipv4Addr, Peer>,
+    #[serde(with = "text_bytes::map")]
     rejected: BTreeMap<Arc<[u8]>, (Revision, RejectReason)>,
 }
 
 /// A lease that this node forwards to.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub(crate) struct Peer {
     pub(crate) subnet: Subnet,
     v4: Ipv4Net,
@@ -38,10 +43,19 @@ pub(crate) struct Peer {
 }
 
 /// The order in which leases win: the oldest first, of equally old ones the first in key order.
-#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
 struct Age {
     create_revision: Revision,
+    #[serde(with = "text_bytes")]
     key: Arc<[u8]>,
+}
+
+impl Keyed for Peer {
+    type Key = Ipv4Addr;
+
+    fn key(&self) -> Ipv4Addr {
+        self.v4.network()
+    }
 }
 
 impl Age {
@@ -54,10 +68,11 @@ impl Age {
 }
 
 /// Where this node stands among the leases.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub(crate) struct Standpoint {
     pub(crate) network: Ipv4Net,
     pub(crate) public_ip: Ipv4Addr,
+    #[serde(with = "text_bytes")]
     pub(crate) own_key: Arc<[u8]>,
     pub(crate) own_subnet: Ipv4Net,
 }

@@ -1,7 +1,10 @@
 //! Why a record in the store is not used.
 
+use serde::{Deserialize, Serialize};
+
 /// The reason why a lease in the store is ignored; each has a counter, and a name that operators see.
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum RejectReason {
     /// The key's last part is not a subnet.
     BadKey,

@@ -2,11 +2,13 @@
 
 use core::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 /// A generator whose whole stream follows from its seed (xoshiro256**, seeded by splitmix64; Blackman and
 /// Vigna, <https://prng.di.unimi.it>).
 ///
 /// The algorithm is part of this crate so that a seed means the same run whatever version a dependency has.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Rng {
     state: [u64; 4],
 }

@@ -65,12 +65,12 @@ pub struct KeyValue {
 }
 
 /// The keys that a request covers.
-#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
 pub enum KeyRange {
     /// One key.
-    Key(Vec<u8>),
+    Key(#[serde(with = "text_bytes")] Vec<u8>),
     /// Every key that starts with these bytes.
-    Prefix(Vec<u8>),
+    Prefix(#[serde(with = "text_bytes")] Vec<u8>),
 }
 
 impl KeyRange {

@@ -1,10 +1,11 @@
 //! A node's range of addresses, and its form as the last part of a store key (control-plane.md, 3.1).
 
-use alloc::string::ToString;
+use alloc::string::{String, ToString};
 use core::fmt;
 use core::net::{Ipv4Addr, Ipv6Addr};
 
 use ipnet::{Ipv4Net, Ipv6Net};
+use serde::{Deserialize, Serialize};
 
 use crate::reject_reason::RejectReason;
 
@@ -16,7 +17,8 @@ const MAX_V6_LENGTH: u8 = 127;
 const NO_V4: &str = "0.0.0.0-0";
 
 /// The range that a node holds: of one address family or of both.
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(into = "String", try_from = "String")]
 pub enum Subnet {
     /// `10.5.34.0-24`
     V4(Ipv4Net),
@@ -76,6 +78,20 @@ impl Subnet {
             return Some(Self::V6(v6));
         }
         Some(Self::Dual(parse_v4(v4)?, v6))
+    }
+}
+
+impl From<Subnet> for String {
+    fn from(subnet: Subnet) -> Self {
+        subnet.to_string()
+    }
+}
+
+impl TryFrom<String> for Subnet {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, &'static str> {
+        Self::parse(&text).map_err(RejectReason::name)
     }
 }
 

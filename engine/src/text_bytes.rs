@@ -22,10 +22,78 @@ pub(crate) fn serialize<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S:
 }
 
 /// Reads bytes.
-pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
+pub(crate) fn deserialize<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: From<Vec<u8>>,
+{
     match Form::deserialize(deserializer)? {
-        Form::Text(text) => Ok(text.into_bytes()),
-        Form::Hex { hex } => from_hex(&hex).ok_or_else(|| de::Error::custom("not bytes in hexadecimal")),
+        Form::Text(text) => Ok(text.into_bytes().into()),
+        Form::Hex { hex } => from_hex(&hex)
+            .map(T::from)
+            .ok_or_else(|| de::Error::custom("not bytes in hexadecimal")),
+    }
+}
+
+/// Bytes of any container, in this form.
+#[derive(Deserialize, Serialize)]
+#[serde(transparent)]
+struct Text<T: AsRef<[u8]> + From<Vec<u8>>>(
+    #[serde(serialize_with = "serialize_any", deserialize_with = "deserialize")] T,
+);
+
+fn serialize_any<T: AsRef<[u8]>, S: Serializer>(bytes: &T, serializer: S) -> Result<S::Ok, S::Error> {
+    serialize(bytes.as_ref(), serializer)
+}
+
+/// Bytes that may be missing.
+pub(crate) mod option {
+    use alloc::vec::Vec;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use super::Text;
+
+    #[expect(clippy::ref_option, reason = "serde calls it so")]
+    pub(crate) fn serialize<S: Serializer>(
+        bytes: &Option<Vec<u8>>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        bytes.clone().map(Text).serialize(serializer)
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<Vec<u8>>, D::Error> {
+        let text = Option::<Text<Vec<u8>>>::deserialize(deserializer)?;
+        Ok(text.map(|Text(bytes)| bytes))
+    }
+}
+
+/// Maps whose keys are bytes, as lists of pairs.
+pub(crate) mod map {
+    use alloc::collections::BTreeMap;
+    use alloc::sync::Arc;
+    use alloc::vec::Vec;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use super::Text;
+
+    pub(crate) fn serialize<V: Serialize, S: Serializer>(
+        map: &BTreeMap<Arc<[u8]>, V>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(map.iter().map(|(key, value)| (Text(key.clone()), value)))
+    }
+
+    pub(crate) fn deserialize<'de, V, D>(deserializer: D) -> Result<BTreeMap<Arc<[u8]>, V>, D::Error>
+    where
+        V: Deserialize<'de>,
+        D: Deserializer<'de>,
+    {
+        let pairs = Vec::<(Text<Arc<[u8]>>, V)>::deserialize(deserializer)?;
+        Ok(pairs.into_iter().map(|(Text(key), value)| (key, value)).collect())
     }
 }
 

@@ -68,12 +68,12 @@ impl Campaign {
             }
             let seed = self.first_seed.wrapping_add(index);
             let scenario = self.profile.generate(seed, self.nodes, self.duration);
-            let run = |scenario| Cluster::of(scenario).all_run(self.model).run();
+            let cluster = |scenario| Cluster::of(scenario).all_run(self.model);
             let again = index.is_multiple_of(REPEATED).then(|| scenario.clone());
-            let report = run(scenario);
+            let report = cluster(scenario).run();
             let violation = match report.violation() {
                 Some(violation) => Some(violation.clone()),
-                None => again.and_then(|again| report.check_replay(&run(again))),
+                None => again.and_then(|again| report.check_replay(&cluster(again).restore_engines().run())),
             };
             let mut total = total.lock().unwrap_or_else(PoisonError::into_inner);
             total.statistics.add(report.statistics());
@@ -86,7 +86,7 @@ impl Campaign {
     }
 }
 
-/// One seed of so many is run twice.
+/// One seed of so many is run twice, the second time with engines that are restored from snapshots.
 const REPEATED: u64 = 64;
 
 #[cfg(test)]

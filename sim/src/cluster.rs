@@ -15,6 +15,7 @@ use crate::probability::Probability;
 use crate::report::Report;
 use crate::sabotage::Sabotage;
 use crate::scenario::{Model, Scenario};
+use crate::sim_node::{Continuity, Handling};
 use crate::trace::{Keep, KeepTrace};
 use crate::world::{Checkpoint, View, World};
 
@@ -27,7 +28,7 @@ pub struct Cluster {
     scenario: Scenario,
     checkpoints: Vec<Checkpoint>,
     keep: Keep,
-    sabotage: Option<Sabotage>,
+    handling: Handling,
 }
 
 impl Cluster {
@@ -45,7 +46,10 @@ impl Cluster {
                 lines: KeepTrace::Recent,
                 chronicle: KeepChronicle::Nothing,
             },
-            sabotage: None,
+            handling: Handling {
+                sabotage: None,
+                continuity: Continuity::Kept,
+            },
         }
     }
 
@@ -361,7 +365,15 @@ impl Cluster {
     /// Lets every node of ours misbehave, to show that it is noticed.
     #[must_use]
     pub const fn sabotage(mut self, sabotage: Sabotage) -> Self {
-        self.sabotage = Some(sabotage);
+        self.handling.sabotage = Some(sabotage);
+        self
+    }
+
+    /// Lets every node of ours go on with an engine that is restored from a snapshot, every few inputs; the run has to
+    /// be the same.
+    #[must_use]
+    pub const fn restore_engines(mut self) -> Self {
+        self.handling.continuity = Continuity::Restored;
         self
     }
 
@@ -392,7 +404,7 @@ impl Cluster {
 
     /// Runs the scenario for the duration that it has.
     pub fn run(self) -> Report {
-        World::new(self.scenario, self.checkpoints, self.keep, self.sabotage).run()
+        World::new(self.scenario, self.checkpoints, self.keep, self.handling).run()
     }
 
     fn end_at(mut self, at: Duration, is_meant: impl Fn(&Fault) -> bool) -> Self {

@@ -16,7 +16,7 @@ use crate::scenario::Scenario;
 use crate::statistics::Statistics;
 use crate::timeline;
 use crate::trace::{Trace, TraceLine};
-use crate::violation::{Attributed, Violation};
+use crate::violation::{Attributed, Invariant, Violation};
 use crate::world::NodeReport;
 
 /// The outcome of a run; [`fmt::Display`] gives the timeline, the summary, and what broke.
@@ -97,6 +97,12 @@ impl Report {
 
     /// Compares the run with another of the same scenario; what differs breaks [`crate::Invariant::Replay`].
     pub fn check_replay(&self, again: &Self) -> Option<Violation> {
+        if let Some(violation) = again
+            .violation()
+            .filter(|violation| violation.invariant == Invariant::Replay)
+        {
+            return Some(violation.clone());
+        }
         let end = Instant::ZERO + self.statistics.simulated;
         let finding = replay::check(self.trace_hash, again.trace_hash).err()?;
         Some(finding.at(end))

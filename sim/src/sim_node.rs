@@ -1,6 +1,7 @@
 //! A node: its Linux, and the daemon that runs on it.
 
 mod daemon;
+mod handling;
 mod saboteur;
 mod selvedge;
 
@@ -13,10 +14,10 @@ use selvedge_engine::{
 };
 
 pub(crate) use daemon::{Daemon, Deed, Input, PacketFate};
+pub(crate) use handling::{Continuity, Handling};
 
 use crate::linux::{Foreign, Linux};
 use crate::node_id::NodeId;
-use crate::sabotage::Sabotage;
 use crate::scenario::{Model, Scenario};
 
 /// A node of the cluster; the daemon comes and goes, the rest stays.
@@ -33,14 +34,13 @@ pub(crate) struct SimNode {
     asleep_since: Option<Instant>,
     /// Which daemon is started.
     pub(crate) model: Model,
-    /// How it misbehaves when it is ours.
-    sabotage: Option<Sabotage>,
+    handling: Handling,
     rng: Rng,
     kernel_free_at: Instant,
 }
 
 impl SimNode {
-    pub(crate) fn new(id: NodeId, model: Model, sabotage: Option<Sabotage>, rng: &Rng) -> Self {
+    pub(crate) fn new(id: NodeId, model: Model, handling: Handling, rng: &Rng) -> Self {
         Self {
             id,
             linux: shared_linux(id),
@@ -49,7 +49,7 @@ impl SimNode {
             reboots: 0,
             asleep_since: None,
             model,
-            sabotage,
+            handling,
             rng: rng.fork(&format!("node {id}")),
             kernel_free_at: Instant::ZERO,
         }
@@ -83,7 +83,7 @@ impl SimNode {
         self.kernel_free_at = now;
         let seed = self.rng.next_u64();
         self.daemon = Some(match self.model {
-            Model::Selvedge => Daemon::selvedge(self.id, setup, seed, self.sabotage, now),
+            Model::Selvedge => Daemon::selvedge(self.id, setup, seed, self.handling, now),
             Model::Flannel => Daemon::flannel(setup, seed, now),
         });
     }

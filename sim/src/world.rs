@@ -38,9 +38,8 @@ use crate::probe::ProbesInFlight;
 use crate::recovery::Recoveries;
 use crate::ref_cluster::{RefCluster, Windows};
 use crate::report::Report;
-use crate::sabotage::Sabotage;
 use crate::scenario::Scenario;
-use crate::sim_node::SimNode;
+use crate::sim_node::{Handling, SimNode};
 use crate::statistics::Statistics;
 use crate::store_path::StorePath;
 use crate::store_service::{StoreService, ToStore};
@@ -106,7 +105,7 @@ impl World {
         scenario: Scenario,
         checkpoints: Vec<Checkpoint>,
         keep: Keep,
-        sabotage: Option<Sabotage>,
+        handling: Handling,
     ) -> Self {
         let rng = Rng::new(scenario.seed);
         let ids: Vec<NodeId> = scenario.node_ids().collect();
@@ -124,7 +123,7 @@ impl World {
             nodes: scenario
                 .node_ids()
                 .zip(&scenario.nodes)
-                .map(|(id, plan)| SimNode::new(id, plan.model, sabotage, &rng))
+                .map(|(id, plan)| SimNode::new(id, plan.model, handling, &rng))
                 .collect(),
             paths: ids.iter().map(path).collect(),
             rates: vec![RequestRate::default(); ids.len()],

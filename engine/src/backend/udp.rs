@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use core::net::SocketAddrV4;
 
 use ipnet::Ipv4Net;
+use serde::{Deserialize, Serialize};
 
 use super::{ConfigError, Placement, v4_of};
 use crate::forwarding_table::TunnelParams;
@@ -26,7 +27,7 @@ const NAME: &str = "flannel";
 const NAMES: u32 = 10;
 
 /// The options of the backend.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub(crate) struct Udp {
     port: u16,
 }

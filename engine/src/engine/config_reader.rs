@@ -5,6 +5,8 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::outbox::Outbox;
 use crate::action::{RequestId, WatchId};
 use crate::backend::{Backend, ConfigError};
@@ -15,24 +17,26 @@ use crate::setup::StorePrefix;
 use crate::store::{
     Header, KeyRange, KeyValue, Revision, StoreError, StoreRequest, StoreResponse, WatchEnd, WatchEvent,
 };
+use crate::text_bytes;
 use crate::time::Instant;
 
 /// Reads `<prefix>/config` until it is valid, then follows it.
 ///
 /// A node serves one config as long as it runs: another one, an invalid one or none is told and not used, so that
 /// no node is ever half on one network and half on another.
-#[derive(Debug)]
+#[derive(Debug, Deserialize, Serialize)]
 pub(crate) struct ConfigReader {
     prefix: StorePrefix,
     state: State,
     backoff: Backoff,
     served: Option<ActiveConfig>,
     /// The text that was last looked at, and up to which revision; none if there is none.
+    #[serde(with = "text_bytes::option")]
     text: Option<Vec<u8>>,
     revision: Revision,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Deserialize, Serialize)]
 enum State {
     Reading(RequestId),
     /// The answer may be of a history that is gone: whatever it says, the config is read again after it.
@@ -42,7 +46,7 @@ enum State {
 }
 
 /// A config that this node can serve.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub(crate) struct ActiveConfig {
     pub(crate) network: NetworkConfig,
     pub(crate) backend: Backend,

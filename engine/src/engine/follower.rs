@@ -3,6 +3,8 @@
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::outbox::Outbox;
 use crate::action::{Action, RequestId, WatchId};
 use crate::backoff::Backoff;
@@ -21,7 +23,7 @@ const RELIST_INTERVAL: Duration = Duration::from_mins(5);
 const RELIST_TURN: Duration = Duration::from_millis(10);
 
 /// Keeps a [`Leases`] view equal to the store.
-#[derive(Debug)]
+#[derive(Debug, Deserialize, Serialize)]
 pub(crate) struct Follower {
     range: KeyRange,
     leases: Leases,
@@ -36,7 +38,7 @@ pub(crate) struct Follower {
     resumed: Option<WatchId>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Deserialize, Serialize)]
 enum List {
     Idle,
     Asked {
@@ -48,7 +50,7 @@ enum List {
     Waiting(Instant),
 }
 
-#[derive(Debug)]
+#[derive(Debug, Deserialize, Serialize)]
 enum Watch {
     Closed,
     Open(WatchId),
@@ -90,6 +92,11 @@ impl Follower {
     /// Returns the keys that changed since this was last called.
     pub(crate) fn take_changes(&mut self) -> Changes {
         self.leases.take_changes()
+    }
+
+    /// Makes the indexes of the leases anew, which a snapshot leaves out.
+    pub(crate) fn index_leases(&mut self) {
+        self.leases.index_all();
     }
 
     /// Asks for a fresh list, unless one is under way.

@@ -12,6 +12,8 @@ mod write;
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use self::choice::{Choice, choose};
 use self::write::{Write, delete, verify};
 use super::follower::{Follower, News};
@@ -28,13 +30,14 @@ use crate::store::{
 };
 use crate::subnet::Subnet;
 use crate::subnet_file::PreviousSubnet;
+use crate::text_bytes;
 use crate::time::Instant;
 
 /// The time to live of every lease (control-plane.md, 3.3).
 const TTL: Duration = Duration::from_hours(24);
 
 /// Holds this node's lease, whatever happens to it.
-#[derive(Debug)]
+#[derive(Debug, Deserialize, Serialize)]
 pub(crate) struct Keeper {
     prefix: StorePrefix,
     renew_margin: Duration,
@@ -63,7 +66,7 @@ pub(crate) struct Claim<'a> {
     pub(crate) record: &'a LeaseRecord,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Deserialize, Serialize)]
 enum State {
     /// Until the leases were listed.
     Listing,
@@ -94,7 +97,7 @@ enum State {
 }
 
 /// An etcd lease that was asked for; its term is unknown while no answer came.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 struct Spare {
     id: EtcdLeaseId,
     asked_at: Instant,
@@ -102,7 +105,7 @@ struct Spare {
 }
 
 /// An etcd lease and when it ends.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 struct Term {
     id: EtcdLeaseId,
     until: Instant,
@@ -123,8 +126,9 @@ impl Term {
 }
 
 /// The lease that the node holds.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct Held {
+    #[serde(with = "text_bytes")]
     pub(crate) key: Vec<u8>,
     pub(crate) subnet: Subnet,
     create_revision: Revision,
@@ -133,7 +137,7 @@ pub(crate) struct Held {
     term: Option<Term>,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 enum Renewal {
     Never,
     Due(Instant),

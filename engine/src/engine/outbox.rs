@@ -3,6 +3,8 @@
 use alloc::collections::VecDeque;
 use core::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::action::{Action, OpId, RequestId, WatchId};
 use crate::event::Event;
 use crate::kernel::KernelOp;
@@ -14,17 +16,19 @@ use crate::time::Instant;
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The engine's way out, shared by its parts.
-#[derive(Debug)]
+#[derive(Debug, Deserialize, Serialize)]
 pub(crate) struct Outbox {
     pub(crate) now: Instant,
     pub(crate) rng: Rng,
+    /// None between two inputs.
+    #[serde(skip)]
     actions: VecDeque<Action>,
     last_id: u64,
     reachability: Reachability,
 }
 
 /// Whether people believe that the store answers.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 enum Reachability {
     Reached,
     Lost,

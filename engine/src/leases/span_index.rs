@@ -5,9 +5,10 @@ use alloc::sync::Arc;
 use core::ops::Range;
 
 use ipnet::{Ipv4Net, Ipv6Net};
+use serde::{Deserialize, Serialize};
 
 /// The number of an entry of the view; no two entries ever have the same.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
 pub(super) struct EntryId(pub(super) u64);
 
 /// Address ranges of one family with the keys that name them.

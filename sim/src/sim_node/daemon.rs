@@ -11,13 +11,13 @@ use selvedge_engine::{
     WatchId,
 };
 
+use super::handling::Handling;
 use super::selvedge::Selvedge;
 use crate::checker::Verdict;
 use crate::checker::store_requests::OpenRequests;
 use crate::flannel::{Death, Defect, Flanneld};
 use crate::linux::Linux;
 use crate::node_id::NodeId;
-use crate::sabotage::Sabotage;
 use crate::scenario::Model;
 use crate::violation::Finding;
 
@@ -86,14 +86,8 @@ pub(crate) enum PacketFate {
 
 impl Daemon {
     /// Starts ours.
-    pub(crate) fn selvedge(
-        node: NodeId,
-        setup: Setup,
-        seed: u64,
-        sabotage: Option<Sabotage>,
-        now: Instant,
-    ) -> Self {
-        let selvedge = Selvedge::new(node, setup, seed, sabotage, now);
+    pub(crate) fn selvedge(node: NodeId, setup: Setup, seed: u64, handling: Handling, now: Instant) -> Self {
+        let selvedge = Selvedge::new(node, setup, seed, handling, now);
         Self::new(Program::Selvedge(Box::new(selvedge)), now)
     }
 

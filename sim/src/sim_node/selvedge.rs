@@ -9,15 +9,15 @@ use selvedge_engine::{
 };
 
 use super::daemon::{Deed, Input, PacketFate};
+use super::handling::{Continuity, Handling};
 use super::saboteur::Saboteur;
 use crate::checker::amplification::{Amplification, Side};
 use crate::checker::counters::Tally;
 use crate::checker::fail_static::FailStatic;
 use crate::checker::monotone::Known;
-use crate::checker::{Verdict, bounds, contract, idempotence};
+use crate::checker::{Verdict, bounds, contract, idempotence, replay};
 use crate::linux::Linux;
 use crate::node_id::NodeId;
-use crate::sabotage::Sabotage;
 use crate::violation::Finding;
 
 /// A running daemon of ours.
@@ -32,18 +32,15 @@ pub(super) struct Selvedge {
     table: Option<Arc<ForwardingTable>>,
     /// How many tables there have been.
     tables: u64,
+    continuity: Continuity,
+    /// How often it was told something.
+    inputs: u32,
     saboteur: Saboteur,
 }
 
 impl Selvedge {
-    pub(super) fn new(
-        node: NodeId,
-        setup: Setup,
-        seed: u64,
-        sabotage: Option<Sabotage>,
-        now: Instant,
-    ) -> Self {
-        let saboteur = Saboteur::new(sabotage, node.public_ip());
+    pub(super) fn new(node: NodeId, setup: Setup, seed: u64, handling: Handling, now: Instant) -> Self {
+        let saboteur = Saboteur::new(handling.sabotage, node.public_ip());
         Self {
             node,
             engine: Engine::new(saboteur.prepare(setup), saboteur.seed(seed), now),
@@ -53,12 +50,15 @@ impl Selvedge {
             fail_static: FailStatic::default(),
             table: None,
             tables: 0,
+            continuity: handling.continuity,
+            inputs: 0,
             saboteur,
         }
     }
 
     /// Tells the engine something and drains what it wants done, as the contract demands.
     pub(super) fn feed(&mut self, input: Input, now: Instant) -> Result<Vec<Deed>, Finding> {
+        self.continue_from_snapshot(&input)?;
         let known = Known::before(self.engine.holdings().revision, &input);
         self.fail_static.hear(&input, now);
         match self.saboteur.hear(input, now) {
@@ -80,6 +80,19 @@ impl Selvedge {
         let due = self.saboteur.due(self.engine.poll_timeout(), now);
         contract::check_timeout(self.node, due, now)?;
         Ok(actions.into_iter().map(Deed::Act).collect())
+    }
+
+    /// Goes on with an engine that is restored from a snapshot, every few inputs if it is handled so.
+    fn continue_from_snapshot(&mut self, input: &Input) -> Verdict {
+        match (self.continuity, input) {
+            (Continuity::Kept, _) | (Continuity::Restored, Input::Start) => return Ok(()),
+            (Continuity::Restored, Input::Store(_) | Input::Kernel(_) | Input::Timeout | Input::Stop) => {}
+        }
+        self.inputs += 1;
+        if self.inputs.is_multiple_of(RESTORED) {
+            self.engine = replay::check_snapshot(self.node, &self.engine)?;
+        }
+        Ok(())
     }
 
     pub(super) fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
@@ -191,3 +204,6 @@ impl Selvedge {
         }
     }
 }
+
+/// Before one input of so many the engine is restored; a prime number, so that no rhythm of the protocol hides anything.
+const RESTORED: u32 = 5;

@@ -3,6 +3,8 @@
 use alloc::vec;
 use alloc::vec::Vec;
 
+use serde::{Deserialize, Serialize};
+
 use super::{Held, Term};
 use crate::event::LeaseOrigin;
 use crate::lease::LeaseRecord;
@@ -13,18 +15,21 @@ use crate::store::{
     TxnOp,
 };
 use crate::subnet::Subnet;
+use crate::text_bytes;
 
 /// A write of the node's own key, with what must hold for it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub(super) struct Write {
+    #[serde(with = "text_bytes")]
     pub(super) key: Vec<u8>,
     pub(super) subnet: Subnet,
     pub(super) origin: LeaseOrigin,
+    #[serde(with = "text_bytes")]
     value: Vec<u8>,
     guard: Guard,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 enum Guard {
     /// No key was created after the view that the choice was made from.
     NothingCreatedSince(Revision),
