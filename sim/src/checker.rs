@@ -16,7 +16,7 @@
 //! | I1 single owner: accepting | [`source_binding`] | at every packet that a node of ours takes, where membership is enforced | `TakeAnySource` |
 //! | I1s strict mode | [`one_data_path`] | at every change of a node's table and kernel and every second, where nodes fence themselves | `IgnoreFence` |
 //! | I2 convergence | [`convergence`] | every second, at nodes of ours that had the time to learn everything | `KeepGoneRoutes` |
-//! | I2 at the end | [`at_rest`] | when the scenario is over, and by a probe between every pair | `SitIdle` |
+//! | I2 at the end | [`at_rest`] | when the scenario is over, and by a probe between every pair, or many pairs of many nodes | `SitIdle` |
 //! | I3 identity | [`identity`] | at every lease that a node of ours creates | `ForgetItself` |
 //! | I4 one datagram for a packet, ICMP errors | [`amplification`] | at every packet of a forwarder of ours | `SendTwice`, `AnswerNoise`, `AnswerEverything` |
 //! | I4 time to live, loops | [`hop_limit`] | at every packet passed on | `KeepTtl` |

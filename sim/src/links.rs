@@ -2,7 +2,7 @@
 
 mod journey;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
@@ -77,33 +77,35 @@ pub(crate) enum LossCause {
 pub(crate) struct Links {
     options: LinkOptions,
     faults: Vec<LinkFault>,
-    pairs: Vec<Link>,
-    nodes: usize,
+    cuts: Vec<Cut>,
+    rng: Rng,
+    /// The links that something was sent on, by sender and receiver: of n nodes few use all n times n of them.
+    used: Vec<BTreeMap<NodeId, Link>>,
     /// The nodes whose datagrams arrive from another address.
     hidden: BTreeSet<NodeId>,
+}
+
+/// Every link from one of the first nodes to one of the second is cut.
+#[derive(Debug)]
+struct Cut {
+    from: BTreeSet<NodeId>,
+    to: BTreeSet<NodeId>,
 }
 
 #[derive(Debug)]
 struct Link {
     rng: Rng,
-    cut: bool,
     state: LinkState,
 }
 
 impl Links {
     pub(crate) fn new(nodes: usize, options: LinkOptions, rng: &Rng) -> Self {
-        let pairs = (0..nodes * nodes)
-            .map(|index| Link {
-                rng: rng.fork(&format!("link {} {}", index / nodes, index % nodes)),
-                cut: false,
-                state: LinkState::default(),
-            })
-            .collect();
         Self {
             options,
             faults: Vec::new(),
-            pairs,
-            nodes,
+            cuts: Vec::new(),
+            rng: rng.clone(),
+            used: (0..nodes).map(|_| BTreeMap::new()).collect(),
             hidden: BTreeSet::new(),
         }
     }
@@ -119,13 +121,18 @@ impl Links {
             loss,
             duplication,
         } = self.options;
-        let Some(link) = self.index(from, to).and_then(|index| self.pairs.get_mut(index)) else {
+        let is_cut = self.is_cut(from, to);
+        if to.index() >= self.used.len() {
+            return Fate::Lost(LossCause::Cut);
+        }
+        let Some(links) = self.used.get_mut(from.index()) else {
             return Fate::Lost(LossCause::Cut);
         };
+        let link = links.entry(to).or_insert_with(|| Link::new(from, to, &self.rng));
         let lost = link.rng.chance(loss.as_per_million());
         let doubled = link.rng.chance(duplication.as_per_million());
         let arrival = now + delay + link.rng.between(Duration::ZERO, jitter);
-        if link.cut {
+        if is_cut {
             return Fate::Lost(LossCause::Cut);
         }
         if lost {
@@ -152,11 +159,7 @@ impl Links {
 
     /// Tells whether datagrams pass from one node to the other, and come from where they should.
     pub(crate) fn is_open(&self, from: NodeId, to: NodeId) -> bool {
-        !self.hidden.contains(&from)
-            && self
-                .index(from, to)
-                .and_then(|index| self.pairs.get(index))
-                .is_some_and(|link| !link.cut)
+        !self.hidden.contains(&from) && !self.is_cut(from, to)
     }
 
     /// Returns the address from which a node's datagrams arrive, if it is not the node's own.
@@ -164,11 +167,16 @@ impl Links {
         self.hidden.contains(&from).then_some(NAT)
     }
 
-    pub(crate) fn cut(&mut self, from: NodeId, to: NodeId) {
-        let index = self.index(from, to);
-        if let Some(link) = index.and_then(|index| self.pairs.get_mut(index)) {
-            link.cut = true;
-        }
+    /// Cuts every link from one of the first nodes to one of the second.
+    pub(crate) fn cut(
+        &mut self,
+        from: impl IntoIterator<Item = NodeId>,
+        to: impl IntoIterator<Item = NodeId>,
+    ) {
+        self.cuts.push(Cut {
+            from: from.into_iter().collect(),
+            to: to.into_iter().collect(),
+        });
     }
 
     /// Lets a node's datagrams arrive from another address.
@@ -191,14 +199,21 @@ impl Links {
     pub(crate) fn reset(&mut self) {
         self.faults.clear();
         self.hidden.clear();
-        for link in &mut self.pairs {
-            link.cut = false;
-        }
+        self.cuts.clear();
     }
 
-    fn index(&self, from: NodeId, to: NodeId) -> Option<usize> {
-        let inside = from.index() < self.nodes && to.index() < self.nodes;
-        inside.then(|| from.index() * self.nodes + to.index())
+    fn is_cut(&self, from: NodeId, to: NodeId) -> bool {
+        let mut cuts = self.cuts.iter();
+        cuts.any(|cut| cut.from.contains(&from) && cut.to.contains(&to))
+    }
+}
+
+impl Link {
+    fn new(from: NodeId, to: NodeId, rng: &Rng) -> Self {
+        Self {
+            rng: rng.fork(&format!("link {} {}", from.index(), to.index())),
+            state: LinkState::default(),
+        }
     }
 }
 
@@ -242,7 +257,7 @@ mod tests {
     fn a_link_cut_one_way_is_open_the_other_way() {
         let mut links = Links::new(2, LinkOptions::default(), &Rng::new(1));
 
-        links.cut(N1, N2);
+        links.cut([N1], [N2]);
 
         assert_eq!(send(&mut links, N1, N2), Fate::Lost(LossCause::Cut));
         assert!(matches!(send(&mut links, N2, N1), Fate::Arrives { .. }));

@@ -7,23 +7,29 @@
 mod claims;
 #[cfg(test)]
 pub(crate) mod fixture;
+mod holders;
+mod keys;
 mod knowledge;
+mod subnet_map;
 mod tenure;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ipnet::{Ipv4Net, Ipv6Net};
+use ipnet::Ipv4Net;
 use selvedge_engine::{Instant, KeyValue, LeaseRecord, Revision, WatchEvent};
 
 use crate::checker::reservation::Reservation;
 use crate::node_id::NodeId;
+use holders::Holders;
+use keys::{Key, Keys};
 use knowledge::Knowledge;
 pub(crate) use knowledge::Windows;
+use subnet_map::SubnetMap;
 pub(crate) use tenure::Tenure;
 use tenure::{parse_key, parse_subnet};
 
@@ -33,25 +39,17 @@ pub(crate) struct RefCluster {
     prefix: Vec<u8>,
     junk: BTreeSet<Vec<u8>>,
     /// All tenures of each subnet, the newest last.
-    tenures: BTreeMap<Ipv4Net, Vec<Tenure>>,
-    /// The lengths of all these subnets: few, so that an address is looked up once for each.
-    lengths: BTreeSet<u8>,
+    tenures: SubnetMap<Ipv4Net, Vec<Tenure>>,
+    /// The tenures that last.
+    holders: Holders,
     knowledge: Vec<Knowledge>,
     windows: Windows,
     last_change: Instant,
-    /// Every lease's key that is in the store.
-    keys: BTreeMap<Vec<u8>, Key>,
+    /// How often the leases became others.
+    changes: u64,
+    keys: Keys,
     /// The most records that the store ever held below the leases' prefix.
     most_records: usize,
-}
-
-/// A lease's key in the store.
-#[derive(Debug)]
-struct Key {
-    v4: Ipv4Net,
-    v6: Option<Ipv6Net>,
-    owner: Option<Ipv4Addr>,
-    is_reserved: bool,
 }
 
 /// What a write to the store was, as the model sees it.
@@ -80,12 +78,13 @@ impl RefCluster {
         Self {
             prefix,
             junk: BTreeSet::new(),
-            tenures: BTreeMap::new(),
-            lengths: BTreeSet::new(),
+            tenures: SubnetMap::new(),
+            holders: Holders::new(),
             knowledge: vec![Knowledge::default(); nodes],
             windows,
             last_change: Instant::ZERO,
-            keys: BTreeMap::new(),
+            changes: 0,
+            keys: Keys::new(),
             most_records: 0,
         }
     }
@@ -105,7 +104,7 @@ impl RefCluster {
                     return Write::Stray;
                 };
                 let owner = LeaseRecord::decode(&kv.value).ok().map(|record| record.public_ip);
-                let before = self.holder(subnet);
+                let before = self.holders.holder(subnet);
                 let (rival, reservation) = self.write_key(kv, owner);
                 self.begin_tenure(subnet, owner, kv.mod_revision, now);
                 Write::Lease {
@@ -122,12 +121,7 @@ impl RefCluster {
                     return Write::Stray;
                 };
                 self.keys.remove(key);
-                match self
-                    .keys
-                    .values()
-                    .find(|other| other.v4 == subnet)
-                    .and_then(|other| other.owner)
-                {
+                match self.keys.owner_of(subnet) {
                     Some(owner) => self.begin_tenure(subnet, Some(owner), event_revision(event), now),
                     None => self.end_tenure(subnet, now),
                 }
@@ -152,7 +146,7 @@ impl RefCluster {
         for kv in kvs {
             self.observe(&WatchEvent::Put(KeyValue::clone(kv)), now);
             let subnet = self.subnet_of(&kv.key);
-            let tenures = subnet.and_then(|subnet| self.tenures.get_mut(&subnet));
+            let tenures = subnet.and_then(|subnet| self.tenures.get_mut(subnet));
             if let Some(last) = tenures.and_then(|tenures| tenures.last_mut()) {
                 last.from_revision = last.from_revision.min(kv.mod_revision);
             }
@@ -164,16 +158,24 @@ impl RefCluster {
         self.most_records
     }
 
-    /// Returns the leases that live now.
-    pub(crate) fn leases(&self) -> impl Iterator<Item = (Ipv4Net, Ipv4Addr)> {
-        self.tenures
-            .iter()
-            .filter_map(|(subnet, tenures)| Some((*subnet, tenures.last()?.current()?.owner)))
+    /// Returns the leases that live now, in the order of their subnets.
+    pub(crate) fn leases(&self) -> impl ExactSizeIterator<Item = (Ipv4Net, Ipv4Addr)> {
+        self.holders.iter()
     }
 
-    /// Returns when the leases last became others.
-    pub(crate) const fn last_change(&self) -> Instant {
-        self.last_change
+    /// Returns the leases that live now and share an address with a subnet, in order.
+    pub(crate) fn leases_within(&self, subnet: Ipv4Net) -> impl Iterator<Item = (Ipv4Net, Ipv4Addr)> {
+        self.holders.overlapping(subnet)
+    }
+
+    /// Returns the subnets that a node holds now, in order.
+    pub(crate) fn subnets_held_by(&self, node: NodeId) -> impl Iterator<Item = Ipv4Net> {
+        self.holders.of_owner(node.public_ip())
+    }
+
+    /// Returns how often the leases became others: the same number means the same leases.
+    pub(crate) const fn changes(&self) -> u64 {
+        self.changes
     }
 
     /// Returns the lease that covers an address now.
@@ -184,8 +186,7 @@ impl RefCluster {
 
     /// Returns the subnet that a node holds now.
     pub(crate) fn subnet_held_by(&self, node: NodeId) -> Option<Ipv4Net> {
-        let held = |(subnet, owner): (Ipv4Net, Ipv4Addr)| (owner == node.public_ip()).then_some(subnet);
-        self.leases().find_map(held)
+        self.subnets_held_by(node).next()
     }
 
     /// Tells whether `node` may send packets for `destination` to `peer`: it has seen such a lease, and need not know
@@ -246,12 +247,10 @@ impl RefCluster {
 
     /// Returns since when nobody but another node's lease covers `subnet`, and that node's address.
     pub(crate) fn taken_by_other(&self, node: NodeId, subnet: Ipv4Net) -> Option<(Ipv4Addr, Instant)> {
-        self.tenures
-            .iter()
-            .filter(|(other, _)| other.contains(&subnet) || subnet.contains(*other))
-            .filter_map(|(_, tenures)| tenures.last()?.current())
-            .find(|tenure| tenure.owner != node.public_ip())
-            .map(|tenure| (tenure.owner, tenure.from))
+        let (other, owner) = self
+            .leases_within(subnet)
+            .find(|(_, owner)| *owner != node.public_ip())?;
+        Some((owner, self.tenures.get(other)?.last()?.from))
     }
 
     /// Takes note that a node reaches the store, or that it does not.
@@ -285,11 +284,7 @@ impl RefCluster {
 
     /// Returns the key of the lease that a node holds now.
     pub(crate) fn key_held_by(&self, node: NodeId) -> Option<&[u8]> {
-        let held = self
-            .keys
-            .iter()
-            .find(|(_, key)| key.owner == Some(node.public_ip()));
-        held.map(|(key, _)| key.as_slice())
+        self.keys.of_owner(node.public_ip())
     }
 
     fn count_records(&mut self) {
@@ -310,16 +305,10 @@ impl RefCluster {
             owner,
             is_reserved: kv.lease.is_none(),
         };
-        let others = self
-            .keys
-            .iter()
-            .filter(|(name, other)| **name != kv.key && other.owner != owner);
-        let rival = others
-            .filter(|(_, other)| other.overlaps(&key))
-            .map(|(name, _)| name.escape_ascii().to_string())
-            .next();
+        let rival = self.keys.rival_of(&kv.key, &key);
+        let rival = rival.map(|name| name.escape_ascii().to_string());
         let stands = key.is_reserved;
-        let before = self.keys.insert(kv.key.clone(), key);
+        let before = self.keys.insert(&kv.key, key);
         self.count_records();
         let stood = before.is_some_and(|before| before.is_reserved);
         let reservation = match (stood, stands) {
@@ -330,33 +319,24 @@ impl RefCluster {
         (rival, reservation)
     }
 
-    fn holder(&self, subnet: Ipv4Net) -> Option<Ipv4Addr> {
-        Some(self.tenures.get(&subnet)?.last()?.current()?.owner)
-    }
-
     fn subnet_of(&self, key: &[u8]) -> Option<Ipv4Net> {
         let text = key.strip_prefix(self.prefix.as_slice())?;
         Some(parse_key(std::str::from_utf8(text).ok()?)?.0)
     }
 
     fn history_of(&self, address: Ipv4Addr) -> impl Iterator<Item = (Ipv4Net, &Vec<Tenure>)> {
-        self.lengths
-            .iter()
-            .filter_map(move |length| Some(Ipv4Net::new(address, *length).ok()?.trunc()))
-            .filter_map(|subnet| Some((subnet, self.tenures.get(&subnet)?)))
+        self.tenures.overlapping(address.into())
     }
 
     /// A write that changes nothing about who holds the subnet, such as a renewal, begins nothing.
     fn begin_tenure(&mut self, subnet: Ipv4Net, owner: Option<Ipv4Addr>, revision: Revision, now: Instant) {
-        self.lengths.insert(subnet.prefix_len());
-        let tenures = self.tenures.entry(subnet).or_default();
+        let tenures = self.tenures.entry(subnet);
         if let Some(last) = tenures.last_mut().filter(|last| last.until.is_none()) {
             if Some(last.owner) == owner {
                 return;
             }
             last.until = Some(now);
         }
-        self.last_change = now;
         if let Some(owner) = owner {
             tenures.push(Tenure {
                 owner,
@@ -365,26 +345,24 @@ impl RefCluster {
                 until: None,
             });
         }
+        self.note_holder(subnet, owner, now);
     }
 
     fn end_tenure(&mut self, subnet: Ipv4Net, now: Instant) {
         let last = self
             .tenures
-            .get_mut(&subnet)
+            .get_mut(subnet)
             .and_then(|tenures| tenures.last_mut());
         if let Some(last) = last.filter(|last| last.until.is_none()) {
             last.until = Some(now);
-            self.last_change = now;
+            self.note_holder(subnet, None, now);
         }
     }
-}
 
-impl Key {
-    /// Tells whether the two have addresses of either family in common.
-    fn overlaps(&self, other: &Self) -> bool {
-        let v4 = self.v4.contains(&other.v4) || other.v4.contains(&self.v4);
-        let v6 = self.v6.zip(other.v6);
-        v4 || v6.is_some_and(|(one, other)| one.contains(&other) || other.contains(&one))
+    fn note_holder(&mut self, subnet: Ipv4Net, owner: Option<Ipv4Addr>, now: Instant) {
+        self.holders.set(subnet, owner);
+        self.last_change = now;
+        self.changes += 1;
     }
 }
 

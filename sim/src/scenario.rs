@@ -91,9 +91,14 @@ impl Scenario {
         }
     }
 
-    /// Returns a network config with room for so many nodes: 255 or 65,535 subnets of 256 addresses.
+    /// Returns a network config with room for so many nodes: 255 subnets of 256 addresses, for many nodes four times as
+    /// many subnets as nodes, and 65,535 at most.
     pub(crate) fn usual_config(nodes: usize) -> String {
-        let network = if nodes <= 200 { "10.5.0.0/16" } else { "10.0.0.0/8" };
+        let network = match (9..16).rev().find(|length| nodes * 4 < 1 << (24 - length)) {
+            _ if nodes <= 200 => "10.5.0.0/16".to_owned(),
+            Some(length) => format!("10.0.0.0/{length}"),
+            None => "10.0.0.0/8".to_owned(),
+        };
         format!(r#"{{"Network":"{network}"}}"#)
     }
 

@@ -3,6 +3,7 @@
 //! Nothing here knows wall time, threads or hash maps: the clock jumps from event to event, and each part draws its
 //! randomness from a stream of its own, so that a run is a function of its scenario.
 
+mod agreement;
 mod blame;
 mod chronicling;
 mod conduct;
@@ -45,8 +46,8 @@ use crate::store_path::StorePath;
 use crate::store_service::{StoreService, ToStore};
 use crate::trace::{Keep, Occurrence, Topic, Trace};
 use crate::violation::{Attributed, Finding, Invariant};
+use agreement::Comparisons;
 use blame::Scars;
-use conduct::Agreed;
 use event::{Event, Scope};
 pub use view::{NodeReport, View};
 
@@ -88,8 +89,7 @@ pub(crate) struct World {
     agreement: Option<usize>,
     identities: Identities,
     data_paths: DataPaths,
-    /// What each node forwards by, if it was found right.
-    agreed: Vec<Option<Agreed>>,
+    comparisons: Comparisons,
     recoveries: Recoveries,
     checkpoints: Vec<Checkpoint>,
     trace: Trace,
@@ -140,7 +140,7 @@ impl World {
             agreement: None,
             identities: Identities::default(),
             data_paths: DataPaths::default(),
-            agreed: vec![None; ids.len()],
+            comparisons: Comparisons::new(ids.len()),
             recoveries: Recoveries::default(),
             checkpoints,
             trace: Trace::new(keep.lines).with_chronicle(keep.chronicle, &scenario),

@@ -28,11 +28,7 @@ pub(crate) fn check_node(cluster: &RefCluster, view: &NodeView, now: Instant) ->
     if !cluster.is_up_to_date(node, now) {
         return Ok(());
     }
-    let held: Vec<Ipv4Net> = cluster
-        .leases()
-        .filter(|(_, owner)| *owner == node.public_ip())
-        .map(|(subnet, _)| subnet)
-        .collect();
+    let held: Vec<Ipv4Net> = cluster.subnets_held_by(node).collect();
     let [own] = held[..] else {
         return Err(finding(
             node,

@@ -8,18 +8,19 @@ use crate::node_id::NodeId;
 use crate::ref_cluster::{RefCluster, Write};
 use crate::violation::{Finding, Invariant};
 
-/// Checks the leases that live in the store.
-pub(crate) fn check_leases(cluster: &RefCluster) -> Verdict {
-    let mut widest: Option<Ipv4Net> = None;
-    for (subnet, owner) in cluster.leases() {
-        // In the order of their addresses, a subnet overlaps an earlier one only if it lies inside it.
-        if let Some(other) = widest.filter(|other| other.contains(&subnet)) {
-            let text = format!("the leases {other} and {subnet} (held by {owner}) overlap");
-            return Err(finding(Vec::new(), text));
+/// Checks a lease that was just written beside all others that live in the store.
+pub(crate) fn check_lease(cluster: &RefCluster, write: &Write) -> Verdict {
+    let Write::Lease { subnet, .. } = write else {
+        return Ok(());
+    };
+    let other = cluster.leases_within(*subnet).find(|(other, _)| other != subnet);
+    match other {
+        None => Ok(()),
+        Some((other, owner)) => {
+            let text = format!("the leases {subnet} and {other} (held by {owner}) overlap");
+            Err(finding(Vec::new(), text))
         }
-        widest = Some(subnet);
     }
-    Ok(())
 }
 
 /// Checks that a write does not take a subnet from a node whose lease lives.
@@ -72,12 +73,17 @@ mod tests {
     use crate::ref_cluster::fixture::{N1, N2, after, cluster, connected, lease};
 
     #[test]
-    fn disjoint_leases_pass_and_overlapping_ones_do_not() {
-        let good = cluster(&[("10.5.1.0-24", N1), ("10.5.2.0-24", N2)]);
-        let bad = cluster(&[("10.5.0.0-20", N1), ("10.5.2.0-24", N2)]);
+    fn a_lease_that_overlaps_another_is_found_whichever_is_the_larger() {
+        let mut cluster = cluster(&[("10.5.1.0-24", N1), ("10.5.16.0-20", N1)]);
 
-        assert_eq!(check_leases(&good), Ok(()));
-        assert_eq!(check_leases(&bad).unwrap_err().invariant, Invariant::SingleOwner);
+        let apart = lease(&mut cluster, "10.5.2.0-24", N2, after(2));
+        assert_eq!(check_lease(&cluster, &apart), Ok(()));
+
+        for overlapping in ["10.5.0.0-20", "10.5.17.0-24"] {
+            let write = lease(&mut cluster, overlapping, N2, after(3));
+            let finding = check_lease(&cluster, &write).unwrap_err();
+            assert_eq!(finding.invariant, Invariant::SingleOwner);
+        }
     }
 
     #[test]

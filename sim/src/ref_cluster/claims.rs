@@ -8,9 +8,7 @@ use crate::node_id::NodeId;
 impl RefCluster {
     /// Returns a subnet that a node holds beside this one.
     pub(crate) fn other_subnet_of(&self, node: NodeId, subnet: Ipv4Net) -> Option<Ipv4Net> {
-        self.leases()
-            .find(|(other, owner)| *owner == node.public_ip() && *other != subnet)
-            .map(|(other, _)| other)
+        self.subnets_held_by(node).find(|other| *other != subnet)
     }
 
     /// Tells whether anybody else held part of `subnet` since `node` last took it, or an operator wrote something there.
@@ -18,13 +16,12 @@ impl RefCluster {
         let is_own = |tenure: &&Tenure| tenure.owner == node.public_ip();
         let taken = self
             .tenures
-            .get(&subnet)
+            .get(subnet)
             .and_then(|tenures| tenures.iter().rev().find(is_own))
             .map(|tenure| tenure.from);
         let by_another = self
             .tenures
-            .iter()
-            .filter(|(other, _)| overlap(**other, subnet))
+            .overlapping(subnet)
             .flat_map(|(_, tenures)| tenures)
             .filter(|tenure| !is_own(tenure))
             .any(|tenure| taken.is_none_or(|taken| tenure.until.is_none_or(|until| until > taken)));

@@ -205,11 +205,11 @@ impl Daemon {
         }
     }
 
-    /// Returns how many forwarding tables ours has had: the same number is the same table.
-    pub(crate) const fn tables(&self) -> u64 {
+    /// Returns how many forwarding tables ours has had: the same number is the same table. Nobody counts flannel's.
+    pub(crate) const fn tables(&self) -> Option<u64> {
         match &self.program {
-            Program::Selvedge(selvedge) => selvedge.tables(),
-            Program::Flannel(_) => 0,
+            Program::Selvedge(selvedge) => Some(selvedge.tables()),
+            Program::Flannel(_) => None,
         }
     }
 

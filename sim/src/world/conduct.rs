@@ -1,20 +1,12 @@
 //! What nodes do, apart from packets, as the checkers see it.
 
-use selvedge_engine::{Instant, OnExpiry};
+use selvedge_engine::OnExpiry;
 
 use super::World;
 use crate::checker::{Verdict, convergence, foreign_state, single_owner};
 use crate::node_id::NodeId;
 use crate::ref_cluster::Write;
 use crate::scenario::Model;
-
-/// A forwarding table and leases that were found to agree; as long as both are the same, they still do.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) struct Agreed {
-    leases_changed_at: Instant,
-    life: u32,
-    tables: u64,
-}
 
 impl World {
     /// Checks that a daemon of ours holds no more than the cluster gives it reason to.
@@ -90,23 +82,14 @@ impl World {
     }
 
     fn check_convergence(&mut self, node: NodeId) -> Verdict {
-        let Some(state) = self.nodes.get(node.index()) else {
-            return Ok(());
-        };
-        let (Some(daemon), Some(agreed)) = (&state.daemon, self.agreed.get_mut(node.index())) else {
-            return Ok(());
-        };
-        let now_agreed = Agreed {
-            leases_changed_at: self.reference.last_change(),
-            life: state.life,
-            tables: daemon.tables(),
-        };
-        if *agreed == Some(now_agreed) || !convergence::is_due(&self.reference, node, self.now) {
+        if !convergence::is_due(&self.reference, node, self.now) || self.agrees(node) {
             return Ok(());
         }
+        let state = self.nodes.get(node.index());
+        let Some(daemon) = state.and_then(|state| state.daemon.as_ref()) else {
+            return Ok(());
+        };
         let peers = daemon.peers().map(Iterator::collect).unwrap_or_default();
-        convergence::check(&self.reference, node, daemon.carried(), &peers)?;
-        *agreed = Some(now_agreed);
-        Ok(())
+        convergence::check(&self.reference, node, daemon.carried(), &peers)
     }
 }

@@ -40,28 +40,20 @@ impl World {
     }
 
     /// Tells whether all running nodes forward as the leases say, and have their tunnels.
-    pub(super) fn health(&self) -> Health {
-        let mut running = self.nodes.iter().filter(|state| state.daemon.is_some());
-        let is_well = running.all(|state| state.linux.carries()) && self.count_agreement().is_some();
+    pub(super) fn health(&mut self) -> Health {
+        let is_well = self.count_agreement().is_some() && self.all_carry();
         if is_well { Health::Well } else { Health::Ill }
     }
 
-    /// Returns how many nodes run if all of them forward as the leases say.
-    fn count_agreement(&self) -> Option<usize> {
-        let running = self.nodes.iter().filter(|state| state.daemon.is_some()).count();
-        (running > 0 && self.all_agree()).then_some(running)
+    fn all_carry(&self) -> bool {
+        let mut running = self.nodes.iter().filter(|state| state.daemon.is_some());
+        running.all(|state| state.linux.carries())
     }
 
-    fn all_agree(&self) -> bool {
-        self.nodes
-            .iter()
-            .filter_map(|state| Some((state.id, state.daemon.as_ref()?)))
-            .all(|(id, daemon)| {
-                daemon.carried().zip(daemon.peers()).is_some_and(|(own, peers)| {
-                    let others = self.reference.leases().filter(|(subnet, _)| *subnet != own);
-                    self.reference.subnet_held_by(id) == Some(own) && peers.eq(others)
-                })
-            })
+    /// Returns how many nodes run if all of them forward as the leases say.
+    fn count_agreement(&mut self) -> Option<usize> {
+        let running = self.nodes.iter().filter(|state| state.daemon.is_some()).count();
+        (running > 0 && self.all_agree()).then_some(running)
     }
 
     /// Returns the nodes whose daemon runs and that do not stand still.

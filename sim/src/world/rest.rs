@@ -1,4 +1,6 @@
-//! The end of a run: every pair of nodes that nothing disturbs has to reach each other.
+//! The end of a run: nodes that nothing disturbs have to reach each other.
+
+use std::collections::BTreeSet;
 
 use super::World;
 use super::probing::PING_LENGTH;
@@ -11,7 +13,8 @@ use crate::probe::ProbeKind;
 use crate::sim_node::SimNode;
 
 impl World {
-    /// Checks every node, then sends a last probe between every pair, over links that lose nothing.
+    /// Checks every node, then sends the last probes, over links that lose nothing: between every pair of nodes, or where
+    /// there are more than [`ALL_PAIRS`] of them, from each node to some.
     pub(super) fn begin_rest(&mut self) -> Verdict {
         let looked_at = self.nodes.iter().map(|state| self.check_node(state));
         let wrong: Vec<Verdict> = looked_at.filter(Result::is_err).collect();
@@ -29,9 +32,9 @@ impl World {
             duplication: Probability::ZERO,
             ..self.scenario.links
         });
-        for from in &ready {
-            for to in ready.iter().filter(|to| *to != from) {
-                self.send_last_probe(*from, *to)?;
+        for (place, from) in ready.iter().enumerate() {
+            for to in partners(place, &ready) {
+                self.send_last_probe(*from, to)?;
             }
         }
         Ok(())
@@ -95,5 +98,74 @@ impl World {
             daemon.check_rest(&state.linux)?;
         }
         Ok(())
+    }
+}
+
+/// Returns the nodes that the one at a place among all that are ready sends a last probe to.
+///
+/// Up to [`ALL_PAIRS`] nodes these are all others. Beyond, they are those 1, 2, 4, 8 and so on places further on, in a
+/// ring: of n nodes each sends to about log2 n others, and hears from as many.
+fn partners(place: usize, ready: &[NodeId]) -> Vec<NodeId> {
+    let count = ready.len();
+    let distances: Vec<usize> = if count <= ALL_PAIRS {
+        (1..count).collect()
+    } else {
+        (0..usize::BITS)
+            .map(|bit| 1 << bit)
+            .take_while(|distance| *distance < count)
+            .collect()
+    };
+    let places: BTreeSet<usize> = distances
+        .into_iter()
+        .map(|distance| (place + distance) % count)
+        .collect();
+    places
+        .iter()
+        .filter_map(|place| ready.get(*place))
+        .copied()
+        .collect()
+}
+
+/// Up to how many nodes every pair is probed at the end.
+const ALL_PAIRS: usize = 128;
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    #[test]
+    fn few_nodes_are_probed_in_all_pairs() {
+        let ready: Vec<NodeId> = NodeId::first(5).collect();
+
+        let pairs: BTreeSet<(NodeId, NodeId)> = pairs(&ready).into_iter().collect();
+
+        assert_eq!(pairs.len(), 5 * 4);
+        assert!(pairs.iter().all(|(from, to)| from != to));
+    }
+
+    #[test]
+    fn of_many_nodes_each_sends_to_few_and_hears_from_as_many() {
+        let ready: Vec<NodeId> = NodeId::first(1000).collect();
+
+        let pairs = pairs(&ready);
+
+        let mut heard: BTreeMap<NodeId, usize> = BTreeMap::new();
+        for (from, to) in &pairs {
+            assert_ne!(from, to);
+            *heard.entry(*to).or_default() += 1;
+        }
+        assert_eq!(pairs.len(), 1000 * 10);
+        assert!(ready.iter().all(|node| heard.get(node) == Some(&10)));
+    }
+
+    fn pairs(ready: &[NodeId]) -> Vec<(NodeId, NodeId)> {
+        let places = ready.iter().enumerate();
+        let pairs = places.flat_map(|(place, from)| {
+            let partners = partners(place, ready).into_iter();
+            partners.map(move |to| (*from, to))
+        });
+        pairs.collect()
     }
 }

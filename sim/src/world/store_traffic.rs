@@ -311,7 +311,7 @@ impl World {
             store_values::check(event, &write, self.nodes.len()),
             reservation::check_write(&write),
             single_owner::check_write(&write),
-            single_owner::check_leases(&self.reference),
+            single_owner::check_lease(&self.reference, &write),
             self.check_identity(&write),
         ];
         for verdict in checks {

@@ -19,15 +19,15 @@ impl World {
     }
 
     fn apply_underlay_fault(&mut self, fault: &UnderlayFault) {
-        let all: Vec<NodeId> = self.scenario.node_ids().collect();
+        let all = self.scenario.node_ids();
         match fault {
             UnderlayFault::Partition { nodes } => {
-                let rest: Vec<NodeId> = all.into_iter().filter(|id| !nodes.contains(id)).collect();
+                let rest: Vec<NodeId> = all.filter(|id| !nodes.contains(id)).collect();
                 self.cut_links(nodes, &rest);
                 self.cut_links(&rest, nodes);
             }
             UnderlayFault::OneWay { from, to } => self.cut_links(from, to),
-            UnderlayFault::PortBlocked { nodes } => self.cut_links(&all, nodes),
+            UnderlayFault::PortBlocked { nodes } => self.links.cut(all, nodes.iter().copied()),
             UnderlayFault::SourceChanged { nodes } => {
                 for node in nodes {
                     self.links.hide(*node);
@@ -37,10 +37,6 @@ impl World {
     }
 
     fn cut_links(&mut self, from: &[NodeId], to: &[NodeId]) {
-        for one in from {
-            for other in to {
-                self.links.cut(*one, *other);
-            }
-        }
+        self.links.cut(from.iter().copied(), to.iter().copied());
     }
 }

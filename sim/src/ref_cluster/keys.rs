@@ -1,0 +1,104 @@
+//! The leases' keys in the store.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
+
+use ipnet::{Ipv4Net, Ipv6Net};
+
+use super::subnet_map::SubnetMap;
+
+/// Every lease's key that is in the store, by all that it is looked up by.
+#[derive(Debug)]
+pub(super) struct Keys {
+    all: BTreeMap<Vec<u8>, Key>,
+    v4_names: SubnetMap<Ipv4Net, Names>,
+    v6_names: SubnetMap<Ipv6Net, Names>,
+    names_of: BTreeMap<Ipv4Addr, Names>,
+}
+
+/// A lease's key in the store.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Key {
+    pub(super) v4: Ipv4Net,
+    pub(super) v6: Option<Ipv6Net>,
+    pub(super) owner: Option<Ipv4Addr>,
+    pub(super) is_reserved: bool,
+}
+
+type Names = BTreeSet<Vec<u8>>;
+
+impl Keys {
+    pub(super) const fn new() -> Self {
+        Self {
+            all: BTreeMap::new(),
+            v4_names: SubnetMap::new(),
+            v6_names: SubnetMap::new(),
+            names_of: BTreeMap::new(),
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.all.len()
+    }
+
+    pub(super) fn clear(&mut self) {
+        *self = Self::new();
+    }
+
+    /// Sets what a key says, and returns what it said before.
+    pub(super) fn insert(&mut self, name: &[u8], key: Key) -> Option<Key> {
+        let before = self.remove(name);
+        self.v4_names.entry(key.v4).insert(name.to_vec());
+        if let Some(v6) = key.v6 {
+            self.v6_names.entry(v6).insert(name.to_vec());
+        }
+        if let Some(owner) = key.owner {
+            self.names_of.entry(owner).or_default().insert(name.to_vec());
+        }
+        self.all.insert(name.to_vec(), key);
+        before
+    }
+
+    pub(super) fn remove(&mut self, name: &[u8]) -> Option<Key> {
+        let key = self.all.remove(name)?;
+        drop_name(self.v4_names.get_mut(key.v4), name);
+        drop_name(key.v6.and_then(|v6| self.v6_names.get_mut(v6)), name);
+        if let Some(owner) = key.owner
+            && let Some(names) = self.names_of.get_mut(&owner)
+        {
+            names.remove(name);
+            if names.is_empty() {
+                self.names_of.remove(&owner);
+            }
+        }
+        Some(key)
+    }
+
+    /// Returns the first key of an owner.
+    pub(super) fn of_owner(&self, owner: Ipv4Addr) -> Option<&[u8]> {
+        Some(self.names_of.get(&owner)?.first()?)
+    }
+
+    /// Returns the owner of the first key that names this very subnet.
+    pub(super) fn owner_of(&self, subnet: Ipv4Net) -> Option<Ipv4Addr> {
+        let name = self.v4_names.get(subnet)?.first()?;
+        self.all.get(name)?.owner
+    }
+
+    /// Returns the first other key, of another owner, that has addresses of either family in common with `key`.
+    pub(super) fn rival_of(&self, name: &[u8], key: &Key) -> Option<&[u8]> {
+        let v4 = self.v4_names.overlapping(key.v4).flat_map(|(_, names)| names);
+        let v6 = key.v6.into_iter().flat_map(|v6| self.v6_names.overlapping(v6));
+        v4.chain(v6.flat_map(|(_, names)| names))
+            .filter(|other| other.as_slice() != name)
+            .filter(|other| self.all.get(*other).is_some_and(|other| other.owner != key.owner))
+            .min()
+            .map(Vec::as_slice)
+    }
+}
+
+fn drop_name(names: Option<&mut Names>, name: &[u8]) {
+    if let Some(names) = names {
+        names.remove(name);
+    }
+}
