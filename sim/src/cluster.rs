@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use selvedge_engine::OnExpiry;
 
+use crate::capture::KeepCapture;
 use crate::chronicle::KeepChronicle;
 use crate::fault::{
     Fault, NodeFault, StoreFault, StoreWay, SubnetFileFate, Tampering, TimedFault, UnderlayFault,
@@ -45,6 +46,7 @@ impl Cluster {
             keep: Keep {
                 lines: KeepTrace::Recent,
                 chronicle: KeepChronicle::Nothing,
+                capture: KeepCapture::Nothing,
             },
             handling: Handling {
                 sabotage: None,
@@ -188,6 +190,20 @@ impl Cluster {
     #[must_use]
     pub const fn keep_timeline(mut self) -> Self {
         self.keep.chronicle = KeepChronicle::Everything;
+        self
+    }
+
+    /// Captures every datagram for [`Report::pcap`].
+    #[must_use]
+    pub const fn capture(mut self) -> Self {
+        self.keep.capture = KeepCapture::Everything;
+        self
+    }
+
+    /// Captures the datagrams of the time before the end for [`Report::pcap`].
+    #[must_use]
+    pub const fn capture_last(mut self, span: Duration) -> Self {
+        self.keep.capture = KeepCapture::Last(span);
         self
     }
 

@@ -47,6 +47,7 @@
 #![forbid(unsafe_code)]
 
 mod campaign;
+mod capture;
 mod checker;
 mod chronicle;
 mod cluster;

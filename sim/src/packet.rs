@@ -4,7 +4,7 @@
 mod fragment;
 mod icmp_error;
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddrV4};
 
 pub(crate) use fragment::{forbids_fragments, fragments};
 pub(crate) use icmp_error::{Problem, icmp_error, may_be_answered};
@@ -19,10 +19,17 @@ const PORT: u16 = 7;
 
 /// Makes a UDP datagram to the echo port.
 pub(crate) fn udp(source: Ipv4Addr, destination: Ipv4Addr, ttl: u8, payload: &[u8]) -> Vec<u8> {
+    let [source, destination] = [source, destination].map(|address| SocketAddrV4::new(address, PORT));
+    udp_between(source, destination, ttl, payload)
+}
+
+/// Makes a UDP datagram.
+pub(crate) fn udp_between(from: SocketAddrV4, to: SocketAddrV4, ttl: u8, payload: &[u8]) -> Vec<u8> {
+    let (source, destination) = (*from.ip(), *to.ip());
     let length = UDP_HEADER + payload.len();
     let mut packet = header(source, destination, ttl, UDP, length);
-    packet.extend(PORT.to_be_bytes());
-    packet.extend(PORT.to_be_bytes());
+    packet.extend(from.port().to_be_bytes());
+    packet.extend(to.port().to_be_bytes());
     packet.extend(as_u16(length).to_be_bytes());
     packet.extend([0, 0]);
     packet.extend(payload);

@@ -1,5 +1,8 @@
 //! What a run says when it is over.
 
+mod columns;
+mod failure;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::Ipv4Addr;
@@ -7,9 +10,9 @@ use std::net::Ipv4Addr;
 use ipnet::Ipv4Net;
 use selvedge_engine::{Instant, Status};
 
+use crate::capture::Capture;
 use crate::checker::replay;
 use crate::chronicle::Chronicle;
-use crate::fault::TimedFault;
 use crate::flannel::Defect;
 use crate::node_id::NodeId;
 use crate::scenario::Scenario;
@@ -33,6 +36,7 @@ pub struct Report {
     defect: Option<Defect>,
     attributed: Vec<Attributed>,
     chronicle: Option<Box<Chronicle>>,
+    capture: Option<Capture>,
 }
 
 impl Report {
@@ -59,6 +63,7 @@ impl Report {
             defect: None,
             attributed: Vec::new(),
             chronicle,
+            capture: None,
         }
     }
 
@@ -69,6 +74,11 @@ impl Report {
             attributed,
             ..self
         }
+    }
+
+    /// Adds what the underlay carried, if it was captured.
+    pub(crate) fn with_capture(self, capture: Option<Capture>) -> Self {
+        Self { capture, ..self }
     }
 
     /// Returns the known defect of flannel that is behind the violation, if one is.
@@ -168,37 +178,26 @@ impl Report {
         Some(timeline::page(self, chronicle, again))
     }
 
+    /// Returns the datagrams of the run as a capture file for `tcpdump` and Wireshark; `None` unless
+    /// [`Cluster::capture`] or [`Cluster::capture_last`] was asked for.
+    ///
+    /// Each is there as its sender put it on the wire, lost ones among them, and once more as it arrived if that is not
+    /// what was sent. The times count from the start of the run.
+    ///
+    /// [`Cluster::capture`]: crate::Cluster::capture
+    /// [`Cluster::capture_last`]: crate::Cluster::capture_last
+    pub fn pcap(&self) -> Option<Vec<u8>> {
+        Some(self.capture.as_ref()?.pcap())
+    }
+
+    /// Returns how many datagrams were captured.
+    pub fn captured(&self) -> usize {
+        self.capture.as_ref().map_or(0, Capture::len)
+    }
+
     /// Returns the lines of the trace that were kept.
     pub fn trace(&self) -> &[TraceLine] {
         &self.lines
-    }
-
-    /// Returns what broke, with the last events of the nodes involved; empty if nothing did.
-    pub fn failure(&self) -> String {
-        let Some(violation) = &self.violation else {
-            return String::new();
-        };
-        let involved: Vec<&TraceLine> = self
-            .lines
-            .iter()
-            .filter(|line| violation.nodes.is_empty() || line.concerns(&violation.nodes))
-            .collect();
-        let last = involved
-            .get(involved.len().saturating_sub(LAST_EVENTS)..)
-            .unwrap_or_default();
-        let events: Vec<String> = last.iter().map(|line| format!("  {line}\n")).collect();
-        let begun = |timed: &&TimedFault| Instant::ZERO + timed.at <= violation.at;
-        let faults = self.scenario.faults.iter().filter(begun);
-        let faults = faults.map(|timed| format!("  {timed}\n"));
-        let faults: Vec<String> = faults.collect();
-        let (faults, events) = (faults.concat(), events.concat());
-        format!(
-            "{violation}\nseed {}, {} nodes, {:?}, trace hash {:016x}\nfaults:\n{faults}last events:\n{events}",
-            self.scenario.seed,
-            self.scenario.nodes.len(),
-            self.scenario.duration,
-            self.trace_hash,
-        )
     }
 }
 
@@ -223,9 +222,6 @@ impl fmt::Display for Report {
         writeln!(f, "trace hash {:016x}", self.trace_hash)
     }
 }
-
-/// How many events a failure shows.
-const LAST_EVENTS: usize = 40;
 
 /// A line without its number, for people.
 struct Brief<'a>(&'a TraceLine);

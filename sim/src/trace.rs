@@ -6,9 +6,11 @@ mod occurrence;
 use std::collections::VecDeque;
 use std::fmt;
 use std::hash::{Hash, Hasher};
+use std::net::SocketAddrV4;
 
 use selvedge_engine::Instant;
 
+use crate::capture::{Capture, KeepCapture};
 use crate::chronicle::{Chronicle, KeepChronicle};
 use crate::node_id::NodeId;
 use crate::probe::Probe;
@@ -44,6 +46,24 @@ impl TraceLine {
         }
     }
 
+    /// Returns its place in the trace.
+    pub(crate) const fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// Returns what happened, whoever it happened to.
+    pub(crate) const fn occurrence(&self) -> &Occurrence {
+        &self.occurrence
+    }
+
+    /// Tells whether it is a step of a packet.
+    pub(crate) const fn is_about_a_packet(&self) -> bool {
+        match self.occurrence {
+            Occurrence::Packet { .. } => true,
+            Occurrence::Control { .. } => false,
+        }
+    }
+
     /// Tells whether the line concerns one of these nodes, or the cluster as a whole.
     pub(crate) fn concerns(&self, nodes: &[NodeId]) -> bool {
         self.node.is_none_or(|node| nodes.contains(&node))
@@ -75,6 +95,7 @@ pub(crate) enum KeepTrace {
 pub(crate) struct Keep {
     pub(crate) lines: KeepTrace,
     pub(crate) chronicle: KeepChronicle,
+    pub(crate) capture: KeepCapture,
 }
 
 /// The trace of a run while it grows.
@@ -86,6 +107,7 @@ pub(crate) struct Trace {
     hasher: TraceHasher,
     count: u64,
     chronicle: Option<Box<Chronicle>>,
+    capture: Option<Capture>,
 }
 
 impl Trace {
@@ -97,7 +119,14 @@ impl Trace {
             hasher: TraceHasher::new(),
             count: 0,
             chronicle: None,
+            capture: None,
         }
+    }
+
+    /// Lets what the underlay carries be captured as well.
+    pub(crate) fn with_capture(mut self, keep: KeepCapture) -> Self {
+        self.capture = Capture::begin(keep);
+        self
     }
 
     /// Lets what is recorded go into a chronicle as well.
@@ -147,6 +176,20 @@ impl Trace {
 
     pub(crate) const fn count(&self) -> u64 {
         self.count
+    }
+
+    /// Takes a datagram that is on the wire.
+    pub(crate) fn carry(&mut self, at: Instant, from: SocketAddrV4, to: SocketAddrV4, payload: &[u8]) {
+        if let Some(capture) = &mut self.capture {
+            capture.datagram(at, from, to, payload);
+        }
+    }
+
+    /// Takes what was captured out of the trace, if anything was.
+    pub(crate) fn take_capture(&mut self, at: Instant) -> Option<Capture> {
+        let mut capture = self.capture.take()?;
+        capture.finish(at);
+        Some(capture)
     }
 
     /// Takes the chronicle out of the trace, if one was written.

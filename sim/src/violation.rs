@@ -85,6 +85,35 @@ impl Invariant {
         Self::Replay,
         Self::Custom,
     ];
+
+    /// Tells whether what packets did shows why it broke, rather than what leases did.
+    pub(crate) const fn is_about_packets(self) -> bool {
+        match self {
+            Self::RightPeer
+            | Self::SourceBinding
+            | Self::HopLimit
+            | Self::Amplification
+            | Self::Delivery
+            | Self::WireFormat
+            | Self::Counters => true,
+            Self::SingleOwner
+            | Self::OneDataPath
+            | Self::Convergence
+            | Self::Identity
+            | Self::Contract
+            | Self::Bounds
+            | Self::ForeignState
+            | Self::FailStatic
+            | Self::Idempotence
+            | Self::Monotone
+            | Self::StoreRequests
+            | Self::StoreValues
+            | Self::Reservations
+            | Self::AtRest
+            | Self::Replay
+            | Self::Custom => false,
+        }
+    }
 }
 
 impl fmt::Display for Invariant {

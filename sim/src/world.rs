@@ -143,7 +143,9 @@ impl World {
             comparisons: Comparisons::new(ids.len()),
             recoveries: Recoveries::default(),
             checkpoints,
-            trace: Trace::new(keep.lines).with_chronicle(keep.chronicle, &scenario),
+            trace: Trace::new(keep.lines)
+                .with_chronicle(keep.chronicle, &scenario)
+                .with_capture(keep.capture),
             statistics: Statistics::default(),
             reported: Statistics::default(),
             scars: Scars::default(),
@@ -310,6 +312,7 @@ impl World {
         let nodes = self.node_reports();
         let leases = self.reference.leases().collect();
         let chronicle = self.finish_chronicle();
+        let capture = self.trace.take_capture(self.now);
         Report::new(
             self.scenario,
             self.statistics,
@@ -320,6 +323,7 @@ impl World {
             chronicle,
         )
         .blaming(defect, self.attributed)
+        .with_capture(capture)
     }
 
     fn milestone(&mut self, node: Option<NodeId>, text: impl Into<Box<str>>) {

@@ -116,8 +116,8 @@ fn a_run_that_breaks_an_invariant_says_which_and_how_to_see_it_again() {
     assert_eq!(output.status.code(), Some(1));
     assert!(text.contains("at rest broken at 180.000s"), "{text}");
     assert!(text.contains("holds 0 leases"), "{text}");
-    assert!(text.contains("seed 3, 6 nodes"), "{text}");
-    assert!(text.contains("last events:\n  ["), "{text}");
+    assert!(text.contains("  seed = 3\n  nodes = 6\n"), "{text}");
+    assert!(text.contains("\nlast 40 events:\n     time  n1 "), "{text}");
     let file = directory.join("seed-3-at-rest.toml");
     let again = format!(
         "again: cargo run --release --bin sim -- replay {}",
@@ -125,6 +125,15 @@ fn a_run_that_breaks_an_invariant_says_which_and_how_to_see_it_again() {
     );
     assert!(text.contains(&again), "{text}");
     let small = directory.join("seed-3-at-rest-shrunk.toml");
+    let story = std::fs::read_to_string(directory.join("seed-3-at-rest.txt")).unwrap();
+    let packets = std::fs::metadata(directory.join("seed-3-at-rest.pcap")).unwrap();
+    assert!(story.starts_with("at rest broken at 180.000s"), "{story}");
+    assert!(
+        story.contains(&format!("shrunk    {}\n", small.display())),
+        "{story}"
+    );
+    assert!(story.contains(&again.replacen(": ", "     ", 1)), "{story}");
+    assert!(packets.len() > 1000);
     for file in [&file, &small] {
         let replay = sim(&format!("replay {}", file.display()));
         let told = String::from_utf8(replay.stderr.clone()).unwrap();
@@ -179,6 +188,24 @@ fn a_report_is_a_page_with_the_whole_run_in_it() {
     assert!(page.contains(hash.trim_start_matches("trace hash ")), "{hash}");
     assert!(page.contains("partition: n1 | the rest"));
     assert!(page.contains(&format!("sim -- replay {scenario}")));
+}
+
+#[test]
+fn the_packets_of_a_run_are_written_to_a_file() {
+    let scenario = scenario_file("packets", PARTITION);
+    let [run, again] = ["run", "again"].map(|name| format!("{scenario}.{name}.pcap"));
+    let recording = scenario_file("no-packets", "{\"recording\":\n");
+
+    let output = sim(&format!("run --scenario {scenario} --pcap {run}"));
+    sim(&format!("replay {scenario} --pcap {again}"));
+    let refused = sim(&format!("replay {recording} --pcap {run}.none"));
+
+    let [run, again] = [run, again].map(|file| std::fs::read(file).unwrap());
+    assert!(output.status.success(), "{output:?}");
+    assert!(run.len() > 1000 && run == again);
+    let text = String::from_utf8(refused.stderr).unwrap();
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(text.contains("a recording has no packets"), "{text}");
 }
 
 #[test]

@@ -18,6 +18,14 @@ pub(crate) enum Cargo {
 }
 
 impl Cargo {
+    /// Tells whether no node sent it as it is.
+    pub(crate) const fn was_never_sent(self) -> bool {
+        match self {
+            Self::Probe(_) | Self::IcmpError => false,
+            Self::Damaged | Self::Forged(_) => true,
+        }
+    }
+
     /// Returns the probe's id, if it is one.
     pub(crate) const fn probe(self) -> Option<u64> {
         match self {

@@ -35,6 +35,10 @@ impl World {
         mut packet: Vec<u8>,
     ) -> Verdict {
         let now = self.now;
+        if cargo.was_never_sent() {
+            let [from, to] = [from, node.public_ip()].map(|address| SocketAddrV4::new(address, port));
+            self.trace.carry(now, from, to, &packet);
+        }
         let Some(state) = self.nodes.get_mut(node.index()) else {
             return Ok(());
         };
@@ -135,6 +139,8 @@ impl World {
     }
 
     fn send_once(&mut self, node: NodeId, to: SocketAddrV4, cargo: Cargo, packet: Vec<u8>) -> Verdict {
+        let from = SocketAddrV4::new(node.public_ip(), to.port());
+        self.trace.carry(self.now, from, to, &packet);
         if let Some(daemon) = self.daemon_mut(node) {
             daemon.check_datagram()?;
         }

@@ -1,10 +1,12 @@
 //! Runs simulated clusters from the command line.
 
+mod evidence;
 mod failures;
 mod many;
 mod meta;
 mod outcome;
 mod replay;
+mod revision;
 mod run;
 mod shrink;
 mod subject;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::Args;
 use selvedge_sim::{Campaign, CampaignReport, Defect, Model};
 
-use crate::failures::Failures;
+use crate::failures::{Failures, Shrinking};
 use crate::outcome::{Outcome, Verdict};
 use crate::subject::{Kind, Size};
 
@@ -64,12 +64,13 @@ pub(crate) fn many(options: &Options) -> Outcome {
     let mut shrunk = BTreeSet::new();
     for (seed, violation) in &failures {
         let scenario = kind.generate(*seed, *size);
-        let saved = kept.save(&scenario, violation)?;
+        let shrinking = if shrunk.insert(violation.invariant) {
+            Shrinking::Wanted
+        } else {
+            Shrinking::Needless
+        };
+        let saved = kept.save(&scenario, violation, shrinking)?;
         write!(out, "seed {seed}: {violation}\n{saved}")?;
-        // One of a kind is enough to read.
-        if shrunk.insert(violation.invariant) {
-            write!(out, "{}", kept.save_shrunk(&scenario)?)?;
-        }
     }
     if kind.model == Model::Flannel {
         write_defects(&mut out, &defects)?;

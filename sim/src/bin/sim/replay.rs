@@ -7,7 +7,7 @@ use clap::Args;
 use selvedge_engine::Recording;
 use selvedge_sim::{Replay, ReplayDetail, Scenario};
 
-use crate::failures;
+use crate::evidence;
 use crate::outcome::{Failure, Outcome, Verdict};
 use crate::run::{self, Show};
 use crate::subject::read_text;
@@ -24,17 +24,12 @@ pub(crate) fn replay(options: &Options) -> Outcome {
     let Options { file, show } = options;
     let text = read_text(file)?;
     if Recording::recognizes(&text) {
-        return match &show.report {
-            Some(page) => Err(Failure::of_file(
-                page,
-                "a recording has no page: it tells of one node alone",
-            )),
-            None => replay_recording(file, &text, show.trace),
-        };
+        show.refuse_files("it tells of the decisions of one node alone")?;
+        return replay_recording(file, &text, show.trace);
     }
     if Scenario::recognizes(&text) {
         let scenario = Scenario::parse(&text).map_err(|error| Failure::of_file(file, error))?;
-        let report = run::tell(scenario, show, &failures::replay(file))?;
+        let report = run::tell(scenario, show, &evidence::replay(file))?;
         return Ok(Verdict::good_if(report.is_ok()));
     }
     let problem = "line 1: not the beginning of a recording, nor of a scenario (`scenario = 1`)";

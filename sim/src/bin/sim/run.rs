@@ -7,7 +7,8 @@ use std::path::PathBuf;
 use clap::Args;
 use selvedge_sim::{Cluster, Report, Scenario};
 
-use crate::failures::{self, Failures};
+use crate::evidence::SIM;
+use crate::failures::{Failures, Shrinking};
 use crate::outcome::{Failure, Outcome, Verdict};
 use crate::subject::Generated;
 
@@ -33,14 +34,35 @@ pub(crate) struct Show {
     /// Write the run of a scenario as a page for a browser: a lane per node, faults, leases, messages and probes.
     #[arg(long, value_name = "FILE")]
     pub(crate) report: Option<PathBuf>,
+    /// Write all datagrams of the underlay as a capture file for tcpdump and Wireshark.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) pcap: Option<PathBuf>,
+}
+
+impl Show {
+    /// Refuses to write files about something that is no scenario.
+    pub(crate) fn refuse_files(&self, why: &str) -> Result<(), Failure> {
+        let wanted = [(&self.report, "page"), (&self.pcap, "packets")];
+        let found = wanted
+            .into_iter()
+            .find_map(|(file, what)| Some((file.as_ref()?, what)));
+        found.map_or(Ok(()), |(file, what)| {
+            Err(Failure::of_file(
+                file,
+                format!("a recording has no {what}: {why}"),
+            ))
+        })
+    }
 }
 
 pub(crate) fn run(options: &Options) -> Outcome {
     let scenario = options.generated.or_in(options.scenario.as_deref())?;
     let report = tell(scenario, &options.show, &as_typed())?;
     if let Some(violation) = report.violation() {
-        let saved = options.failures.save(report.scenario(), violation)?;
-        eprint!("{saved}{}", options.failures.save_shrunk(report.scenario())?);
+        let saved = options
+            .failures
+            .save(report.scenario(), violation, Shrinking::Wanted)?;
+        eprint!("{saved}");
     }
     Ok(Verdict::good_if(report.is_ok()))
 }
@@ -54,7 +76,11 @@ pub(crate) fn tell(scenario: Scenario, show: &Show, again: &str) -> Result<Repor
     if show.report.is_some() {
         cluster = cluster.keep_timeline();
     }
+    if show.pcap.is_some() {
+        cluster = cluster.capture();
+    }
     let report = cluster.run();
+    write_pcap(&report, show)?;
     write_page(&report, show, again)?;
     let mut out = io::BufWriter::new(io::stdout().lock());
     if show.trace {
@@ -70,6 +96,13 @@ pub(crate) fn tell(scenario: Scenario, show: &Show, again: &str) -> Result<Repor
         eprintln!("\n{}", report.failure());
     }
     Ok(report)
+}
+
+fn write_pcap(report: &Report, show: &Show) -> Result<(), Failure> {
+    let (Some(file), Some(pcap)) = (&show.pcap, report.pcap()) else {
+        return Ok(());
+    };
+    fs::write(file, pcap).map_err(|error| Failure::of_file(file, error))
 }
 
 fn write_page(report: &Report, show: &Show, again: &str) -> Result<(), Failure> {
@@ -90,5 +123,5 @@ fn as_typed() -> String {
             format!("'{}'", word.replace('\'', r"'\''"))
         }
     });
-    format!("{} {}", failures::SIM, words.collect::<Vec<_>>().join(" "))
+    format!("{} {}", SIM, words.collect::<Vec<_>>().join(" "))
 }

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::failures::{RUNS, breaks, replay, write};
+use crate::evidence::{replay, write_scenario};
+use crate::failures::{RUNS, breaks};
 use crate::outcome::{Outcome, Verdict};
 use crate::subject::FileOrSeed;
 
@@ -29,7 +30,7 @@ pub(crate) fn shrink(options: &Options) -> Outcome {
     };
     eprintln!("{}\nshrunk in {} runs", shrunk.violation, shrunk.runs);
     if let Some(file) = &options.output {
-        write(file, &shrunk.scenario, &shrunk.violation)?;
+        write_scenario(file, &shrunk.scenario, &shrunk.violation)?;
         eprintln!("again: {}", replay(file));
     } else {
         write!(io::stdout().lock(), "{}", shrunk.scenario)?;
