@@ -362,6 +362,11 @@ impl EtcdStore {
         self.watchers.cancel_all();
     }
 
+    /// Starts the time to live of every etcd lease anew, as a member does that becomes leader.
+    pub fn renew_leases(&mut self, now: Instant) {
+        self.leases.renew_all(now);
+    }
+
     fn header_at(&self, revision: Revision) -> Header {
         Header {
             cluster_id: self.cluster_id,

@@ -17,7 +17,7 @@ pub use kind::FaultKind;
 pub use link::{Damage, LinkFault};
 pub(crate) use named::Named;
 pub use node::{NodeFault, SubnetFileFate, Tampering};
-pub use store::{StoreFault, StoreWay};
+pub use store::{ConfigDamage, StoreFault, StoreWay};
 pub use underlay::UnderlayFault;
 
 /// A fault with its times, counted from the start of the run.
@@ -87,7 +87,7 @@ impl Fault {
     }
 
     /// Tells whether the fault lies in the store or in the way to it, and lasts.
-    pub const fn is_store_outage(&self) -> bool {
+    pub fn is_store_outage(&self) -> bool {
         match self {
             Self::Store(fault) => fault.is_outage(),
             Self::Underlay(_) | Self::Link(_) | Self::Node { .. } => false,

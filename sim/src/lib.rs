@@ -87,8 +87,8 @@ pub use campaign::{Campaign, CampaignReport};
 pub use cluster::Cluster;
 pub use etcd_store::{EtcdStore, WatchMessage, WatcherId};
 pub use fault::{
-    Damage, Fault, FaultKind, LinkFault, NodeFault, StoreFault, StoreWay, SubnetFileFate, Tampering,
-    TimedFault, UnderlayFault,
+    ConfigDamage, Damage, Fault, FaultKind, LinkFault, NodeFault, StoreFault, StoreWay, SubnetFileFate,
+    Tampering, TimedFault, UnderlayFault,
 };
 pub use flannel::Defect;
 pub use forgery::Forgery;

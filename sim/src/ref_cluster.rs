@@ -5,8 +5,10 @@
 //! better yet, or wrong.
 
 mod claims;
+mod deafness;
 #[cfg(test)]
 pub(crate) mod fixture;
+mod hand;
 mod holders;
 mod keys;
 mod knowledge;
@@ -25,6 +27,8 @@ use selvedge_engine::{Instant, KeyValue, LeaseRecord, Revision, WatchEvent};
 
 use crate::checker::reservation::Reservation;
 use crate::node_id::NodeId;
+pub(crate) use claims::overlap;
+pub(crate) use hand::Hand;
 use holders::Holders;
 use keys::{Key, Keys};
 use knowledge::Knowledge;
@@ -50,6 +54,10 @@ pub(crate) struct RefCluster {
     keys: Keys,
     /// The most records that the store ever held below the leases' prefix.
     most_records: usize,
+    /// How many records a node may hold besides: of histories that are gone, and for want of what it never heard.
+    stale_records: usize,
+    /// Whose writes it hears at the moment.
+    hand: Hand,
 }
 
 /// What a write to the store was, as the model sees it.
@@ -86,7 +94,19 @@ impl RefCluster {
             changes: 0,
             keys: Keys::new(),
             most_records: 0,
+            stale_records: 0,
+            hand: Hand::Node,
         }
+    }
+
+    /// Takes note of whose writes it hears from now on.
+    pub(crate) const fn set_hand(&mut self, hand: Hand) {
+        self.hand = hand;
+    }
+
+    /// Returns whose writes it hears.
+    pub(crate) const fn hand(&self) -> Hand {
+        self.hand
     }
 
     /// Takes note that an operator is about to write junk under this key.
@@ -106,7 +126,8 @@ impl RefCluster {
                 let owner = LeaseRecord::decode(&kv.value).ok().map(|record| record.public_ip);
                 let before = self.holders.holder(subnet);
                 let (rival, reservation) = self.write_key(kv, owner);
-                self.begin_tenure(subnet, owner, kv.mod_revision, now);
+                let holder = self.keys.owner_of(subnet);
+                self.begin_tenure(subnet, holder, kv.mod_revision, now);
                 Write::Lease {
                     subnet,
                     owner,
@@ -133,6 +154,7 @@ impl RefCluster {
     /// Takes the leases of a store that was restored or wiped: what is not among them is gone. A lease that the store
     /// still has counts as seen by whoever has seen it in either history.
     pub(crate) fn restart_history(&mut self, kvs: &[Arc<KeyValue>], now: Instant) {
+        self.stale_records += self.keys.len() + self.junk.len();
         self.keys.clear();
         let held: BTreeSet<Ipv4Net> = kvs.iter().filter_map(|kv| self.subnet_of(&kv.key)).collect();
         let gone: Vec<Ipv4Net> = self
@@ -153,9 +175,23 @@ impl RefCluster {
         }
     }
 
-    /// Returns the most records that the store ever held below the leases' prefix.
+    /// Returns the most records that a node may hold: those that the store ever held below the leases' prefix, and what it
+    /// could not know to be gone.
     pub(crate) const fn most_records(&self) -> usize {
-        self.most_records
+        self.most_records + self.stale_records
+    }
+
+    /// Tells whether anything covers a subnet that is no node's lease.
+    pub(crate) fn has_strangers(&self) -> bool {
+        let nodes = self.knowledge.len();
+        let is_node =
+            |owner: Option<Ipv4Addr>| owner.and_then(|ip| NodeId::by_public_ip(ip, nodes)).is_some();
+        !self.junk.is_empty() || self.keys.owners().any(|owner| !is_node(owner))
+    }
+
+    /// Returns the subnets that keys cover, whoever holds them.
+    pub(crate) fn covered(&self) -> impl Iterator<Item = Ipv4Net> {
+        self.keys.subnets().chain(self.junk_subnets())
     }
 
     /// Returns the leases that live now, in the order of their subnets.
@@ -171,6 +207,11 @@ impl RefCluster {
     /// Returns the subnets that a node holds now, in order.
     pub(crate) fn subnets_held_by(&self, node: NodeId) -> impl Iterator<Item = Ipv4Net> {
         self.holders.of_owner(node.public_ip())
+    }
+
+    /// Returns when the leases last became others.
+    pub(crate) const fn last_change(&self) -> Instant {
+        self.last_change
     }
 
     /// Returns how often the leases became others: the same number means the same leases.
@@ -231,7 +272,14 @@ impl RefCluster {
             && self
                 .knowledge
                 .get(node.index())
-                .is_some_and(|knowledge| knowledge.is_undisturbed(&self.windows, now))
+                .is_some_and(|knowledge| knowledge.has_to_carry(&self.windows, now))
+    }
+
+    /// Tells whether `node` has had time to make sure of a lease that names it.
+    pub(crate) fn must_hold(&self, node: NodeId, now: Instant) -> bool {
+        self.knowledge
+            .get(node.index())
+            .is_some_and(|knowledge| knowledge.has_to_hold(&self.windows, now))
     }
 
     /// Returns until when `node` has to know every change of the store; `None` if it need not know any.
@@ -258,6 +306,39 @@ impl RefCluster {
         let windows = self.windows;
         if let Some(knowledge) = self.knowledge.get_mut(node.index()) {
             knowledge.set_connected(connected, &windows, now);
+        }
+    }
+
+    /// Takes note that a node could keep its lease alive, or that it could not.
+    pub(crate) fn set_renewable(&mut self, node: NodeId, renewable: bool, now: Instant) {
+        if let Some(knowledge) = self.knowledge.get_mut(node.index()) {
+            knowledge.set_renewable(renewable, now);
+        }
+    }
+
+    /// Takes note that a node says that it stops carrying packets because its lease is about to end.
+    pub(crate) fn fence(&mut self, node: NodeId) {
+        if let Some(knowledge) = self.knowledge.get_mut(node.index()) {
+            knowledge.fence();
+        }
+    }
+
+    /// Takes note that a node says that it has lost its lease.
+    pub(crate) fn lose(&mut self, node: NodeId) {
+        if let Some(knowledge) = self.knowledge.get_mut(node.index()) {
+            knowledge.lose_lease();
+        }
+    }
+
+    /// Takes note that what watches say comes late, so that a node may hold what is gone beside what it wrote itself.
+    pub(crate) const fn expect_late_changes(&mut self) {
+        self.stale_records += 2;
+    }
+
+    /// Takes note that a node says that its lease lives.
+    pub(crate) fn renew(&mut self, node: NodeId, now: Instant) {
+        if let Some(knowledge) = self.knowledge.get_mut(node.index()) {
+            knowledge.renew(now);
         }
     }
 
@@ -304,6 +385,7 @@ impl RefCluster {
             v6,
             owner,
             is_reserved: kv.lease.is_none(),
+            create_revision: kv.create_revision,
         };
         let rival = self.keys.rival_of(&kv.key, &key);
         let rival = rival.map(|name| name.escape_ascii().to_string());
@@ -335,7 +417,7 @@ impl RefCluster {
             if Some(last.owner) == owner {
                 return;
             }
-            last.until = Some(now);
+            last.end(now, self.hand);
         }
         if let Some(owner) = owner {
             tenures.push(Tenure {
@@ -343,6 +425,7 @@ impl RefCluster {
                 from_revision: revision,
                 from: now,
                 until: None,
+                ended_by: Hand::Node,
             });
         }
         self.note_holder(subnet, owner, now);
@@ -354,7 +437,7 @@ impl RefCluster {
             .get_mut(subnet)
             .and_then(|tenures| tenures.last_mut());
         if let Some(last) = last.filter(|last| last.until.is_none()) {
-            last.until = Some(now);
+            last.end(now, self.hand);
             self.note_holder(subnet, None, now);
         }
     }

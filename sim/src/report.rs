@@ -208,6 +208,7 @@ impl fmt::Display for Report {
             events,
             store_requests,
             starts,
+            repairs: _,
             probes,
             faults: _,
         } = &self.statistics;

@@ -64,6 +64,10 @@ pub enum Sabotage {
     EndReservations,
     /// It draws what it chooses from something outside the scenario.
     DrawElsewhere,
+    /// It never lists all leases again.
+    NeverCompare,
+    /// It carries no packets any more once it had to stop before its lease ended.
+    StayFenced,
     /// It never asks for a lease.
     SitIdle,
 }
@@ -99,6 +103,8 @@ impl Sabotage {
         Self::Miscount,
         Self::EndReservations,
         Self::DrawElsewhere,
+        Self::NeverCompare,
+        Self::StayFenced,
         Self::SitIdle,
     ];
 }
@@ -134,6 +140,8 @@ impl fmt::Display for Sabotage {
             Self::Miscount => "counts a packet too many",
             Self::EndReservations => "ends reservations",
             Self::DrawElsewhere => "draws from outside the scenario",
+            Self::NeverCompare => "never lists all leases again",
+            Self::StayFenced => "stays fenced",
             Self::SitIdle => "never asks for a lease",
         })
     }

@@ -9,7 +9,7 @@ mod text;
 
 use std::time::Duration;
 
-use selvedge_engine::{Membership, OnExpiry, StorePrefix};
+use selvedge_engine::{Masquerade, Membership, OnExpiry, OnLoss, StorePrefix};
 use serde::{Deserialize, Serialize};
 
 use crate::duration_text;
@@ -44,8 +44,12 @@ pub struct Scenario {
     pub renew_margin: Duration,
     /// What nodes do when their lease ends and the store cannot be reached.
     pub on_expiry: OnExpiry,
+    /// What nodes do when their lease was deleted, expired or taken; a daemon that ends is started again.
+    pub on_loss: OnLoss,
     /// What nodes do with packets that no lease covers.
     pub membership: Membership,
+    /// What subnet files say about masquerading.
+    pub masquerade: Masquerade,
     /// How often a pod of each node sends a packet to a pod of another; zero means never.
     #[serde(with = "duration_text")]
     pub probe_interval: Duration,
@@ -84,7 +88,9 @@ impl Scenario {
             store_path: StorePathOptions::default(),
             renew_margin: Duration::from_hours(1),
             on_expiry: OnExpiry::default(),
+            on_loss: OnLoss::default(),
             membership: Membership::default(),
+            masquerade: Masquerade::default(),
             probe_interval: Duration::from_millis(500),
             faults: Vec::new(),
             duration,
@@ -94,12 +100,15 @@ impl Scenario {
     /// Returns a network config with room for so many nodes: 255 subnets of 256 addresses, for many nodes four times as
     /// many subnets as nodes, and 65,535 at most.
     pub(crate) fn usual_config(nodes: usize) -> String {
-        let network = match (9..16).rev().find(|length| nodes * 4 < 1 << (24 - length)) {
+        format!(r#"{{"Network":"{}"}}"#, Self::usual_network(nodes))
+    }
+
+    fn usual_network(nodes: usize) -> String {
+        match (9..16).rev().find(|length| nodes * 4 < 1 << (24 - length)) {
             _ if nodes <= 200 => "10.5.0.0/16".to_owned(),
             Some(length) => format!("10.0.0.0/{length}"),
             None => "10.0.0.0/8".to_owned(),
-        };
-        format!(r#"{{"Network":"{network}"}}"#)
+        }
     }
 
     /// Returns the names of the nodes.

@@ -74,9 +74,10 @@ impl SimNode {
             renew_margin: scenario.renew_margin,
             lease_policy: LeasePolicy {
                 on_expiry: scenario.on_expiry,
-                ..LeasePolicy::default()
+                on_loss: scenario.on_loss,
             },
             membership: scenario.membership,
+            masquerade: scenario.masquerade,
             ..Setup::new(self.machine(), underlay)
         };
         self.life += 1;

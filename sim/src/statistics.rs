@@ -21,6 +21,8 @@ pub struct Statistics {
     pub store_requests: u64,
     /// How many daemons were started.
     pub starts: u64,
+    /// How many changes that a watch never told a list of all leases did.
+    pub repairs: u64,
     /// What became of the probes.
     pub probes: ProbeStatistics,
     /// What each kind of fault cost.
@@ -34,6 +36,7 @@ impl Statistics {
         self.events += other.events;
         self.store_requests += other.store_requests;
         self.starts += other.starts;
+        self.repairs += other.repairs;
         self.probes.add(&other.probes);
         self.faults.add(&other.faults);
     }

@@ -1,4 +1,4 @@
-//! The way between a node and the store: a connection that keeps order and loses nothing, until it breaks.
+//! The way between a node and the store: a connection of two streams that keep order and lose nothing, until it breaks.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -40,10 +40,20 @@ pub(crate) enum Gate {
     Closed,
 }
 
-/// A message on its way, marked with the connection that carries it.
+/// A stream of a connection: what one carries overtakes what the other does.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Stream {
+    /// Requests and their answers.
+    Calls,
+    /// What is about watches.
+    Watches,
+}
+
+/// A message on its way, marked with the connection and the stream that carry it.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Carried<M> {
     connection: u64,
+    stream: Stream,
     message: M,
 }
 
@@ -69,14 +79,16 @@ pub(crate) type InFlight<M> = (Instant, Carried<M>);
 pub(crate) struct StorePath<U, D> {
     options: StorePathOptions,
     extra_delay: Duration,
+    /// By how much what watches say is later.
+    watch_lag: Duration,
     rng: Rng,
     connection: u64,
     /// The connections whose node died; what it had sent before still arrives.
     orphaned: BTreeSet<u64>,
     state: Connection,
     closed_since: Option<Instant>,
-    up: Lane<U>,
-    down: Lane<D>,
+    up: Direction<U>,
+    down: Direction<D>,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -86,8 +98,15 @@ enum Connection {
 }
 
 #[derive(Debug)]
-struct Lane<M> {
+struct Direction<M> {
     gate: Gate,
+    calls: Lane<M>,
+    watches: Lane<M>,
+}
+
+/// A stream in one direction.
+#[derive(Debug)]
+struct Lane<M> {
     last_arrival: Instant,
     held: Vec<M>,
 }
@@ -97,13 +116,14 @@ impl<U, D> StorePath<U, D> {
         Self {
             options,
             extra_delay: Duration::ZERO,
+            watch_lag: Duration::ZERO,
             rng,
             connection: 1,
             orphaned: BTreeSet::new(),
             state: Connection::Established,
             closed_since: None,
-            up: Lane::new(),
-            down: Lane::new(),
+            up: Direction::new(),
+            down: Direction::new(),
         }
     }
 
@@ -123,36 +143,44 @@ impl<U, D> StorePath<U, D> {
     }
 
     /// Sends a message to the store; `None` if it waits or is lost.
-    pub(crate) fn send_up(&mut self, message: U, now: Instant) -> Option<InFlight<U>> {
+    pub(crate) fn send_up(&mut self, stream: Stream, message: U, now: Instant) -> Option<InFlight<U>> {
         let handshake = self.connect();
         if self.up.gate == Gate::Closed {
-            self.up.hold(message, self.state);
+            self.up.hold(stream, message, self.state);
             return None;
         }
         let delay = self.delay() + handshake;
-        Some(self.up.launch(message, self.connection, now + delay))
+        Some(self.up.launch(stream, message, self.connection, now + delay))
     }
 
     /// Sends a message to the node; `None` if it waits or is lost.
-    pub(crate) fn send_down(&mut self, message: D, now: Instant) -> Option<InFlight<D>> {
+    pub(crate) fn send_down(&mut self, stream: Stream, message: D, now: Instant) -> Option<InFlight<D>> {
         if self.down.gate == Gate::Closed {
-            self.down.hold(message, self.state);
+            self.down.hold(stream, message, self.state);
             return None;
         }
-        let delay = self.delay();
-        Some(self.down.launch(message, self.connection, now + delay))
+        let lag = match stream {
+            Stream::Calls => Duration::ZERO,
+            Stream::Watches => self.watch_lag,
+        };
+        let delay = self.delay() + lag;
+        Some(self.down.launch(stream, message, self.connection, now + delay))
     }
 
     /// Takes a message that reaches the store; `None` if it waits or is lost.
     pub(crate) fn arrive_up(&mut self, carried: Carried<U>) -> Option<Arrived<U>> {
-        let Carried { connection, message } = carried;
+        let Carried {
+            connection,
+            stream,
+            message,
+        } = carried;
         if self.orphaned.contains(&connection) {
             return (self.up.gate == Gate::Open).then_some(Arrived::FromTheDead(message));
         }
         if connection != self.connection {
             return None;
         }
-        let arrived = self.up.receive(message, self.state)?;
+        let arrived = self.up.receive(stream, message, self.state)?;
         Some(Arrived::FromTheLiving(arrived))
     }
 
@@ -161,7 +189,7 @@ impl<U, D> StorePath<U, D> {
         if carried.connection != self.connection {
             return None;
         }
-        self.down.receive(carried.message, self.state)
+        self.down.receive(carried.stream, carried.message, self.state)
     }
 
     /// Opens and closes directions; returns what waited and is on its way now.
@@ -195,8 +223,8 @@ impl<U, D> StorePath<U, D> {
         self.state = Connection::Broken;
         self.connection += 1;
         self.orphaned.clear();
-        self.up.held.clear();
-        self.down.held.clear();
+        self.up.lose_held();
+        self.down.lose_held();
     }
 
     /// Ends the connection because the node's end died: what waits is lost, what is on its way to the store arrives.
@@ -212,6 +240,11 @@ impl<U, D> StorePath<U, D> {
         self.extra_delay = by;
     }
 
+    /// Makes what watches say later.
+    pub(crate) const fn lag_watches(&mut self, by: Duration) {
+        self.watch_lag = by;
+    }
+
     fn connect(&mut self) -> Duration {
         if self.state == Connection::Established || !self.is_open() {
             return Duration::ZERO;
@@ -225,45 +258,83 @@ impl<U, D> StorePath<U, D> {
     }
 }
 
-impl<M> Lane<M> {
+impl<M> Direction<M> {
     const fn new() -> Self {
         Self {
             gate: Gate::Open,
-            last_arrival: Instant::ZERO,
-            held: Vec::new(),
+            calls: Lane::new(),
+            watches: Lane::new(),
         }
     }
 
-    fn launch(&mut self, message: M, connection: u64, at: Instant) -> InFlight<M> {
-        self.last_arrival = at.max(self.last_arrival + Duration::from_nanos(1));
-        (self.last_arrival, Carried { connection, message })
+    const fn lane(&mut self, stream: Stream) -> &mut Lane<M> {
+        match stream {
+            Stream::Calls => &mut self.calls,
+            Stream::Watches => &mut self.watches,
+        }
     }
 
-    fn receive(&mut self, message: M, state: Connection) -> Option<M> {
+    fn launch(&mut self, stream: Stream, message: M, connection: u64, at: Instant) -> InFlight<M> {
+        let carried = Carried {
+            connection,
+            stream,
+            message,
+        };
+        (self.lane(stream).next_arrival(at), carried)
+    }
+
+    fn receive(&mut self, stream: Stream, message: M, state: Connection) -> Option<M> {
         match self.gate {
             Gate::Open => Some(message),
             Gate::Closed => {
-                self.hold(message, state);
+                self.hold(stream, message, state);
                 None
             }
         }
     }
 
-    fn hold(&mut self, message: M, state: Connection) {
+    fn hold(&mut self, stream: Stream, message: M, state: Connection) {
         match state {
-            Connection::Established => self.held.push(message),
+            Connection::Established => self.lane(stream).held.push(message),
             Connection::Broken => {}
         }
     }
 
+    fn lose_held(&mut self) {
+        self.calls.held.clear();
+        self.watches.held.clear();
+    }
+
     fn release(&mut self, connection: u64, at: Instant) -> Vec<InFlight<M>> {
         match self.gate {
-            Gate::Open => std::mem::take(&mut self.held)
+            Gate::Open => [Stream::Calls, Stream::Watches]
                 .into_iter()
-                .map(|message| self.launch(message, connection, at))
+                .flat_map(|stream| self.release_lane(stream, connection, at))
                 .collect(),
             Gate::Closed => Vec::new(),
         }
+    }
+
+    fn release_lane(&mut self, stream: Stream, connection: u64, at: Instant) -> Vec<InFlight<M>> {
+        let held = std::mem::take(&mut self.lane(stream).held);
+        held.into_iter()
+            .map(|message| self.launch(stream, message, connection, at))
+            .collect()
+    }
+}
+
+impl<M> Lane<M> {
+    const fn new() -> Self {
+        Self {
+            last_arrival: Instant::ZERO,
+            held: Vec::new(),
+        }
+    }
+
+    /// Returns when a message arrives that would at this time, were it not for those before it.
+    fn next_arrival(&mut self, at: Instant) -> Instant {
+        self.last_arrival = at.max(self.last_arrival + Duration::from_nanos(1));
+        self.last_arrival
     }
 }
 
@@ -282,7 +353,7 @@ mod tests {
         });
 
         let arrivals: Vec<_> = (0..100)
-            .filter_map(|number| path.send_up(number, Instant::ZERO))
+            .filter_map(|number| path.send_up(Stream::Calls, number, Instant::ZERO))
             .map(|(at, _)| at)
             .collect();
 
@@ -294,8 +365,8 @@ mod tests {
     fn a_short_cut_only_delays() {
         let mut path = path(StorePathOptions::default());
         path.set_gates(Gate::Closed, Gate::Closed, Instant::ZERO);
-        assert_eq!(path.send_up(1, Instant::ZERO), None);
-        assert_eq!(path.send_up(2, Instant::ZERO), None);
+        assert_eq!(path.send_up(Stream::Calls, 1, Instant::ZERO), None);
+        assert_eq!(path.send_up(Stream::Calls, 2, Instant::ZERO), None);
 
         let (up, down) = path.set_gates(Gate::Open, Gate::Open, after(1));
 
@@ -308,22 +379,34 @@ mod tests {
     }
 
     #[test]
+    fn answers_overtake_what_late_watches_say() {
+        let mut path = path(StorePathOptions::default());
+        path.lag_watches(Duration::from_secs(10));
+
+        let (said_at, _) = path.send_down(Stream::Watches, "change", Instant::ZERO).unwrap();
+        let (answered_at, _) = path.send_down(Stream::Calls, "answer", Instant::ZERO).unwrap();
+
+        assert!(answered_at < after(1), "{answered_at}");
+        assert!(said_at >= after(10), "{said_at}");
+    }
+
+    #[test]
     fn a_long_cut_breaks_the_connection_and_loses_what_it_carried() {
         let mut path = path(StorePathOptions::default());
-        let (_, in_flight) = path.send_down("answer", Instant::ZERO).unwrap();
+        let (_, in_flight) = path.send_down(Stream::Calls, "answer", Instant::ZERO).unwrap();
         path.set_gates(Gate::Closed, Gate::Closed, Instant::ZERO);
-        path.send_up(1, Instant::ZERO);
+        path.send_up(Stream::Calls, 1, Instant::ZERO);
 
         assert_eq!(path.breaks_at(), Some(after(3)));
         path.break_connection();
 
         assert_eq!(path.breaks_at(), None);
         assert!(!path.can_connect());
-        assert_eq!(path.send_up(2, after(4)), None);
+        assert_eq!(path.send_up(Stream::Calls, 2, after(4)), None);
         let (up, _) = path.set_gates(Gate::Open, Gate::Open, after(5));
         assert!(up.is_empty());
         assert_eq!(path.arrive_down(in_flight), None);
-        let (_, carried) = path.send_up(3, after(6)).unwrap();
+        let (_, carried) = path.send_up(Stream::Calls, 3, after(6)).unwrap();
         assert_eq!(path.arrive_up(carried), Some(Arrived::FromTheLiving(3)));
     }
 
@@ -333,10 +416,10 @@ mod tests {
         path.set_gates(Gate::Open, Gate::Closed, Instant::ZERO);
         path.break_connection();
 
-        let (_, carried) = path.send_up(7, after(1)).unwrap();
+        let (_, carried) = path.send_up(Stream::Calls, 7, after(1)).unwrap();
 
         assert_eq!(path.arrive_up(carried), Some(Arrived::FromTheLiving(7)));
-        assert_eq!(path.send_down("answer", after(1)), None);
+        assert_eq!(path.send_down(Stream::Calls, "answer", after(1)), None);
         let (_, down) = path.set_gates(Gate::Open, Gate::Open, after(2));
         assert!(down.is_empty());
     }
@@ -344,11 +427,11 @@ mod tests {
     #[test]
     fn what_a_node_sent_before_it_died_arrives_and_its_answers_do_not() {
         let mut path = path(StorePathOptions::default());
-        let (_, request) = path.send_up(1, Instant::ZERO).unwrap();
-        let (_, answer) = path.send_down("answer", Instant::ZERO).unwrap();
+        let (_, request) = path.send_up(Stream::Calls, 1, Instant::ZERO).unwrap();
+        let (_, answer) = path.send_down(Stream::Calls, "answer", Instant::ZERO).unwrap();
 
         path.orphan_connection();
-        let (_, of_next_life) = path.send_up(2, Instant::ZERO).unwrap();
+        let (_, of_next_life) = path.send_up(Stream::Calls, 2, Instant::ZERO).unwrap();
 
         assert_eq!(path.arrive_up(request.clone()), Some(Arrived::FromTheDead(1)));
         assert_eq!(path.arrive_up(of_next_life), Some(Arrived::FromTheLiving(2)));

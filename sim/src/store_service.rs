@@ -1,5 +1,7 @@
 //! The store as the cluster sees it: up or down, with the watches of every node and of the model.
 
+mod mood;
+
 use std::collections::BTreeMap;
 
 use selvedge_engine::{
@@ -9,6 +11,8 @@ use selvedge_engine::{
 
 use crate::etcd_store::{EtcdStore, Snapshot, WatchMessage, WatcherId};
 use crate::node_id::NodeId;
+use crate::store_path::Stream;
+pub(crate) use mood::Mood;
 
 /// What a node sends to the store.
 #[derive(Clone, Debug)]
@@ -25,6 +29,26 @@ pub(crate) enum ToStore {
     CancelWatch(WatchId),
 }
 
+impl ToStore {
+    /// Returns which stream of the connection carries it.
+    pub(crate) const fn stream(&self) -> Stream {
+        match self {
+            Self::Request { .. } => Stream::Calls,
+            Self::Watch { .. } | Self::CancelWatch(_) => Stream::Watches,
+        }
+    }
+}
+
+/// Returns which stream of a connection carries what the store says.
+pub(crate) const fn stream_of(event: &StoreEvent) -> Stream {
+    match event {
+        StoreEvent::Response { .. } => Stream::Calls,
+        StoreEvent::WatchCreated { .. } | StoreEvent::WatchBatch { .. } | StoreEvent::WatchEnded { .. } => {
+            Stream::Watches
+        }
+    }
+}
+
 /// Something that a watch says.
 #[derive(Debug)]
 pub(crate) enum Heard {
@@ -39,7 +63,7 @@ pub(crate) enum Heard {
 pub(crate) struct StoreService {
     pub(crate) store: EtcdStore,
     is_up: bool,
-    is_full: bool,
+    mood: Mood,
     incarnation: u64,
     leases: KeyRange,
     watchers: BTreeMap<WatcherId, (NodeId, WatchId)>,
@@ -52,7 +76,7 @@ impl StoreService {
         let mut service = Self {
             store: EtcdStore::new(CLUSTER_ID),
             is_up: true,
-            is_full: false,
+            mood: Mood::default(),
             incarnation: 0,
             leases,
             watchers: BTreeMap::new(),
@@ -66,9 +90,24 @@ impl StoreService {
         self.is_up
     }
 
+    /// Tells whether etcd leases end when their time is over.
+    pub(crate) fn ends_leases(&self) -> bool {
+        self.is_up && self.mood.has_leader()
+    }
+
+    /// Tells whether nodes are answered.
+    pub(crate) const fn answers(&self) -> bool {
+        self.is_up && self.mood.refusal.is_none()
+    }
+
+    /// Tells whether a lease can be kept alive, or made anew.
+    pub(crate) const fn keeps_leases(&self) -> bool {
+        self.answers() && !self.mood.is_full && !self.mood.disowns_leases
+    }
+
     /// Tells whether the store refuses every write.
     pub(crate) const fn is_full(&self) -> bool {
-        self.is_full
+        self.mood.is_full
     }
 
     /// Stops the store; every watch of a node ends with its connection.
@@ -86,9 +125,21 @@ impl StoreService {
         self.watch_for_model();
     }
 
-    /// Lets the store refuse every write, or take writes again.
-    pub(crate) const fn set_full(&mut self, is_full: bool) {
-        self.is_full = is_full;
+    /// Changes how the store behaves; returns what the watches say that end by it.
+    pub(crate) fn set_mood(&mut self, mood: Mood, now: Instant) -> Vec<Heard> {
+        if mood.has_leader() && !self.mood.has_leader() {
+            self.store.renew_leases(now);
+        }
+        self.mood = mood;
+        match mood.refusal {
+            Some(refusal) => self.end_watches(|_| true, &refusal.error()),
+            None => Vec::new(),
+        }
+    }
+
+    /// Ends the watches of nodes; returns what they say.
+    pub(crate) fn cut_watches(&mut self, nodes: &[NodeId]) -> Vec<Heard> {
+        self.end_watches(|node| nodes.contains(&node), &unavailable("the watch was cut"))
     }
 
     /// Restores the store from a backup; every watch ends.
@@ -111,6 +162,9 @@ impl StoreService {
                 id,
                 result: self.answer(&request, now),
             }),
+            ToStore::Watch { id, .. } if let Some(refusal) = self.mood.refusal => {
+                Some(failed_watch(id, refusal.error()))
+            }
             ToStore::Watch { id, range, start } => {
                 self.last_watcher += 1;
                 let watcher = WatcherId(self.last_watcher);
@@ -148,13 +202,45 @@ impl StoreService {
     }
 
     fn answer(&mut self, request: &StoreRequest, now: Instant) -> Result<StoreResponse, StoreError> {
-        if self.is_full && writes(request) {
+        if let Some(refusal) = self.mood.refusal {
+            return Err(refusal.error());
+        }
+        if self.mood.is_full && writes(request) {
             return Err(StoreError {
                 kind: StoreErrorKind::NoSpace,
                 message: "etcdserver: mvcc: database space exceeded".to_owned(),
             });
         }
-        self.store.handle(request, now)
+        match *request {
+            StoreRequest::LeaseKeepAlive { id } if self.mood.disowns_leases => {
+                Ok(StoreResponse::LeaseKeepAlive {
+                    header: self.store.header(),
+                    id,
+                    ttl_seconds: 0,
+                })
+            }
+            StoreRequest::LeaseGrant { id, ttl_seconds } => {
+                let ttl_seconds = self.mood.granted(ttl_seconds);
+                self.store
+                    .handle(&StoreRequest::LeaseGrant { id, ttl_seconds }, now)
+            }
+            StoreRequest::Range { .. }
+            | StoreRequest::Txn(_)
+            | StoreRequest::LeaseKeepAlive { .. }
+            | StoreRequest::LeaseRevoke { .. } => self.store.handle(request, now),
+        }
+    }
+
+    fn end_watches(&mut self, is_meant: impl Fn(NodeId) -> bool, error: &StoreError) -> Vec<Heard> {
+        let ended: Vec<(NodeId, WatchId)> = self
+            .watchers
+            .values()
+            .copied()
+            .filter(|(node, _)| is_meant(*node))
+            .collect();
+        self.close(|(node, _)| is_meant(*node));
+        let said = |(node, id)| Heard::ByNode(node, failed_watch(id, error.clone()));
+        ended.into_iter().map(said).collect()
     }
 
     fn watch_for_model(&mut self) {
@@ -208,16 +294,23 @@ fn translated(id: WatchId, message: WatchMessage) -> StoreEvent {
             id,
             end: WatchEnd::Compacted(compact_revision),
         },
-        WatchMessage::Cancelled => StoreEvent::WatchEnded {
-            id,
-            end: WatchEnd::Failed(unavailable("the store closed the watch")),
-        },
+        WatchMessage::Cancelled => failed_watch(id, unavailable("the store closed the watch")),
+    }
+}
+
+const fn failed_watch(id: WatchId, error: StoreError) -> StoreEvent {
+    StoreEvent::WatchEnded {
+        id,
+        end: WatchEnd::Failed(error),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use selvedge_engine::EtcdLeaseId;
+
     use super::*;
+    use crate::fault::StoreFault;
 
     #[test]
     fn a_write_reaches_the_model_and_the_nodes_that_watch() {
@@ -265,6 +358,69 @@ mod tests {
             heard[..],
             [Heard::ByNode(_, StoreEvent::WatchCreated { id: WatchId(8), .. })]
         ));
+    }
+
+    #[test]
+    fn without_a_leader_nothing_is_answered_nothing_ends_and_every_watch_does() {
+        let mut service = service();
+        let grant = ToStore::Request {
+            id: RequestId(1),
+            request: StoreRequest::LeaseGrant {
+                id: EtcdLeaseId(7),
+                ttl_seconds: 10,
+            },
+        };
+        watch(&mut service, N1, 7);
+        service.handle(N1, grant.clone(), Instant::ZERO);
+
+        let said = service.set_mood(Mood::of([StoreFault::NoLeader].iter()), Instant::ZERO);
+
+        let is_end = |heard: &Heard| matches!(heard, Heard::ByNode(_, StoreEvent::WatchEnded { .. }));
+        assert!(said.iter().any(is_end) && said.len() == 1, "{said:?}");
+        assert!(!service.ends_leases());
+        let answer = service.handle(N1, grant, Instant::ZERO);
+        assert!(matches!(
+            answer,
+            Some(StoreEvent::Response { result: Err(error), .. }) if error.kind == StoreErrorKind::Unavailable
+        ));
+
+        let later = Instant::ZERO + std::time::Duration::from_mins(1);
+        service.set_mood(Mood::default(), later);
+        assert_eq!(
+            service.store.poll_timeout(),
+            Some(later + std::time::Duration::from_secs(10))
+        );
+    }
+
+    #[test]
+    fn a_store_may_grant_less_than_asked_and_disown_what_it_granted() {
+        let mut service = service();
+        let less = StoreFault::GrantLess(std::time::Duration::from_secs(20));
+        service.set_mood(Mood::of([less, StoreFault::DisownLeases].iter()), Instant::ZERO);
+        let id = EtcdLeaseId(7);
+        let mut ttl_of = |request| {
+            let id = RequestId(1);
+            match service.handle(N1, ToStore::Request { id, request }, Instant::ZERO) {
+                Some(StoreEvent::Response {
+                    result:
+                        Ok(
+                            StoreResponse::LeaseGrant { ttl_seconds, .. }
+                            | StoreResponse::LeaseKeepAlive { ttl_seconds, .. },
+                        ),
+                    ..
+                }) => ttl_seconds,
+                other => panic!("{other:?}"),
+            }
+        };
+
+        let granted = ttl_of(StoreRequest::LeaseGrant {
+            id,
+            ttl_seconds: 86_400,
+        });
+        let kept = ttl_of(StoreRequest::LeaseKeepAlive { id });
+
+        assert_eq!((granted, kept), (20, 0));
+        assert!(service.store.lease(id).is_some());
     }
 
     const N1: NodeId = NodeId::new(1);

@@ -12,6 +12,7 @@ mod event;
 mod faults;
 mod node_faults;
 mod observer;
+mod operators;
 mod packets;
 mod path_faults;
 mod probing;
@@ -82,6 +83,8 @@ pub(crate) struct World {
     active: BTreeSet<usize>,
     /// The nodes whose daemon was started for the first time.
     started: BTreeSet<NodeId>,
+    /// How many changes each node is still to miss.
+    missing: BTreeMap<NodeId, u32>,
     reference: RefCluster,
     probes: ProbesInFlight,
     /// The probes that must arrive, sent at the end.
@@ -133,6 +136,7 @@ impl World {
             paused: BTreeMap::new(),
             active: BTreeSet::new(),
             started: BTreeSet::new(),
+            missing: BTreeMap::new(),
             reference: RefCluster::new(ids.len(), leases.start().to_vec(), windows),
             service: StoreService::new(leases),
             probes: ProbesInFlight::default(),

@@ -108,6 +108,8 @@ fn canary_of(sabotage: Sabotage) -> Canary {
         Sabotage::Miscount => (Invariant::Counters, "counted", quiet),
         Sabotage::EndReservations => (Invariant::Reservations, "turns the reservation", reserved),
         Sabotage::DrawElsewhere => (Invariant::Replay, "the second time", quiet),
+        Sabotage::NeverCompare => (Invariant::Convergence, "has 10.5.", deafened),
+        Sabotage::StayFenced => (Invariant::Delivery, "without excuse", fenced),
         Sabotage::SitIdle => (Invariant::AtRest, "holds 0 leases", quiet),
     };
     Canary {
@@ -199,6 +201,25 @@ fn storeless(seed: u64) -> Cluster {
     Cluster::of(Scenario::new(seed, 3, second(180)))
         .store_down_at(second(60))
         .heal_at(second(80))
+}
+
+/// A node never hears that a lease is gone, until it lists all leases.
+fn deafened(seed: u64) -> Cluster {
+    let node = 1.into();
+    Cluster::of(Scenario::new(seed, 3, second(560)))
+        .fault_at(second(30), StoreFault::LoseChange { node })
+        .crash_at(second(40), 2)
+        .delete_lease_at(second(41), 2)
+}
+
+/// Leases are short, and a node cannot renew its own for longer than that.
+fn fenced(seed: u64) -> Cluster {
+    let short = StoreFault::GrantLess(second(10));
+    Cluster::of(Scenario::new(seed, 3, second(120)))
+        .fence_on_expiry()
+        .fault_at(Duration::ZERO, short)
+        .store_cut_at(second(20), [1], StoreWay::Both)
+        .heal_at(second(40))
 }
 
 /// The store loses all its data.

@@ -22,13 +22,24 @@ pub(crate) struct NodeView {
     pub(crate) peers: BTreeMap<Ipv4Net, Ipv4Addr>,
 }
 
-/// Checks a running node that has had the time to learn everything and to set itself up; others pass.
-pub(crate) fn check_node(cluster: &RefCluster, view: &NodeView, now: Instant) -> Verdict {
+/// Whether the network has a subnet for every node.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Room {
+    Left,
+    None,
+}
+
+/// Checks a running node that has had the time to learn everything and to set itself up; others pass, and whoever holds
+/// nothing because strangers took all that is left.
+pub(crate) fn check_node(cluster: &RefCluster, view: &NodeView, room: Room, now: Instant) -> Verdict {
     let node = view.node;
-    if !cluster.is_up_to_date(node, now) {
+    if !cluster.is_up_to_date(node, now) || !cluster.must_hold(node, now) {
         return Ok(());
     }
     let held: Vec<Ipv4Net> = cluster.subnets_held_by(node).collect();
+    if held.is_empty() && room == Room::None {
+        return Ok(());
+    }
     let [own] = held[..] else {
         return Err(finding(
             node,
@@ -82,7 +93,7 @@ mod tests {
         let cluster = leases();
         let view = view(&[("10.5.2.0/24", N2)]);
 
-        assert_eq!(check_node(&cluster, &view, after(200)), Ok(()));
+        assert_eq!(check_node(&cluster, &view, Room::Left, after(200)), Ok(()));
     }
 
     #[test]
@@ -94,8 +105,8 @@ mod tests {
         ];
 
         for view in &views {
-            assert!(check_node(&leases(), view, after(200)).is_err());
-            assert_eq!(check_node(&leases(), view, after(2)), Ok(()));
+            assert!(check_node(&leases(), view, Room::Left, after(200)).is_err());
+            assert_eq!(check_node(&leases(), view, Room::Left, after(2)), Ok(()));
         }
     }
 
@@ -113,10 +124,10 @@ mod tests {
             ..good.clone()
         };
 
-        assert!(check_node(&none, &good, after(200)).is_err());
-        assert!(check_node(&two, &good, after(200)).is_err());
-        assert!(check_node(&leases(), &other, after(200)).is_err());
-        assert!(check_node(&leases(), &waiting, after(200)).is_err());
+        assert!(check_node(&none, &good, Room::Left, after(200)).is_err());
+        assert!(check_node(&two, &good, Room::Left, after(200)).is_err());
+        assert!(check_node(&leases(), &other, Room::Left, after(200)).is_err());
+        assert!(check_node(&leases(), &waiting, Room::Left, after(200)).is_err());
     }
 
     #[test]

@@ -36,6 +36,11 @@ impl Identities {
         self.remembered.insert(node, subnet);
     }
 
+    /// Takes note that a node lost its subnet and shall take another.
+    pub(crate) fn give_up(&mut self, node: NodeId) {
+        self.remembered.remove(&node);
+    }
+
     /// Takes note that the store became another, so that what nodes know of it may mean nothing.
     pub(crate) const fn restart_history(&mut self, now: Instant) {
         self.history_began = Some(now);

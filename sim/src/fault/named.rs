@@ -44,11 +44,27 @@ impl UnderlayFault {
 impl StoreFault {
     fn named(&mut self) -> Named<'_> {
         match self {
-            Self::Cut { nodes, .. } => Named::Groups(vec![nodes]),
-            Self::DeleteLease { node } | Self::Reserve { node } => Named::One(node),
+            Self::Cut { nodes, .. }
+            | Self::LagWatches { nodes, .. }
+            | Self::Repeat { nodes }
+            | Self::CutWatches { nodes } => Named::Groups(vec![nodes]),
+            Self::LoseChange { node }
+            | Self::DeleteLease { node }
+            | Self::RevokeLease { node }
+            | Self::SpoilLease { node }
+            | Self::StealLease { node }
+            | Self::DoubleLease { node }
+            | Self::EndReservation { node }
+            | Self::Reserve { node } => Named::One(node),
             Self::Down
             | Self::Slow(_)
+            | Self::NoLeader
+            | Self::Unauthorized
             | Self::Full
+            | Self::GrantLess(_)
+            | Self::DisownLeases
+            | Self::BreakConfig(_)
+            | Self::AdmitStranger
             | Self::Restore
             | Self::Wipe
             | Self::Compaction

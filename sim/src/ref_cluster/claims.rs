@@ -1,8 +1,9 @@
 //! What a node may call its own.
 
 use ipnet::Ipv4Net;
+use selvedge_engine::Instant;
 
-use super::{RefCluster, Tenure, parse_subnet};
+use super::{Hand, RefCluster, Tenure, parse_subnet};
 use crate::node_id::NodeId;
 
 impl RefCluster {
@@ -25,21 +26,36 @@ impl RefCluster {
             .flat_map(|(_, tenures)| tenures)
             .filter(|tenure| !is_own(tenure))
             .any(|tenure| taken.is_none_or(|taken| tenure.until.is_none_or(|until| until > taken)));
-        by_another || self.is_covered_by_junk(subnet)
+        by_another
+            || self.keys.covers_for_others(subnet, node.public_ip())
+            || self.junk_subnets().any(|junk| overlap(junk, subnet))
     }
 
-    fn is_covered_by_junk(&self, subnet: Ipv4Net) -> bool {
-        let named = |key: &Vec<u8>| {
+    /// Tells whether an operator took part of `subnet` from `node`, which need not know of it yet.
+    pub(crate) fn was_robbed(&self, node: NodeId, subnet: Ipv4Net, now: Instant) -> bool {
+        let own = |tenure: &&Tenure| tenure.owner == node.public_ip();
+        let last = self
+            .tenures
+            .overlapping(subnet)
+            .filter_map(|(_, tenures)| tenures.iter().rev().find(own))
+            .max_by_key(|tenure| tenure.from);
+        let robbed_at = last
+            .filter(|tenure| tenure.ended_by == Hand::Operator)
+            .and_then(|tenure| tenure.until);
+        let informed = self.informed(node, now);
+        robbed_at.is_some_and(|at| informed.is_none_or(|informed| informed < at))
+    }
+
+    /// Returns the subnets that junk names.
+    pub(super) fn junk_subnets(&self) -> impl Iterator<Item = Ipv4Net> {
+        self.junk.iter().filter_map(|key| {
             let text = std::str::from_utf8(key.strip_prefix(self.prefix.as_slice())?).ok()?;
             parse_subnet(text)
-        };
-        self.junk
-            .iter()
-            .filter_map(named)
-            .any(|junk| overlap(junk, subnet))
+        })
     }
 }
 
-fn overlap(one: Ipv4Net, other: Ipv4Net) -> bool {
+/// Tells whether two subnets have addresses in common.
+pub(crate) fn overlap(one: Ipv4Net, other: Ipv4Net) -> bool {
     one.contains(&other) || other.contains(&one)
 }

@@ -44,11 +44,20 @@ pub(crate) fn delete(cluster: &mut RefCluster, subnet: &str, now: Instant) -> Wr
 }
 
 pub(crate) fn put(key: &str, value: &str) -> WatchEvent {
+    put_at(key, value, Revision(5))
+}
+
+/// Returns a write that creates a key after all that [`put`] does.
+pub(crate) fn put_later(key: &str, value: &str) -> WatchEvent {
+    put_at(key, value, Revision(6))
+}
+
+fn put_at(key: &str, value: &str, revision: Revision) -> WatchEvent {
     WatchEvent::Put(KeyValue {
         key: format!("/net/subnets/{key}").into_bytes(),
         value: value.as_bytes().to_vec(),
-        create_revision: Revision(5),
-        mod_revision: Revision(5),
+        create_revision: revision,
+        mod_revision: revision,
         version: 1,
         lease: None,
     })

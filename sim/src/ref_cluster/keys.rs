@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
 use ipnet::{Ipv4Net, Ipv6Net};
+use selvedge_engine::Revision;
 
 use super::subnet_map::SubnetMap;
 
@@ -23,6 +24,7 @@ pub(super) struct Key {
     pub(super) v6: Option<Ipv6Net>,
     pub(super) owner: Option<Ipv4Addr>,
     pub(super) is_reserved: bool,
+    pub(super) create_revision: Revision,
 }
 
 type Names = BTreeSet<Vec<u8>>;
@@ -79,14 +81,36 @@ impl Keys {
         Some(self.names_of.get(&owner)?.first()?)
     }
 
-    /// Returns the owner of the first key that names this very subnet.
-    pub(super) fn owner_of(&self, subnet: Ipv4Net) -> Option<Ipv4Addr> {
-        let name = self.v4_names.get(subnet)?.first()?;
-        self.all.get(name)?.owner
+    /// Returns the subnets that keys name.
+    pub(super) fn subnets(&self) -> impl Iterator<Item = Ipv4Net> {
+        self.all.values().map(|key| key.v4)
     }
 
-    /// Returns the first other key, of another owner, that has addresses of either family in common with `key`.
+    /// Returns whom keys name, `None` for one that cannot be read.
+    pub(super) fn owners(&self) -> impl Iterator<Item = Option<Ipv4Addr>> {
+        self.all.values().map(|key| key.owner)
+    }
+
+    /// Tells whether a key that is not of this owner has addresses in common with a subnet.
+    pub(super) fn covers_for_others(&self, subnet: Ipv4Net, owner: Ipv4Addr) -> bool {
+        let mut names = self.v4_names.overlapping(subnet).flat_map(|(_, names)| names);
+        names.any(|name| self.all.get(name).is_some_and(|key| key.owner != Some(owner)))
+    }
+
+    /// Returns the owner of the oldest readable key that names this very subnet.
+    pub(super) fn owner_of(&self, subnet: Ipv4Net) -> Option<Ipv4Addr> {
+        let names = self.v4_names.get(subnet)?.iter();
+        let keys = names.filter_map(|name| self.all.get(name));
+        let readable = keys.filter(|key| key.owner.is_some());
+        readable.min_by_key(|key| key.create_revision)?.owner
+    }
+
+    /// Returns the first other key, of another owner, that has addresses of either family in common with `key`, unless
+    /// this one was the owner's already.
     pub(super) fn rival_of(&self, name: &[u8], key: &Key) -> Option<&[u8]> {
+        if self.all.get(name).is_some_and(|known| known.owner == key.owner) {
+            return None;
+        }
         let v4 = self.v4_names.overlapping(key.v4).flat_map(|(_, names)| names);
         let v6 = key.v6.into_iter().flat_map(|v6| self.v6_names.overlapping(v6));
         v4.chain(v6.flat_map(|(_, names)| names))

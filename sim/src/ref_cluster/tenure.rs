@@ -5,6 +5,8 @@ use std::net::Ipv4Addr;
 use ipnet::{Ipv4Net, Ipv6Net};
 use selvedge_engine::{Instant, Revision};
 
+use super::Hand;
+
 /// A time during which a node held a subnet.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Tenure {
@@ -12,9 +14,17 @@ pub(crate) struct Tenure {
     pub(crate) from_revision: Revision,
     pub(crate) from: Instant,
     pub(crate) until: Option<Instant>,
+    /// Whose doing its end was, if it has ended.
+    pub(super) ended_by: Hand,
 }
 
 impl Tenure {
+    /// Ends it.
+    pub(super) const fn end(&mut self, now: Instant, hand: Hand) {
+        self.until = Some(now);
+        self.ended_by = hand;
+    }
+
     /// Returns the tenure if it lasts.
     pub(super) const fn current(&self) -> Option<&Self> {
         match self.until {

@@ -4,8 +4,9 @@ use ipnet::Ipv4Net;
 use selvedge_engine::{Revision, WatchEvent};
 
 use super::fixture::{self, N1, N2, N3, after, connected};
-use super::{Write, parse_subnet};
+use super::{RefCluster, Write, parse_subnet};
 use crate::node_id::NodeId;
+use crate::scenario::Model;
 
 #[test]
 fn a_connected_node_has_to_know_a_lease_after_the_propagation_time() {
@@ -75,6 +76,60 @@ fn a_node_has_to_carry_once_its_lease_is_known_and_its_tunnel_at_rest() {
 }
 
 #[test]
+fn a_node_that_missed_a_change_has_to_know_it_once_it_has_a_list_or_should_have_one() {
+    let deaf = |model| {
+        let mut cluster = connected();
+        cluster.lose_change(N1, model, Revision(5), after(100));
+        cluster.observe(&put(N2), after(100));
+        cluster
+    };
+    let knows = |cluster: &RefCluster, second| cluster.must_know(N1, ADDRESS, N2, after(second));
+    let mut ours = deaf(Model::Selvedge);
+    let flannels = deaf(Model::Flannel);
+
+    assert_eq!(
+        [110, 590, 600].map(|second| knows(&ours, second)),
+        [false, false, true]
+    );
+    assert!(!knows(&flannels, 600));
+
+    ours.list(N1, Revision(4), after(120));
+    assert!(!knows(&ours, 130));
+    ours.list(N1, Revision(5), after(130));
+    assert!(knows(&ours, 130));
+}
+
+#[test]
+fn a_fenced_node_need_not_carry_before_it_could_renew_its_lease() {
+    let mut cluster = connected();
+    cluster.observe(&put(N1), after(100));
+    cluster.set_renewable(N1, false, after(100));
+    cluster.fence(N1);
+
+    assert!(!cluster.must_carry(N1, after(500)));
+    cluster.set_renewable(N1, true, after(500));
+    assert!(!cluster.must_carry(N1, after(530)));
+    assert!(cluster.must_carry(N1, after(550)));
+}
+
+#[test]
+fn of_two_keys_of_a_subnet_the_older_one_that_can_be_read_counts() {
+    let mut cluster = connected();
+    cluster.observe(&put(N2), after(100));
+    let doubled = fixture::put_later("10.5.1.0-24&fd99:0:0:7::-64", STRANGER);
+
+    cluster.observe(&doubled, after(110));
+    assert!(cluster.must_know(N1, ADDRESS, N2, after(200)));
+
+    cluster.observe(&fixture::put("10.5.1.0-24", "spoilt"), after(200));
+    assert_eq!(
+        cluster.leases().map(|(_, owner)| owner).next(),
+        Some(Ipv4Addr::new(203, 0, 113, 77))
+    );
+    assert!(cluster.has_strangers());
+}
+
+#[test]
 fn a_renewal_changes_nothing_and_another_owner_does() {
     let mut cluster = connected();
     cluster.observe(&put(N2), after(100));
@@ -110,6 +165,7 @@ fn a_key_with_host_bits_or_anything_else_is_no_subnet() {
     }
 }
 
+const STRANGER: &str = r#"{"PublicIP":"203.0.113.77","PublicIPv6":null}"#;
 const ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 5, 1, 2);
 
 fn put(owner: NodeId) -> WatchEvent {

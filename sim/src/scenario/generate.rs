@@ -3,13 +3,14 @@
 mod choice;
 mod faults;
 mod link;
+mod network;
 mod node;
 mod store;
 mod underlay;
 
 use std::time::Duration;
 
-use selvedge_engine::Rng;
+use selvedge_engine::{Masquerade, Membership, OnExpiry, OnLoss, Rng};
 
 use super::Scenario;
 use super::draw::Draw;
@@ -57,11 +58,28 @@ impl Scenario {
         for plan in &mut self.nodes {
             plan.starts_at = rng.between(Duration::ZERO, apart * 2);
         }
-        let is_tight = rng.chance(500_000);
-        if let Some(config) = tight_config(self.nodes.len()).filter(|_| is_tight) {
-            self.config = config;
-        }
+        self.config = network::draw(rng, self.nodes.len());
         self.renew_margin = *pick(rng, &[Duration::from_hours(1), ALMOST_A_DAY]);
+        self.vary_policies(rng);
+    }
+
+    fn vary_policies(&mut self, rng: &mut dyn Draw) {
+        self.on_expiry = *pick(rng, &[OnExpiry::Keep, OnExpiry::Keep, OnExpiry::Fence]);
+        self.on_loss = *pick(
+            rng,
+            &[OnLoss::Reclaim, OnLoss::Reclaim, OnLoss::Reallocate, OnLoss::Exit],
+        );
+        self.membership = *pick(
+            rng,
+            &[
+                Membership::Enforce,
+                Membership::Enforce,
+                Membership::Log,
+                Membership::Off,
+            ],
+        );
+        self.masquerade = *pick(rng, &[Masquerade::Off, Masquerade::On]);
+        self.probe_interval = *pick(rng, &PROBE_INTERVALS);
     }
 
     pub(super) fn add_faults(&mut self, rng: &mut dyn Draw) {
@@ -78,13 +96,14 @@ const DELAYS: [Duration; 3] = [
     Duration::from_millis(10),
     Duration::from_millis(80),
 ];
-
-/// Returns a network config with little more room than the nodes need, so that they contend for subnets; `None` for
-/// more nodes than one network of this kind has room for.
-fn tight_config(nodes: usize) -> Option<String> {
-    let subnet_len = (18..=28).find(|len| (1_usize << (len - 16)) > nodes + nodes / 4 + 1)?;
-    Some(format!(r#"{{"Network":"10.5.0.0/16","SubnetLen":{subnet_len}}}"#))
-}
+/// Two probes a second on average.
+const PROBE_INTERVALS: [Duration; 5] = [
+    Duration::from_millis(500),
+    Duration::from_millis(500),
+    Duration::from_millis(200),
+    Duration::from_secs(2),
+    Duration::from_secs(10),
+];
 
 #[cfg(test)]
 mod tests {

@@ -31,7 +31,7 @@ impl World {
             .get(node.index())
             .filter(|state| !is_paused && state.linux.carries())
             .and_then(|state| state.daemon.as_ref()?.carried());
-        self.data_paths.set(node, carried)
+        self.data_paths.set(&self.reference, node, carried, self.now)
     }
 
     /// Checks that a write of ours keeps to the subnet that the node had.

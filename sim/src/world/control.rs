@@ -1,7 +1,9 @@
 //! Driving the engines: inputs, actions, timers, kernel operations.
 
 use ipnet::Ipv4Net;
-use selvedge_engine::{Action, Event as Told, ExitReason, KernelEvent, KernelOp, OpId, PreviousSubnet};
+use selvedge_engine::{
+    Action, Event as Told, ExitReason, KernelEvent, KernelOp, OnLoss, OpId, PreviousSubnet,
+};
 
 use super::World;
 use super::event::Event;
@@ -161,6 +163,12 @@ impl World {
                 self.take_down(node);
                 Ok(())
             }
+            Action::Exit(reason @ ExitReason::LeaseLost { .. }) if self.scenario.on_loss == OnLoss::Exit => {
+                self.milestone(Some(node), format!("ends: {reason}"));
+                self.take_down(node);
+                self.expect_restart(node);
+                Ok(())
+            }
             Action::Exit(reason) => contract::check_exit(node, &reason),
         }
     }
@@ -201,6 +209,21 @@ impl World {
             && let Some(v4) = subnet.v4()
         {
             self.identities.hold(node, v4.trunc());
+        }
+        if matches!(event, Told::LeaseLost { .. }) && self.scenario.on_loss == OnLoss::Reallocate {
+            self.identities.give_up(node);
+        }
+        if matches!(event, Told::LeaseLost { .. }) {
+            self.reference.lose(node);
+        }
+        if matches!(event, Told::Fenced { .. }) {
+            self.reference.fence(node);
+        }
+        if matches!(event, Told::Relisted { .. }) && self.reference.is_deaf(node) {
+            self.statistics.repairs += 1;
+        }
+        if matches!(event, Told::LeaseAcquired { .. } | Told::LeaseRenewed { .. }) {
+            self.reference.renew(node, self.now);
         }
         match event {
             Told::LeaseAcquired { .. }

@@ -1,10 +1,13 @@
 //! The end of a run: nodes that nothing disturbs have to reach each other.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
+
+use selvedge_engine::Rng;
 
 use super::World;
 use super::probing::PING_LENGTH;
-use crate::checker::at_rest::{self, NodeView};
+use crate::checker::at_rest::{self, NodeView, Room};
 use crate::checker::{Verdict, convergence};
 use crate::links::LinkOptions;
 use crate::node_id::NodeId;
@@ -16,7 +19,8 @@ impl World {
     /// Checks every node, then sends the last probes, over links that lose nothing: between every pair of nodes, or where
     /// there are more than [`ALL_PAIRS`] of them, from each node to some.
     pub(super) fn begin_rest(&mut self) -> Verdict {
-        let looked_at = self.nodes.iter().map(|state| self.check_node(state));
+        let room = self.room();
+        let looked_at = self.nodes.iter().map(|state| self.check_node(state, room));
         let wrong: Vec<Verdict> = looked_at.filter(Result::is_err).collect();
         for verdict in wrong {
             self.judge(verdict)?;
@@ -78,7 +82,19 @@ impl World {
         Ok(())
     }
 
-    fn check_node(&self, state: &SimNode) -> Verdict {
+    /// Tells whether there is room for every node: strangers have not taken all that is left, or a subnet has been free
+    /// for longer than a node waits that found none.
+    fn room(&self) -> Room {
+        let is_settled = self.now >= self.reference.last_change() + LONGEST_WAIT;
+        let is_free = || is_settled && self.free_subnet(&mut Rng::new(0)).is_some();
+        if self.reference.has_strangers() && !is_free() {
+            Room::None
+        } else {
+            Room::Left
+        }
+    }
+
+    fn check_node(&self, state: &SimNode, room: Room) -> Verdict {
         let Some(daemon) = state
             .daemon
             .as_ref()
@@ -93,13 +109,16 @@ impl World {
             subnet: status.subnet.and_then(|subnet| subnet.v4()).map(|v4| v4.trunc()),
             peers: daemon.peers().map(Iterator::collect).unwrap_or_default(),
         };
-        at_rest::check_node(&self.reference, &view, self.now)?;
+        at_rest::check_node(&self.reference, &view, room, self.now)?;
         if convergence::is_due(&self.reference, state.id, self.now) {
             daemon.check_rest(&state.linux)?;
         }
         Ok(())
     }
 }
+
+/// How long a node waits at most before it looks again whether a subnet is free, with some to spare.
+const LONGEST_WAIT: Duration = Duration::from_secs(15);
 
 /// Returns the nodes that the one at a place among all that are ready sends a last probe to.
 ///

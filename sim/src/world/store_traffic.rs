@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use selvedge_engine::{
     Instant, KeyRange, RequestId, Revision, StoreError, StoreErrorKind, StoreEvent, StoreRequest,
-    StoreResponse, Txn, TxnOp, TxnOutcome, WatchEnd, WatchEvent, WatchId,
+    StoreResponse, Txn, TxnOp, TxnOpResponse, TxnOutcome, WatchEnd, WatchEvent, WatchId,
 };
 
 use super::World;
@@ -12,10 +12,11 @@ use super::event::Event;
 use crate::checker::store_requests::{Counted, RequestKind};
 use crate::checker::{Verdict, reservation, single_owner, store_requests, store_values};
 use crate::node_id::NodeId;
+use crate::ref_cluster::Hand;
 use crate::scenario::Model;
 use crate::sim_node::Input;
 use crate::store_path::{Arrived, Carried, InFlight, StorePath};
-use crate::store_service::{Heard, ToStore, unavailable, writes};
+use crate::store_service::{Heard, ToStore, stream_of, unavailable, writes};
 use crate::trace::Topic;
 
 impl World {
@@ -140,8 +141,12 @@ impl World {
         let (Some(event), Some(daemon)) = (arrived, self.daemon_mut(node)) else {
             return Ok(());
         };
+        let mut request = None;
         let is_awaited = match &event {
-            StoreEvent::Response { id, .. } => daemon.pending.remove(id).is_some(),
+            StoreEvent::Response { id, .. } => {
+                request = daemon.pending.remove(id);
+                request.is_some()
+            }
             StoreEvent::WatchCreated { id, .. } | StoreEvent::WatchBatch { id, .. } => {
                 daemon.watches.contains(id)
             }
@@ -150,11 +155,43 @@ impl World {
         if !is_awaited {
             return Ok(());
         }
+        let listed = self.listed_at(&event, request.as_ref());
         if let Some(revision) = revision_of(&event) {
             self.reference.see(node, revision);
         }
         self.message(node, topic_of(&event), heard(&event));
-        self.feed(node, Input::Store(event))
+        let again = self.hears_twice(node).then(|| event.clone());
+        self.feed(node, Input::Store(event))?;
+        if let Some(revision) = listed {
+            self.reference.list(node, revision, self.now);
+        }
+        match again {
+            Some(event) => self.feed(node, Input::Store(event)),
+            None => Ok(()),
+        }
+    }
+
+    /// Returns the revision of the list of all leases that an answer is or brings, if it does.
+    fn listed_at(&self, event: &StoreEvent, request: Option<&RequestKind>) -> Option<Revision> {
+        let StoreEvent::Response {
+            result: Ok(answer), ..
+        } = event
+        else {
+            return None;
+        };
+        let leases = RequestKind::Read(self.scenario.prefix.leases());
+        match answer {
+            StoreResponse::Range { header, .. } => (request == Some(&leases)).then_some(header.revision),
+            StoreResponse::Txn {
+                header, responses, ..
+            } => responses
+                .iter()
+                .any(|response| matches!(response, TxnOpResponse::Range(_)))
+                .then_some(header.revision),
+            StoreResponse::LeaseGrant { .. }
+            | StoreResponse::LeaseKeepAlive { .. }
+            | StoreResponse::LeaseRevoke { .. } => None,
+        }
     }
 
     pub(super) fn handle_request_fails(
@@ -219,7 +256,7 @@ impl World {
 
     pub(super) fn handle_store_timer(&mut self) -> Verdict {
         self.store_timer = None;
-        if self.service.is_up() {
+        if self.service.ends_leases() {
             self.service.store.handle_timeout(self.now);
         }
         self.pump_store()
@@ -256,7 +293,7 @@ impl World {
     pub(super) fn pump_store(&mut self) -> Verdict {
         while let Some(heard) = self.service.poll() {
             match heard {
-                Heard::ByNode(node, event) => self.send_to_node(node, event),
+                Heard::ByNode(node, event) => self.say(node, event),
                 Heard::ByModel(events) => {
                     for event in events {
                         self.observe_write(&event)?;
@@ -264,7 +301,11 @@ impl World {
                 }
             }
         }
-        let due = self.service.store.poll_timeout().filter(|_| self.service.is_up());
+        let due = self
+            .service
+            .store
+            .poll_timeout()
+            .filter(|_| self.service.ends_leases());
         if let Some(at) = due.filter(|at| self.store_timer.is_none_or(|timer| *at < timer)) {
             self.store_timer = Some(at);
             self.queue.push(at.max(self.now), Event::StoreTimer);
@@ -287,9 +328,16 @@ impl World {
         let in_flight = self
             .paths
             .get_mut(node.index())
-            .and_then(|path| path.send_up(message, now));
+            .and_then(|path| path.send_up(message.stream(), message, now));
         if let Some(in_flight) = in_flight {
             self.launch_to_store(node, in_flight);
+        }
+    }
+
+    /// Sends to a node what the store's watch says, unless it is to be lost.
+    pub(super) fn say(&mut self, node: NodeId, event: StoreEvent) {
+        if let Some(event) = self.lose_change(node, event) {
+            self.send_to_node(node, event);
         }
     }
 
@@ -298,15 +346,19 @@ impl World {
         let in_flight = self
             .paths
             .get_mut(node.index())
-            .and_then(|path| path.send_down(event, now));
+            .and_then(|path| path.send_down(stream_of(&event), event, now));
         if let Some(in_flight) = in_flight {
             self.launch_to_node(node, in_flight);
         }
     }
 
+    /// What an operator writes is no node's doing; the leases have to be good all the same.
     fn observe_write(&mut self, event: &WatchEvent) -> Verdict {
         let write = self.reference.observe(event, self.now);
         self.recoveries.note_change();
+        if self.reference.hand() == Hand::Operator {
+            return self.judge(single_owner::check_lease(&self.reference, &write));
+        }
         let checks = [
             store_values::check(event, &write, self.nodes.len()),
             reservation::check_write(&write),

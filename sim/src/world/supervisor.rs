@@ -15,11 +15,16 @@ impl World {
         self.milestone(Some(node), format!("ends with {death}"));
         self.take_down(node);
         if death.exit_code() != 0 {
-            let life = self.life(node);
-            self.queue
-                .push(self.now + RESTART, Event::Supervise { node, life });
+            self.expect_restart(node);
         }
         survival::check_death(node, death)
+    }
+
+    /// Sets the time at which a daemon that has just failed is started again.
+    pub(super) fn expect_restart(&mut self, node: NodeId) {
+        let life = self.life(node);
+        self.queue
+            .push(self.now + RESTART, Event::Supervise { node, life });
     }
 
     pub(super) fn handle_supervise(&mut self, node: NodeId, life: u32) -> Verdict {

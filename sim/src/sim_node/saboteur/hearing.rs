@@ -47,6 +47,8 @@ impl Saboteur {
             | Sabotage::WriteIllegibly
             | Sabotage::Miscount
             | Sabotage::DrawElsewhere
+            | Sabotage::NeverCompare
+            | Sabotage::StayFenced
             | Sabotage::SitIdle => {}
         }
         input

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use selvedge_engine::{
-    Action, Event, ExitReason, KernelObject, KernelOp, LinkName, OpId, Route, StoreRequest, Sysctl, Txn,
-    TxnOp,
+    Action, Event, ExitReason, KernelObject, KernelOp, KeyRange, LinkName, OpId, Route, StoreRequest, Sysctl,
+    Txn, TxnOp,
 };
 
 use super::{Saboteur, WrittenLease};
@@ -64,11 +64,15 @@ impl Saboteur {
                 }
             }
             Sabotage::SitIdle if transaction(&mut action).is_some() => return Vec::new(),
+            Sabotage::NeverCompare if self.is_another_list(&action) => return Vec::new(),
+            Sabotage::StayFenced if self.is_after_the_fence(&action) => return Vec::new(),
             Sabotage::CarryOn if self.is_change_of_subnet(&action) => return Vec::new(),
             Sabotage::AskTwice => return self.ask_twice(action),
             Sabotage::OpenManyWatches => return self.watch_often(action),
             Sabotage::DeleteForeignRoute
             | Sabotage::SitIdle
+            | Sabotage::NeverCompare
+            | Sabotage::StayFenced
             | Sabotage::CarryOn
             | Sabotage::IgnoreFence
             | Sabotage::HideRestart
@@ -89,6 +93,33 @@ impl Saboteur {
             | Sabotage::Miscount => {}
         }
         vec![action]
+    }
+
+    fn is_another_list(&mut self, action: &Action) -> bool {
+        let is_list = matches!(
+            action,
+            Action::Request {
+                request: StoreRequest::Range {
+                    range: KeyRange::Prefix(_),
+                    ..
+                },
+                ..
+            }
+        );
+        self.count += u64::from(is_list);
+        is_list && self.count > 1
+    }
+
+    fn is_after_the_fence(&mut self, action: &Action) -> bool {
+        self.count += u64::from(matches!(action, Action::Event(Event::Fenced { .. })));
+        let sets_up = matches!(
+            action,
+            Action::Kernel {
+                op: KernelOp::Ensure(_),
+                ..
+            }
+        );
+        sets_up && self.count > 0
     }
 
     /// Tells whether an action gives up what the first subnet needs.
