@@ -210,6 +210,7 @@ impl Engine {
         Status {
             phase: self.phase(),
             subnet: self.keeper.carried(),
+            twin: self.keeper.twin(),
             public_ip: self.setup.underlay.public_ip,
             backend: self.active.as_ref().map(|active| active.config.backend.kind()),
             revision: self.follower.leases().revision(),
@@ -357,7 +358,7 @@ impl Engine {
         }
         self.place();
         self.reconciler.reconcile(&mut self.outbox);
-        if self.life == Life::Starting && self.keeper.held().is_some() && self.reconciler.is_settled() {
+        if self.life == Life::Starting && self.keeper.carried().is_some() && self.reconciler.is_settled() {
             self.life = Life::Ready;
             self.outbox.tell(Event::Ready);
             self.outbox.push(Action::Ready);

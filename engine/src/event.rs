@@ -12,6 +12,7 @@ use crate::kernel::{KernelError, KernelObject};
 use crate::reject_reason::RejectReason;
 use crate::store::{Revision, StoreError};
 use crate::subnet::Subnet;
+use crate::twin::Twin;
 
 /// Something that happened, for logs and timelines; [`fmt::Display`] gives the line.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -82,6 +83,37 @@ pub enum Event {
         subnet: Subnet,
         /// At which revision it was seen.
         revision: Revision,
+        /// The public IP of the node that the lease is written for now, if there is one.
+        to: Option<Ipv4Addr>,
+    },
+    /// The node's lease was written by another machine: the node takes it unless that machine objects.
+    LeaseClaimed {
+        /// The subnet.
+        subnet: Subnet,
+        /// How long that machine has for it.
+        wait: Duration,
+    },
+    /// The node carries the subnet of a lease that most likely is its own of old, and takes it unless another machine
+    /// objects.
+    LeaseResumed {
+        /// The subnet.
+        subnet: Subnet,
+    },
+    /// Another machine announces this node's public IP and wants its subnet; the node keeps it.
+    PublicIpContested {
+        /// The address.
+        public_ip: Ipv4Addr,
+        /// The subnet, and what that machine is.
+        twin: Twin,
+    },
+    /// Another machine announces this node's public IP and holds the subnet that goes with it; the node has none.
+    DuplicatePublicIp {
+        /// The address.
+        public_ip: Ipv4Addr,
+        /// The subnet, and what that machine is.
+        twin: Twin,
+        /// When it is tried again.
+        retry_in: Duration,
     },
     /// The lease is about to end and could not be renewed; the node carries no traffic until it is.
     Fenced {
@@ -161,6 +193,8 @@ pub enum LeaseOrigin {
     Reserved,
     /// The one it had before.
     Previous,
+    /// Taken back from another machine with the same public IP.
+    Defended,
 }
 
 /// How loud an event is.
@@ -180,6 +214,8 @@ impl Event {
             | Self::LeaseAcquired { .. }
             | Self::CreateRaceLost { .. }
             | Self::LeaseRenewed { .. }
+            | Self::LeaseClaimed { .. }
+            | Self::LeaseResumed { .. }
             | Self::PeerAdded { .. }
             | Self::PeerRemoved { .. }
             | Self::Relisted { .. }
@@ -190,6 +226,8 @@ impl Event {
             | Self::ConfigUnused { .. }
             | Self::SubnetsExhausted { .. }
             | Self::LeaseLost { .. }
+            | Self::PublicIpContested { .. }
+            | Self::DuplicatePublicIp { .. }
             | Self::Fenced { .. }
             | Self::StoreRestarted { .. }
             | Self::RecordRejected { .. }
@@ -258,9 +296,17 @@ impl fmt::Display for Event {
                 )
             }
             Self::LeaseRenewed { subnet, ttl } => write!(f, "renewed the lease of {subnet} for {ttl:?}"),
-            Self::LeaseLost { subnet, revision } => {
-                write!(f, "lost the lease of {subnet} at {revision}; acquiring one anew")
+            Self::LeaseLost { subnet, revision, to } => {
+                write!(f, "lost the lease of {subnet} at {revision}")?;
+                if let Some(public_ip) = to {
+                    write!(f, " to {public_ip}, which its key names now")?;
+                }
+                f.write_str("; acquiring one anew")
             }
+            Self::LeaseClaimed { .. }
+            | Self::LeaseResumed { .. }
+            | Self::PublicIpContested { .. }
+            | Self::DuplicatePublicIp { .. } => fmt_contest(self, f),
             Self::Fenced { subnet } => {
                 write!(
                     f,
@@ -293,6 +339,43 @@ impl fmt::Display for Event {
     }
 }
 
+/// Says what becomes of a public IP that two machines announce, and the cure; nothing for any other event.
+fn fmt_contest(event: &Event, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    if let Event::LeaseClaimed { subnet, wait } = event {
+        return write!(
+            f,
+            "another machine with this public IP held {subnet}; taking it unless that objects within {wait:?}"
+        );
+    }
+    if let Event::LeaseResumed { subnet } = event {
+        return write!(
+            f,
+            "carrying {subnet} again, which this node had before, while it claims the lease"
+        );
+    }
+    if let Event::PublicIpContested { public_ip, twin } = event {
+        let Twin { subnet, rival } = twin;
+        let cure = rival.cure();
+        return write!(
+            f,
+            "{rival} announces this node's public IP {public_ip} and wants {subnet}; keeping it: {cure}"
+        );
+    }
+    if let Event::DuplicatePublicIp {
+        public_ip,
+        twin: Twin { subnet, rival },
+        retry_in,
+    } = event
+    {
+        let cure = rival.cure();
+        return write!(
+            f,
+            "public IP {public_ip} is taken: {rival} announces it and holds {subnet}; {cure}; trying again in {retry_in:.1?}"
+        );
+    }
+    Ok(())
+}
+
 impl fmt::Display for LeaseOrigin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -300,6 +383,7 @@ impl fmt::Display for LeaseOrigin {
             Self::Reused => "own lease found",
             Self::Reserved => "reserved for this node",
             Self::Previous => "held before",
+            Self::Defended => "taken back",
         })
     }
 }

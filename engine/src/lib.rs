@@ -55,6 +55,7 @@ mod subnet_file;
 mod text_bytes;
 mod time;
 mod token_bucket;
+mod twin;
 mod underlay;
 
 pub use action::{Action, ExitReason, OpId, RequestId, WatchId};
@@ -91,6 +92,7 @@ pub use store::{
 pub use subnet::Subnet;
 pub use subnet_file::{Masquerade, PreviousSubnet, SubnetFile};
 pub use time::Instant;
+pub use twin::{Rival, Twin};
 pub use underlay::{
     AddressFlags, Attachments, Families, Interface, InterfaceAddress, InterfaceChoice, Refusal, RouteLookup,
     SelectError, Selection, Underlay,

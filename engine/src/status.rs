@@ -6,6 +6,7 @@ use core::net::Ipv4Addr;
 use crate::reject_reason::RejectReason;
 use crate::store::Revision;
 use crate::subnet::Subnet;
+use crate::twin::Twin;
 
 /// The state of a node.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -14,6 +15,8 @@ pub struct Status {
     pub phase: Phase,
     /// The subnet that it holds.
     pub subnet: Option<Subnet>,
+    /// The other machine with the node's public IP that keeps it from a subnet.
+    pub twin: Option<Twin>,
     /// Its underlay address.
     pub public_ip: Ipv4Addr,
     /// The backend's type, once the network config is known.

@@ -206,6 +206,6 @@ mod tests {
             public_ip: address,
             public_ipv6: None,
         };
-        RecordingHeader::new(Setup::new(MachineId(1), underlay), 7, Instant::ZERO)
+        RecordingHeader::new(Setup::new(MachineId::new(1, 1), underlay), 7, Instant::ZERO)
     }
 }

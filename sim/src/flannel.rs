@@ -159,6 +159,7 @@ impl Flanneld {
         Status {
             phase,
             subnet: self.acquired().map(|acquired| acquired.subnet),
+            twin: None,
             public_ip: self.identity.public_ip,
             backend: self.config.is_some().then_some("udp"),
             revision: self.revision,

@@ -60,7 +60,7 @@ pub enum Sabotage {
     WriteIllegibly,
     /// It counts a packet more than it saw.
     Miscount,
-    /// It puts its key on its etcd lease again when an operator has reserved the subnet.
+    /// It puts its key on an etcd lease again when an operator has reserved the subnet.
     EndReservations,
     /// It draws what it chooses from something outside the scenario.
     DrawElsewhere,

@@ -126,9 +126,10 @@ impl SimNode {
         self.kernel_free_at
     }
 
-    /// The identity is another after each boot, as the kernel's boot id is.
+    /// The boot's identity is another after each boot, as the kernel's boot id is.
     fn machine(&self) -> MachineId {
-        MachineId(u64::from(self.id.number()) << 32 | u64::from(self.reboots))
+        let hardware = u64::from(self.id.number());
+        MachineId::new(hardware, hardware << 32 | u64::from(self.reboots))
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use selvedge_engine::{
     Action, Command, Engine, Event, ExitReason, ForwardingTable, Instant, KernelEvent, KernelObject,
     KernelOp, MachineId, RequestId, Setup, StoreError, StoreErrorKind, StoreEvent, StoreRequest,
-    StoreResponse, Subnet, Underlay, WatchEnd, WatchId,
+    StoreResponse, Subnet, TxnOp, Underlay, WatchEnd, WatchId,
 };
 use selvedge_sim::{EtcdStore, WatchMessage, WatcherId};
 
@@ -22,6 +22,8 @@ pub struct Bench {
     pub store: EtcdStore,
     /// The time that all share.
     pub now: Instant,
+    /// Whether the store takes writes.
+    pub room: Room,
     nodes: Vec<BenchNode>,
 }
 
@@ -54,6 +56,15 @@ enum Reach {
     CutOff,
 }
 
+/// Whether the store has room for what is written.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Room {
+    /// It has.
+    Left,
+    /// It refuses everything that takes room, as etcd does after its NOSPACE alarm.
+    Exhausted,
+}
+
 /// What happens to a request.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Fate {
@@ -73,6 +84,7 @@ impl Bench {
         let mut bench = Self {
             store: EtcdStore::new(1),
             now: Instant::ZERO,
+            room: Room::Left,
             nodes: Vec::new(),
         };
         bench.put("config", config);
@@ -244,6 +256,12 @@ impl Bench {
         self.nodes[index].store = Reach::Connected;
     }
 
+    /// Kills a node: it does nothing more, and the store hears nothing of it.
+    pub fn kill(&mut self, index: usize) {
+        self.cut_off(index);
+        self.nodes[index].exit = Some(ExitReason::Shutdown);
+    }
+
     /// Asks a node to stop.
     pub fn shut_down(&mut self, index: usize) {
         self.drain(index);
@@ -296,6 +314,7 @@ impl Bench {
                     Reach::CutOff => Fate::Lost,
                 };
                 let result = match fate {
+                    Fate::Answered if self.room == Room::Exhausted && takes_room(&request) => Err(no_space()),
                     Fate::Answered => self.store.handle(&request, now),
                     Fate::AnswerLost => {
                         drop(self.store.handle(&request, now));
@@ -390,6 +409,19 @@ enum Answer {
     Kernel(KernelEvent),
 }
 
+/// Returns the setup of a node with this public IP on a machine of its own.
+pub fn setup_on(machine: u64, public_ip: [u8; 4]) -> Setup {
+    setup_after_boots(machine, 0, public_ip)
+}
+
+/// Returns the setup of a node with this public IP on a machine that was booted again so many times.
+pub fn setup_after_boots(machine: u64, boots: u64, public_ip: [u8; 4]) -> Setup {
+    Setup {
+        machine: MachineId::new(machine, machine << 32 | boots),
+        ..setup(public_ip)
+    }
+}
+
 /// Returns the setup of a node with this public IP on `eth0`.
 pub fn setup(public_ip: [u8; 4]) -> Setup {
     let address = Ipv4Addr::from(public_ip);
@@ -401,7 +433,25 @@ pub fn setup(public_ip: [u8; 4]) -> Setup {
         public_ip: address,
         public_ipv6: None,
     };
-    Setup::new(MachineId(address.to_bits().into()), underlay)
+    let machine = u64::from(address.to_bits());
+    Setup::new(MachineId::new(machine, machine), underlay)
+}
+
+fn takes_room(request: &StoreRequest) -> bool {
+    match request {
+        StoreRequest::LeaseGrant { .. } => true,
+        StoreRequest::Txn(txn) => txn.success.iter().any(|op| matches!(op, TxnOp::Put { .. })),
+        StoreRequest::Range { .. }
+        | StoreRequest::LeaseKeepAlive { .. }
+        | StoreRequest::LeaseRevoke { .. } => false,
+    }
+}
+
+fn no_space() -> StoreError {
+    StoreError {
+        kind: StoreErrorKind::NoSpace,
+        message: "etcdserver: mvcc: database space exceeded".to_owned(),
+    }
 }
 
 fn timed_out() -> StoreError {

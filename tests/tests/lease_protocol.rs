@@ -201,6 +201,36 @@ fn the_etcd_lease_of_a_deleted_key_is_given_back() {
 }
 
 #[test]
+fn a_lease_that_an_operator_turns_into_a_reservation_and_back_leaves_no_etcd_lease_behind() {
+    let mut bench = Bench::new(CONFIG);
+    let node = bench.add([192, 0, 2, 1]);
+    bench.settle();
+    let subnet = bench.subnet(node).expect("the node holds a subnet");
+    let (key, value) = (format!("subnets/{subnet}"), bench.leases()[0].1.clone());
+    let full_key = format!("/coreos.com/network/{key}").into_bytes();
+
+    bench.put(&key, &value);
+    bench.run_for(Duration::from_hours(50));
+    assert_eq!(bench.subnet(node).as_ref(), Some(&subnet));
+    assert!(bench.store.leases().is_empty(), "its own was given back");
+    assert_eq!(bench.store.get(&full_key).and_then(|kv| kv.lease), None);
+
+    let operators = EtcdLeaseId(77);
+    let grant = StoreRequest::LeaseGrant {
+        id: operators,
+        ttl_seconds: 86_400,
+    };
+    bench.store.handle(&grant, bench.now).expect("the store grants");
+    bench
+        .store
+        .put(&full_key, value.as_bytes(), Some(operators))
+        .expect("the store accepts a put");
+    bench.run_for(Duration::from_hours(50));
+    assert_eq!(bench.subnet(node).as_ref(), Some(&subnet));
+    assert_eq!(bench.store.leases(), [operators], "renewed, not replaced");
+}
+
+#[test]
 fn a_node_told_to_reallocate_takes_another_subnet_than_the_lost_one() {
     let mut bench = Bench::new(r#"{"Network":"10.50.0.0/28","SubnetLen":30}"#);
     let node = bench.add_with(with_policy(OnLoss::Reallocate, OnExpiry::Keep));

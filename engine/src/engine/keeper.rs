@@ -5,6 +5,8 @@
 //! if it is unchanged. A write whose outcome is unknown is followed by a fresh list before anything else.
 
 mod choice;
+mod contest;
+mod grant;
 mod loss;
 mod renewal;
 mod write;
@@ -14,24 +16,27 @@ use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use self::choice::{Choice, choose};
+use self::choice::{Choice, Situation};
+use self::contest::{Claimant, Contest, OBJECTION_WAIT, REFUSED_WAIT};
+use self::loss::LOSS_WAIT;
 use self::write::{Write, delete, verify};
 use super::follower::{Follower, News};
 use super::outbox::Outbox;
 use crate::action::RequestId;
 use crate::backoff::Backoff;
-use crate::event::{Event, LeaseOrigin};
+use crate::event::Event;
 use crate::lease::LeaseRecord;
+use crate::machine_id::{MachineId, Maker};
 use crate::network_config::NetworkConfig;
 use crate::setup::{LeasePolicy, Setup, StorePrefix};
 use crate::store::{
-    EtcdLeaseId, Header, KeyValue, Revision, StoreError, StoreErrorKind, StoreRequest, StoreResponse,
-    TxnOpResponse, TxnOutcome,
+    EtcdLeaseId, Header, KeyValue, Revision, StoreError, StoreRequest, StoreResponse, TxnOpResponse,
 };
 use crate::subnet::Subnet;
 use crate::subnet_file::PreviousSubnet;
 use crate::text_bytes;
 use crate::time::Instant;
+use crate::twin::Twin;
 
 /// The time to live of every lease (control-plane.md, 3.3).
 const TTL: Duration = Duration::from_hours(24);
@@ -39,6 +44,7 @@ const TTL: Duration = Duration::from_hours(24);
 /// Holds this node's lease, whatever happens to it.
 #[derive(Debug, Deserialize, Serialize)]
 pub(crate) struct Keeper {
+    machine: MachineId,
     prefix: StorePrefix,
     renew_margin: Duration,
     policy: LeasePolicy,
@@ -47,10 +53,27 @@ pub(crate) struct Keeper {
     state: State,
     /// An etcd lease that was asked for and hangs on no key.
     spare: Option<Spare>,
-    /// The etcd lease of a key that is gone; it may live on without it.
-    orphan: Option<EtcdLeaseId>,
+    /// Own etcd leases whose key is gone or on another one; they live on without it.
+    orphans: Vec<EtcdLeaseId>,
+    /// Etcd leases that hold nothing of the node's any more once it holds a subnet.
+    superseded: Vec<EtcdLeaseId>,
     backoff: Backoff,
+    /// For tries after another machine objected.
+    refusals: Backoff,
+    /// For tries to answer the claim of another machine.
+    objections: Backoff,
+    /// For new leases after one was lost.
+    losses: Backoff,
+    lost_at: Option<Instant>,
     carried: Option<Subnet>,
+    /// The newest revision at which the key of the subnet carried was this node's; zero in a store that was restored.
+    known: Revision,
+    /// The newest revision at which another machine claimed that key, and was answered.
+    answered: Revision,
+    /// The other machine that keeps the node from its subnet.
+    twin: Option<Twin>,
+    /// The claim on a key that had its time.
+    matured: Option<Revision>,
     /// When the node stops carrying traffic unless the lease is renewed before.
     fence_at: Option<Instant>,
     /// A subnet that was lost and shall not be taken again.
@@ -90,6 +113,7 @@ enum State {
     Clearing {
         request: RequestId,
     },
+    Contesting(Contest),
     Held {
         held: Held,
         renewal: Renewal,
@@ -101,7 +125,21 @@ enum State {
 struct Spare {
     id: EtcdLeaseId,
     asked_at: Instant,
+    /// How often it was asked for.
+    tries: u32,
     term: Option<Term>,
+}
+
+impl Spare {
+    /// Makes a spare of an etcd lease whose key is on another one.
+    const fn of(term: Term) -> Self {
+        Self {
+            id: term.id,
+            asked_at: term.until,
+            tries: 0,
+            term: Some(term),
+        }
+    }
 }
 
 /// An etcd lease and when it ends.
@@ -148,15 +186,25 @@ enum Renewal {
 impl Keeper {
     pub(crate) fn new(setup: &Setup) -> Self {
         Self {
+            machine: setup.machine,
             prefix: setup.prefix.clone(),
             renew_margin: setup.renew_margin,
             policy: setup.lease_policy,
             preferred: setup.previous,
             state: State::Listing,
             spare: None,
-            orphan: None,
+            orphans: Vec::new(),
+            superseded: Vec::new(),
             backoff: Backoff::new(Duration::from_millis(50), Duration::from_secs(10)),
+            refusals: Backoff::new(REFUSED_WAIT.0, REFUSED_WAIT.1),
+            objections: Backoff::new(OBJECTION_WAIT.0, OBJECTION_WAIT.1),
+            losses: Backoff::new(LOSS_WAIT.0, LOSS_WAIT.1),
+            lost_at: None,
             carried: None,
+            known: Revision(0),
+            answered: Revision(0),
+            twin: None,
+            matured: None,
             fence_at: None,
             avoided: None,
             given_up: None,
@@ -167,6 +215,11 @@ impl Keeper {
     /// as long as nobody else claims it.
     pub(crate) const fn carried(&self) -> Option<Subnet> {
         self.carried
+    }
+
+    /// Returns the other machine that keeps the node from its subnet.
+    pub(crate) const fn twin(&self) -> Option<Twin> {
+        self.twin
     }
 
     /// Returns the subnet whose loss shall end the node.
@@ -183,7 +236,8 @@ impl Keeper {
             | State::Granting { .. }
             | State::Adopting { .. }
             | State::Writing { .. }
-            | State::Clearing { .. } => None,
+            | State::Clearing { .. }
+            | State::Contesting(_) => None,
         }
     }
 
@@ -199,6 +253,7 @@ impl Keeper {
             } => *request == id,
             State::Listing
             | State::Waiting(_)
+            | State::Contesting(_)
             | State::Held {
                 renewal: Renewal::Never | Renewal::Due(_),
                 ..
@@ -220,6 +275,8 @@ impl Keeper {
             News::Restarted => self.forget_revisions(),
         }
         self.check_held(claim, follower, outbox);
+        self.check_contest(claim, follower, outbox);
+        self.check_challenge(claim, follower, outbox);
         self.yield_if_claimed(claim, follower);
         if news != News::Changed && matches!(self.state, State::Listing) {
             self.decide(claim, follower, outbox);
@@ -253,7 +310,7 @@ impl Keeper {
             State::Held { held, renewal } => {
                 return self.handle_renewal(result, held, renewal, claim, follower, outbox);
             }
-            state @ (State::Listing | State::Waiting(_)) => self.state = state,
+            state @ (State::Listing | State::Waiting(_) | State::Contesting(_)) => self.state = state,
         }
         News::None
     }
@@ -262,6 +319,10 @@ impl Keeper {
         self.fence(outbox);
         match &mut self.state {
             State::Waiting(until) if *until <= outbox.now => self.decide(claim, follower, outbox),
+            State::Contesting(contest) if contest.until() <= outbox.now => {
+                self.matured = Some(contest.claim());
+                self.decide(claim, follower, outbox);
+            }
             State::Held {
                 held,
                 renewal: renewal @ Renewal::Due(_),
@@ -278,6 +339,7 @@ impl Keeper {
             | State::Adopting { .. }
             | State::Writing { .. }
             | State::Clearing { .. }
+            | State::Contesting(_)
             | State::Held { .. } => {}
         }
     }
@@ -285,6 +347,7 @@ impl Keeper {
     pub(crate) fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
         let step = match &self.state {
             State::Waiting(until) => Some((*until, "take a subnet")),
+            State::Contesting(contest) => Some((contest.until(), "hold what was claimed")),
             State::Held {
                 renewal: Renewal::Due(at),
                 ..
@@ -303,7 +366,7 @@ impl Keeper {
     /// Gives back what nothing hangs on.
     pub(crate) fn release_spare(&mut self, outbox: &mut Outbox) {
         let spare = self.spare.take().map(|spare| spare.id);
-        for id in spare.into_iter().chain(self.orphan.take()) {
+        for id in spare.into_iter().chain(core::mem::take(&mut self.orphans)) {
             outbox.request(StoreRequest::LeaseRevoke { id });
         }
     }
@@ -311,7 +374,17 @@ impl Keeper {
     /// Takes the next step towards a lease, from what the view shows.
     fn decide(&mut self, claim: &Claim<'_>, follower: &Follower, outbox: &mut Outbox) {
         let leases = follower.leases();
-        match choose(claim, &self.preferred, self.avoided, leases, &mut outbox.rng) {
+        let situation = Situation {
+            claim,
+            machine: self.machine,
+            preferred: self.preferred,
+            avoided: self.avoided,
+            carried: self.carried,
+            known: self.known,
+            matured: self.matured.take(),
+            leases,
+        };
+        match situation.choose(&mut outbox.rng) {
             Choice::Keep { held, origin } => self.hold(held, origin, outbox),
             Choice::Adopt { write, lease } => {
                 let request = outbox.request(StoreRequest::LeaseKeepAlive { id: lease });
@@ -324,14 +397,24 @@ impl Keeper {
             }
             Choice::Write(write) if write.is_reservation() => self.write(write, None, outbox),
             Choice::Write(write) => self.grant(write, outbox),
+            Choice::Contest { entry, subnet, by } => {
+                if by == Claimant::This {
+                    self.supersede(entry.etcd_lease);
+                }
+                self.state = State::Contesting(Contest::about(entry, subnet, by, outbox.now));
+            }
+            Choice::Defend { write, rival } => self.defend(write, rival, claim, outbox),
+            Choice::Refuse(twin) => self.refuse(twin, claim, outbox),
             Choice::Clear {
                 key,
                 mod_revision,
+                lease,
                 preferred,
             } => {
                 self.preferred = preferred;
                 let request = outbox.request(delete(&key, mod_revision, &self.prefix));
                 self.state = State::Clearing { request };
+                self.supersede(lease);
             }
             Choice::Exhausted => {
                 let retry_in = self.wait(outbox);
@@ -339,132 +422,6 @@ impl Keeper {
                     leases: leases.len(),
                     retry_in,
                 });
-            }
-        }
-    }
-
-    /// The id is the node's own choice: a grant that is repeated because its answer was lost leaks nothing.
-    fn grant(&mut self, write: Write, outbox: &mut Outbox) {
-        if let Some(term) = self
-            .spare
-            .and_then(|spare| spare.term)
-            .filter(|term| term.until > outbox.now)
-        {
-            return self.write(write, Some(term), outbox);
-        }
-        let now = outbox.now;
-        let drawn = EtcdLeaseId(i64::try_from(outbox.rng.next_u64() >> 1).unwrap_or(1).max(1));
-        let spare = *self.spare.get_or_insert(Spare {
-            id: drawn,
-            asked_at: now,
-            term: None,
-        });
-        let ttl_seconds = i64::try_from(TTL.as_secs()).unwrap_or(i64::MAX);
-        let request = outbox.request(StoreRequest::LeaseGrant {
-            id: spare.id,
-            ttl_seconds,
-        });
-        self.state = State::Granting { request, write };
-    }
-
-    fn write(&mut self, write: Write, lease: Option<Term>, outbox: &mut Outbox) {
-        let request = outbox.request(write.request(lease.map(|term| term.id), &self.prefix));
-        self.state = State::Writing {
-            request,
-            write,
-            lease,
-        };
-    }
-
-    fn handle_granted(
-        &mut self,
-        result: Result<StoreResponse, StoreError>,
-        write: Write,
-        outbox: &mut Outbox,
-    ) {
-        let Some(spare) = self.spare.as_mut() else { return };
-        let ttl = match result {
-            Ok(StoreResponse::LeaseGrant { ttl_seconds, .. }) => seconds(ttl_seconds),
-            Err(error) if error.kind == StoreErrorKind::LeaseExists => TTL,
-            Ok(_) => return,
-            Err(error) => return self.retry("get an etcd lease", error, outbox),
-        };
-        let term = Term::new(spare.id, spare.asked_at, ttl);
-        spare.term = Some(term);
-        self.write(write, Some(term), outbox);
-    }
-
-    fn handle_adopted(
-        &mut self,
-        result: Result<StoreResponse, StoreError>,
-        asked_at: Instant,
-        write: Write,
-        lease: EtcdLeaseId,
-        outbox: &mut Outbox,
-    ) {
-        let ttl = match result {
-            Ok(StoreResponse::LeaseKeepAlive { ttl_seconds, .. }) => seconds(ttl_seconds),
-            Err(error) if error.kind == StoreErrorKind::LeaseNotFound => Duration::ZERO,
-            Ok(_) => return,
-            Err(error) => return self.retry("adopt the node's lease", error, outbox),
-        };
-        if ttl.is_zero() {
-            return self.grant(write, outbox);
-        }
-        let term = Term::new(lease, asked_at, ttl);
-        if write.is_in_place() {
-            let origin = write.origin;
-            return self.hold(write.into_held(None, Some(term)), origin, outbox);
-        }
-        self.write(write, Some(term), outbox);
-    }
-
-    fn handle_written(
-        &mut self,
-        result: Result<StoreResponse, StoreError>,
-        write: Write,
-        lease: Option<Term>,
-        follower: &mut Follower,
-        outbox: &mut Outbox,
-    ) -> News {
-        match result {
-            Ok(StoreResponse::Txn {
-                header,
-                outcome: TxnOutcome::Succeeded,
-                ..
-            }) => {
-                let kv = write.key_value(&header, lease.map(|term| term.id));
-                follower.adopt_own(&header, kv);
-                let origin = write.origin;
-                self.hold(write.into_held(Some(header.revision), lease), origin, outbox);
-                News::Changed
-            }
-            Ok(StoreResponse::Txn {
-                header,
-                outcome: TxnOutcome::Failed,
-                responses,
-            }) => {
-                outbox.tell(Event::CreateRaceLost { subnet: write.subnet });
-                self.wait(outbox);
-                adopt_listed(&header, responses, follower, outbox)
-            }
-            Ok(_) => News::None,
-            Err(error) if error.is_ambiguous() => {
-                self.state = State::Listing;
-                follower.list(outbox);
-                outbox.tell(Event::StoreUnreachable {
-                    wanted: "take a subnet",
-                    error,
-                    retry_in: Duration::ZERO,
-                });
-                News::None
-            }
-            Err(error) => {
-                if error.kind == StoreErrorKind::LeaseNotFound {
-                    self.spare = None;
-                }
-                self.retry("take a subnet", error, outbox);
-                News::None
             }
         }
     }
@@ -486,22 +443,17 @@ impl Keeper {
         News::None
     }
 
-    fn hold(&mut self, held: Held, origin: LeaseOrigin, outbox: &mut Outbox) {
-        let used = held.term.map(|term| term.id);
-        self.spare = self.spare.filter(|spare| Some(spare.id) != used);
-        self.orphan = self.orphan.filter(|orphan| Some(*orphan) != used);
-        self.release_spare(outbox);
-        self.backoff.reset();
-        self.preferred = PreviousSubnet {
-            v4: held.subnet.v4(),
-            v6: held.subnet.v6(),
-        };
-        self.avoided = None;
-        outbox.tell(Event::LeaseAcquired {
-            subnet: held.subnet,
-            origin,
-        });
-        self.schedule(held, outbox);
+    /// Tells whether this machine made an etcd lease; what others made is theirs to end.
+    fn is_own(&self, lease: EtcdLeaseId) -> bool {
+        matches!(self.machine.maker_of(lease), Maker::This(_))
+    }
+
+    /// Takes note of an etcd lease whose key goes to another, or goes. What this program did not make may have other keys
+    /// on it, and ends by itself.
+    fn supersede(&mut self, lease: Option<EtcdLeaseId>) {
+        let is_made_here = |lease: &EtcdLeaseId| self.machine.maker_of(*lease) != Maker::Unknown;
+        let lease = lease.filter(|lease| is_made_here(lease) && !self.superseded.contains(lease));
+        self.superseded.extend(lease);
     }
 
     fn retry(&mut self, wanted: &'static str, error: StoreError, outbox: &mut Outbox) {
@@ -514,7 +466,12 @@ impl Keeper {
     }
 
     fn wait(&mut self, outbox: &mut Outbox) -> Duration {
-        let retry_in = self.backoff.wait(&mut outbox.rng);
+        let backoff = if self.is_defending() {
+            &mut self.objections
+        } else {
+            &mut self.backoff
+        };
+        let retry_in = backoff.wait(&mut outbox.rng);
         self.state = State::Waiting(outbox.now + retry_in);
         retry_in
     }

@@ -381,7 +381,7 @@ fn header() -> RecordingHeader {
 fn setup() -> Setup {
     let public_ip = Ipv4Addr::new(192, 0, 2, 1);
     Setup {
-        machine: MachineId(u64::MAX),
+        machine: MachineId::new(u64::MAX, u64::MAX),
         underlay: Underlay {
             interface: "eth0".to_string(),
             index: 2,

@@ -1,6 +1,6 @@
 //! What the log, the service manager and the recording are told.
 
-use selvedge_engine::{Action, Engine, Event, Input, Instant, Phase, Status};
+use selvedge_engine::{Action, Engine, Event, Input, Instant, Phase, Status, Twin};
 
 use crate::event_loop::Observer;
 use crate::logging;
@@ -65,6 +65,13 @@ impl Drop for Journal {
 }
 
 fn line(status: &Status) -> String {
+    if let Some(Twin { subnet, rival }) = status.twin {
+        let cure = rival.cure();
+        return format!(
+            "public IP {} is taken by {rival}, which holds {subnet}: {cure}",
+            status.public_ip
+        );
+    }
     match (status.phase, status.subnet) {
         (Phase::Configuring, _) => "waiting for the network config".to_owned(),
         (Phase::Acquiring, None) => "taking a subnet".to_owned(),
@@ -81,22 +88,44 @@ mod tests {
     use std::collections::BTreeMap;
     use std::net::Ipv4Addr;
 
-    use selvedge_engine::Revision;
+    use selvedge_engine::{Revision, Rival, Subnet};
 
     use super::*;
 
     #[test]
     fn the_service_manager_reads_what_the_node_waits_for() {
-        let status = Status {
+        assert_eq!(line(&status()), "waiting for the network config");
+    }
+
+    #[test]
+    fn the_service_manager_reads_who_has_the_public_ip_and_what_to_do() {
+        let twin = Twin {
+            subnet: Subnet::V4("10.5.3.0/24".parse().unwrap()),
+            rival: Rival::Copy,
+        };
+        let refused = Status {
+            phase: Phase::Acquiring,
+            twin: Some(twin),
+            ..status()
+        };
+
+        assert_eq!(
+            line(&refused),
+            "public IP 192.0.2.1 is taken by a copy of this machine, which holds 10.5.3.0-24: give each machine its own \
+             with --iface or --public-ip, and the copy a new /etc/machine-id"
+        );
+    }
+
+    fn status() -> Status {
+        Status {
             phase: Phase::Configuring,
             subnet: None,
+            twin: None,
             public_ip: Ipv4Addr::new(192, 0, 2, 1),
             backend: None,
             revision: Revision(0),
             peers: BTreeMap::new(),
             rejected: BTreeMap::new(),
-        };
-
-        assert_eq!(line(&status), "waiting for the network config");
+        }
     }
 }

@@ -227,6 +227,9 @@ impl World {
         }
         match event {
             Told::LeaseAcquired { .. }
+            | Told::LeaseResumed { .. }
+            | Told::PublicIpContested { .. }
+            | Told::DuplicatePublicIp { .. }
             | Told::LeaseLost { .. }
             | Told::Fenced { .. }
             | Told::SubnetsExhausted { .. }
@@ -244,6 +247,7 @@ impl World {
             | Told::PeerAdded { .. }
             | Told::PeerRemoved { .. }
             | Told::RecordRejected { .. }
+            | Told::LeaseClaimed { .. }
             | Told::Relisted { .. } => self.detail(Some(node), event.to_string()),
         }
     }

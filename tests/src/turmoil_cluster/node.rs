@@ -217,5 +217,6 @@ fn setup(name: &str) -> Setup {
         public_ip: address,
         public_ipv6: None,
     };
-    Setup::new(MachineId(address.to_bits().into()), underlay)
+    let machine = u64::from(address.to_bits());
+    Setup::new(MachineId::new(machine, machine), underlay)
 }

@@ -4,125 +4,310 @@ use alloc::vec::Vec;
 
 use ipnet::{Ipv4Net, Ipv6Net};
 
+use super::Claim;
+use super::Held;
+use super::contest::Claimant;
 use super::write::Write;
-use super::{Claim, Held};
 use crate::allocator::{pick_v4, pick_v6};
 use crate::event::LeaseOrigin;
 use crate::leases::{Entry, Leases};
+use crate::machine_id::{MachineId, Maker, Standing};
 use crate::network_config::{NetworkConfig, Range4, Range6};
 use crate::rng::Rng;
 use crate::store::{EtcdLeaseId, Revision};
 use crate::subnet::Subnet;
 use crate::subnet_file::PreviousSubnet;
+use crate::twin::{Rival, Twin};
 
 /// The next step towards a lease.
 #[derive(Debug)]
-pub(super) enum Choice {
+pub(super) enum Choice<'a> {
     /// The store reserves a subnet for this node, and its value is right: nothing is to be done.
     Keep { held: Held, origin: LeaseOrigin },
-    /// The node's lease is there: its etcd lease has to live on.
+    /// The node's lease is there, or most likely is its own: the etcd lease that it hangs on has to live on.
     Adopt { write: Write, lease: EtcdLeaseId },
     /// A key has to be written.
     Write(Write),
+    /// Another machine claims what this node holds: the key has to be taken back.
+    Defend { write: Write, rival: Rival },
+    /// The key is claimed, by this node or another machine; that has to have its time.
+    Contest {
+        entry: &'a Entry,
+        subnet: Subnet,
+        by: Claimant,
+    },
+    /// Another machine holds what this node held.
+    Refuse(Twin),
     /// The node's lease does not fit the network; the parts of it that do shall be kept.
     Clear {
         key: Vec<u8>,
         mod_revision: Revision,
+        lease: Option<EtcdLeaseId>,
         preferred: PreviousSubnet,
     },
     /// Nothing is free.
     Exhausted,
 }
 
-/// Decides from the view alone: an own lease that fits, else the subnet held before if it is free, else a free
-/// one at random.
-pub(super) fn choose(
-    claim: &Claim<'_>,
-    preferred: &PreviousSubnet,
-    avoided: Option<Subnet>,
-    leases: &Leases,
-    rng: &mut Rng,
-) -> Choice {
-    let own: Vec<_> = leases.of_public_ip(claim.record.public_ip).collect();
-    let is_mine = |entry: &Entry, subnet: &Subnet| {
-        fits(claim.network, subnet)
-            && !leases.is_shadowed(entry, subnet, claim.record.public_ip, claim.network)
-    };
-    let fitting = || own.iter().filter(|(entry, subnet)| is_mine(entry, subnet));
-    let held_before =
-        fitting().find(|(_, subnet)| subnet.v4() == preferred.v4 && subnet.v6() == preferred.v6);
-    if let Some((entry, subnet)) = held_before.or_else(|| fitting().next()) {
-        return take_over(entry, *subnet, claim);
+/// What the choice follows from, besides chance.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Situation<'a> {
+    pub(super) claim: &'a Claim<'a>,
+    pub(super) machine: MachineId,
+    pub(super) preferred: PreviousSubnet,
+    pub(super) avoided: Option<Subnet>,
+    pub(super) carried: Option<Subnet>,
+    /// Up to which revision the subnet carried is known to be this node's, zero for none.
+    pub(super) known: Revision,
+    /// The claim that had its time.
+    pub(super) matured: Option<Revision>,
+    pub(super) leases: &'a Leases,
+}
+
+/// A lease that may be this node's.
+#[derive(Clone, Copy, Debug)]
+struct Candidate<'a> {
+    entry: &'a Entry,
+    subnet: Subnet,
+    maker: Maker,
+    title: Title,
+}
+
+/// What gives the node a right to a lease; the rules are told in [`super::contest`].
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Title {
+    /// It wrote it, since the machine was booted, or an operator reserved it.
+    Own,
+    /// It most likely wrote it before: it carries the subnet while it claims the lease.
+    Old,
+    /// Another machine may hold it.
+    Doubtful,
+    /// It does not fit the network, and nobody is asked.
+    Void,
+}
+
+impl<'a> Situation<'a> {
+    /// Decides from the view alone: an own lease that fits, else the subnet held before if it is free, else a free one
+    /// at random. A lease that another machine may hold has to become this node's first.
+    pub(super) fn choose(&self, rng: &mut Rng) -> Choice<'a> {
+        let candidates = self.candidates();
+        let best = |title: Title| {
+            let titled = || {
+                candidates
+                    .iter()
+                    .filter(move |candidate| candidate.title == title)
+            };
+            let before = titled().find(|candidate| self.was_held(&candidate.subnet));
+            before.or_else(|| titled().next())
+        };
+        if let Some(own) = best(Title::Own) {
+            return self.take_over(own.entry, own.subnet);
+        }
+        if let Some(old) = best(Title::Old) {
+            return self.resume(old);
+        }
+        if let Some(doubtful) = best(Title::Doubtful) {
+            return self.contest(doubtful);
+        }
+        match candidates.first() {
+            Some(void) => self.clear(void.entry, void.subnet),
+            None => self.create(rng),
+        }
     }
-    if let Some((entry, subnet)) = own.first() {
-        return Choice::Clear {
+
+    /// Returns the leases that announce this node's public IP; if there are none, the one that it wrote under another one
+    /// since the machine was booted.
+    fn candidates(&self) -> Vec<Candidate<'a>> {
+        let public_ip = self.claim.record.public_ip;
+        let announced = self.leases.of_public_ip(public_ip);
+        let announced: Vec<_> = announced
+            .map(|(entry, subnet)| self.candidate(entry, subnet))
+            .collect();
+        if !announced.is_empty() {
+            return announced;
+        }
+        let moved = self.leases.subnets_of(self.claim.network);
+        let moved = moved.map(|(entry, subnet)| self.candidate(entry, subnet));
+        moved
+            .filter(|candidate| candidate.maker == Maker::This(Standing::Held))
+            .collect()
+    }
+
+    fn candidate(&self, entry: &'a Entry, subnet: Subnet) -> Candidate<'a> {
+        let maker = entry
+            .etcd_lease
+            .map_or(Maker::Unknown, |lease| self.machine.maker_of(lease));
+        let title = match maker {
+            Maker::This(Standing::Held) => Title::Own,
+            Maker::Unknown if entry.etcd_lease.is_none() => Title::Own,
+            Maker::This(Standing::Resumed)
+            | Maker::OtherBoot(Standing::Held | Standing::Resumed)
+            | Maker::Unknown => Title::Old,
+            Maker::This(Standing::Claimed) | Maker::OtherBoot(Standing::Claimed) | Maker::Other(_) => {
+                Title::Doubtful
+            }
+        };
+        let title = match (title, maker) {
+            (title, _) if self.is_mine(entry, &subnet) => title,
+            (Title::Own, _) | (_, Maker::Unknown) => Title::Void,
+            (Title::Old | Title::Doubtful | Title::Void, _) => Title::Doubtful,
+        };
+        Candidate {
+            entry,
+            subnet,
+            maker,
+            title,
+        }
+    }
+
+    /// A key without etcd lease is a reservation and stays one (control-plane.md, 3.4).
+    fn take_over(&self, entry: &Entry, subnet: Subnet) -> Choice<'a> {
+        let record = self.claim.record;
+        if let Some(lease) = entry.etcd_lease {
+            let write = Write::adoption(entry, subnet, LeaseOrigin::Reused, record);
+            return Choice::Adopt { write, lease };
+        }
+        let write = Write::adoption(entry, subnet, LeaseOrigin::Reserved, record);
+        if !write.is_in_place() {
+            return Choice::Write(write);
+        }
+        Choice::Keep {
+            held: write.into_held(None, None),
+            origin: LeaseOrigin::Reserved,
+        }
+    }
+
+    /// Carries the subnet while it claims the lease, and takes it over once the claim had its time.
+    fn resume(&self, candidate: &Candidate<'a>) -> Choice<'a> {
+        let record = self.claim.record;
+        let Candidate {
+            entry, subnet, maker, ..
+        } = *candidate;
+        match (maker, entry.etcd_lease) {
+            (Maker::OtherBoot(standing), _) if self.is_lost(entry, &subnet) => {
+                self.answer(candidate, standing, Rival::Copy)
+            }
+            (Maker::This(_), _) if self.has_matured(entry) => {
+                Choice::Write(Write::adoption(entry, subnet, LeaseOrigin::Reused, record))
+            }
+            (_, Some(lease)) => Choice::Adopt {
+                write: Write::resumption(entry, subnet, record),
+                lease,
+            },
+            (_, None) => self.take_over(entry, subnet),
+        }
+    }
+
+    /// Claims the lease, and takes it over once the claim had its time.
+    fn contest(&self, candidate: &Candidate<'a>) -> Choice<'a> {
+        let record = self.claim.record;
+        let Candidate {
+            entry, subnet, maker, ..
+        } = *candidate;
+        let is_carried = self.carried == Some(subnet);
+        match maker {
+            Maker::This(_) | Maker::Unknown if !self.has_matured(entry) => Choice::Contest {
+                entry,
+                subnet,
+                by: Claimant::This,
+            },
+            Maker::This(_) | Maker::Unknown if !self.is_mine(entry, &subnet) => self.clear(entry, subnet),
+            Maker::This(_) | Maker::Unknown => {
+                Choice::Write(Write::adoption(entry, subnet, LeaseOrigin::Reused, record))
+            }
+            Maker::OtherBoot(standing) | Maker::Other(standing)
+                if is_carried && (standing.is_claim() || self.is_lost(entry, &subnet)) =>
+            {
+                self.answer(candidate, standing, Rival::of(maker))
+            }
+            Maker::Other(standing) if standing.is_claim() && !self.has_matured(entry) => Choice::Contest {
+                entry,
+                subnet,
+                by: Claimant::Other,
+            },
+            Maker::OtherBoot(_) | Maker::Other(_) => {
+                let found = entry.record.as_ref().unwrap_or(record);
+                Choice::Write(Write::claim(entry, subnet, found))
+            }
+        }
+    }
+
+    /// Answers another machine that wrote the lease of the subnet carried.
+    fn answer(&self, candidate: &Candidate<'a>, standing: Standing, rival: Rival) -> Choice<'a> {
+        let Candidate { entry, subnet, .. } = *candidate;
+        if standing.is_claim() {
+            let write = Write::adoption(entry, subnet, LeaseOrigin::Defended, self.claim.record);
+            return Choice::Defend { write, rival };
+        }
+        Choice::Refuse(Twin { subnet, rival })
+    }
+
+    fn clear(&self, entry: &Entry, subnet: Subnet) -> Choice<'a> {
+        Choice::Clear {
             key: entry.key.to_vec(),
             mod_revision: entry.mod_revision,
+            lease: entry.etcd_lease,
             preferred: PreviousSubnet {
-                v4: subnet.v4().or(preferred.v4),
-                v6: subnet.v6().or(preferred.v6),
+                v4: subnet.v4().or(self.preferred.v4),
+                v6: subnet.v6().or(self.preferred.v6),
             },
+        }
+    }
+
+    fn create(&self, rng: &mut Rng) -> Choice<'a> {
+        let network = self.claim.network;
+        let taken: Vec<Subnet> = self
+            .leases
+            .subnets_of(network)
+            .map(|(_, subnet)| subnet)
+            .chain(self.avoided)
+            .collect();
+        let v4 = network
+            .v4
+            .map(|range| free_v4(&range, self.preferred.v4, &taken, rng));
+        let v6 = network
+            .v6
+            .map(|range| free_v6(&range, self.preferred.v6, &taken, rng));
+        let subnet = match (v4, v6) {
+            (Some(Some(v4)), Some(Some(v6))) => Subnet::Dual(v4, v6),
+            (Some(Some(v4)), None) => Subnet::V4(v4),
+            (None, Some(Some(v6))) => Subnet::V6(v6),
+            (Some(None), _) | (_, Some(None)) | (None, None) => return Choice::Exhausted,
         };
+        let origin = if self.was_held(&subnet) {
+            LeaseOrigin::Previous
+        } else {
+            LeaseOrigin::Fresh
+        };
+        Choice::Write(Write::creation(
+            self.leases.key_of(&subnet),
+            subnet,
+            origin,
+            self.claim.record,
+            self.leases.revision(),
+        ))
     }
-    create(claim, preferred, avoided, leases, rng)
-}
 
-/// A key without etcd lease is a reservation and stays one (control-plane.md, 3.4).
-fn take_over(entry: &Entry, subnet: Subnet, claim: &Claim<'_>) -> Choice {
-    if let Some(lease) = entry.etcd_lease {
-        let write = Write::adoption(entry, subnet, LeaseOrigin::Reused, claim.record);
-        return Choice::Adopt { write, lease };
+    fn is_mine(&self, entry: &Entry, subnet: &Subnet) -> bool {
+        let network = self.claim.network;
+        fits(network, subnet)
+            && !self
+                .leases
+                .is_shadowed(entry, subnet, self.claim.record.public_ip, network)
     }
-    let write = Write::adoption(entry, subnet, LeaseOrigin::Reserved, claim.record);
-    if !write.is_in_place() {
-        return Choice::Write(write);
-    }
-    Choice::Keep {
-        held: write.into_held(None, None),
-        origin: LeaseOrigin::Reserved,
-    }
-}
 
-fn create(
-    claim: &Claim<'_>,
-    preferred: &PreviousSubnet,
-    avoided: Option<Subnet>,
-    leases: &Leases,
-    rng: &mut Rng,
-) -> Choice {
-    let taken: Vec<Subnet> = leases
-        .subnets_of(claim.network)
-        .map(|(_, subnet)| subnet)
-        .chain(avoided)
-        .collect();
-    let v4 = claim
-        .network
-        .v4
-        .map(|range| free_v4(&range, preferred.v4, &taken, rng));
-    let v6 = claim
-        .network
-        .v6
-        .map(|range| free_v6(&range, preferred.v6, &taken, rng));
-    let subnet = match (v4, v6) {
-        (Some(Some(v4)), Some(Some(v6))) => Subnet::Dual(v4, v6),
-        (Some(Some(v4)), None) => Subnet::V4(v4),
-        (None, Some(Some(v6))) => Subnet::V6(v6),
-        (Some(None), _) | (_, Some(None)) | (None, None) => return Choice::Exhausted,
-    };
-    let is_previous = subnet.v4() == preferred.v4 && subnet.v6() == preferred.v6;
-    let origin = if is_previous {
-        LeaseOrigin::Previous
-    } else {
-        LeaseOrigin::Fresh
-    };
-    let key = leases.key_of(&subnet);
-    Choice::Write(Write::creation(
-        key,
-        subnet,
-        origin,
-        claim.record,
-        leases.revision(),
-    ))
+    fn was_held(&self, subnet: &Subnet) -> bool {
+        subnet.v4() == self.preferred.v4 && subnet.v6() == self.preferred.v6
+    }
+
+    /// Tells whether this node carries the subnet, and the key was written after it last was this node's.
+    fn is_lost(&self, entry: &Entry, subnet: &Subnet) -> bool {
+        self.carried.as_ref() == Some(subnet) && self.known > Revision(0) && entry.mod_revision > self.known
+    }
+
+    fn has_matured(&self, entry: &Entry) -> bool {
+        self.matured == Some(entry.mod_revision)
+    }
 }
 
 fn free_v4(range: &Range4, preferred: Option<Ipv4Net>, taken: &[Subnet], rng: &mut Rng) -> Option<Ipv4Net> {

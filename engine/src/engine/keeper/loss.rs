@@ -3,14 +3,23 @@
 use core::net::Ipv4Addr;
 use core::time::Duration;
 
-use super::{Claim, Held, Keeper, State, Term};
+use super::write::Write;
+use super::{Claim, Held, Keeper, Spare, State, Term};
 use crate::engine::follower::Follower;
 use crate::engine::outbox::Outbox;
-use crate::event::Event;
+use crate::event::{Event, LeaseOrigin};
 use crate::leases::Entry;
+use crate::machine_id::{Maker, Standing};
 use crate::setup::{OnExpiry, OnLoss};
 use crate::store::Revision;
 use crate::subnet_file::PreviousSubnet;
+use crate::twin::{Rival, Twin};
+
+/// The first and the longest wait after a lease was lost.
+pub(super) const LOSS_WAIT: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(30));
+
+/// How long no lease must have been lost for the first wait to come again.
+const LOSSES_FORGOTTEN: Duration = Duration::from_mins(10);
 
 /// How long an etcd lease that an operator put the key on is trusted before it was kept alive once.
 const UNKNOWN_TERM: Duration = Duration::from_secs(10);
@@ -20,6 +29,13 @@ impl Keeper {
         if let State::Held { held, .. } = &mut self.state {
             held.mod_revision = Revision(0);
         }
+        if let State::Contesting(_) = self.state {
+            self.state = State::Listing;
+        }
+        self.known = Revision(0);
+        self.answered = Revision(0);
+        self.matured = None;
+        self.losses.reset();
     }
 
     /// Compares the lease held with the view: it may be gone, another's, or changed by an operator.
@@ -35,27 +51,91 @@ impl Keeper {
         let leases = follower.leases();
         match leases.get(&held.key) {
             Some(entry) if leases.is_shadowed(entry, &held.subnet, own_ip, claim.network) => {
-                self.lose(follower, outbox);
+                self.lose(None, follower, outbox);
             }
             None | Some(_) if leases.revision() < held.mod_revision => {}
             Some(entry) if held.is_written_in(entry, own_ip) => {}
             Some(entry) if entry.is_of(own_ip) => {
-                let term = entry.etcd_lease.map(|id| match held.term {
-                    Some(term) if term.id == id => term,
-                    Some(_) | None => Term::new(id, outbox.now, UNKNOWN_TERM),
-                });
-                let held = Held {
-                    mod_revision: entry.mod_revision,
-                    term,
-                    ..held.clone()
-                };
-                self.schedule(held, outbox);
+                let (held, entry) = (held.clone(), entry.clone());
+                self.handle_rewritten(held, &entry, claim, follower, outbox);
             }
-            None | Some(_) => self.lose(follower, outbox),
+            other => {
+                let to = other.and_then(|entry| Some(entry.record.as_ref().ok()?.public_ip));
+                self.lose(to, follower, outbox);
+            }
         }
     }
 
-    pub(super) fn lose(&mut self, follower: &Follower, outbox: &mut Outbox) {
+    /// The key is still this node's by its public IP, but somebody wrote it.
+    ///
+    /// A key that another machine holds is lost to it, unless its revision shows that the store was restored: then it may
+    /// be an echo of this machine's own past, and the node goes on until it knows better.
+    fn handle_rewritten(
+        &mut self,
+        held: Held,
+        entry: &Entry,
+        claim: &Claim<'_>,
+        follower: &Follower,
+        outbox: &mut Outbox,
+    ) {
+        let maker = entry.etcd_lease.map(|lease| self.machine.maker_of(lease));
+        let is_news = self.known > Revision(0) && entry.mod_revision > self.known;
+        match maker {
+            None | Some(Maker::Unknown | Maker::This(Standing::Held)) => self.follow(held, entry, outbox),
+            Some(maker @ (Maker::Other(standing) | Maker::OtherBoot(standing))) if is_news => {
+                self.answer(&held, entry, standing, Rival::of(maker), claim, outbox);
+            }
+            Some(maker @ Maker::Other(standing)) if standing.is_claim() => {
+                self.answer(&held, entry, standing, Rival::of(maker), claim, outbox);
+            }
+            Some(
+                Maker::Other(_) | Maker::OtherBoot(_) | Maker::This(Standing::Claimed | Standing::Resumed),
+            ) => self.lose(None, follower, outbox),
+        }
+    }
+
+    /// Answers another machine that wrote the key held.
+    fn answer(
+        &mut self,
+        held: &Held,
+        entry: &Entry,
+        standing: Standing,
+        rival: Rival,
+        claim: &Claim<'_>,
+        outbox: &mut Outbox,
+    ) {
+        let subnet = held.subnet;
+        if !standing.is_claim() {
+            return self.refuse(Twin { subnet, rival }, claim, outbox);
+        }
+        self.spare = held.term.filter(|term| self.is_own(term.id)).map(Spare::of);
+        let write = Write::adoption(entry, subnet, LeaseOrigin::Defended, claim.record);
+        self.defend(write, rival, claim, outbox);
+    }
+
+    /// Follows an operator who put the key on another etcd lease, or on none: a reservation (control-plane.md, 3.4).
+    fn follow(&mut self, held: Held, entry: &Entry, outbox: &mut Outbox) {
+        let left = held
+            .term
+            .map(|term| term.id)
+            .filter(|id| entry.etcd_lease != Some(*id));
+        self.orphans.extend(left.filter(|id| self.is_own(*id)));
+        self.release_spare(outbox);
+        let term = entry.etcd_lease.map(|id| match held.term {
+            Some(term) if term.id == id => term,
+            Some(_) | None => Term::new(id, outbox.now, UNKNOWN_TERM),
+        });
+        let held = Held {
+            mod_revision: entry.mod_revision,
+            term,
+            ..held
+        };
+        self.schedule(held, outbox);
+    }
+
+    /// Acquires a lease anew, the later the more often one was lost of late: whoever takes them, or deletes them, shall not
+    /// be raced against.
+    fn lose(&mut self, to: Option<Ipv4Addr>, follower: &Follower, outbox: &mut Outbox) {
         let State::Held { held, .. } = &self.state else {
             return;
         };
@@ -63,8 +143,9 @@ impl Keeper {
         let subnet = held.subnet;
         let revision = leases.revision();
         let hangs_on = leases.get(&held.key).and_then(|entry| entry.etcd_lease);
-        self.orphan = held.term.map(|term| term.id).filter(|id| hangs_on != Some(*id));
-        outbox.tell(Event::LeaseLost { subnet, revision });
+        let left = held.term.map(|term| term.id).filter(|id| hangs_on != Some(*id));
+        self.orphans.extend(left.filter(|id| self.is_own(*id)));
+        outbox.tell(Event::LeaseLost { subnet, revision, to });
         if self.policy.on_expiry == OnExpiry::Fence {
             self.carried = None;
             self.fence_at = None;
@@ -77,7 +158,11 @@ impl Keeper {
             }
             OnLoss::Exit => self.given_up = Some(subnet),
         }
-        self.wait(outbox);
+        if self.lost_at.is_none_or(|at| outbox.now > at + LOSSES_FORGOTTEN) {
+            self.losses.reset();
+        }
+        self.lost_at = Some(outbox.now);
+        self.state = State::Waiting(outbox.now + self.losses.wait(&mut outbox.rng));
     }
 
     /// Stops carrying traffic before the lease ends, if that is the policy and no renewal came through.
@@ -91,7 +176,7 @@ impl Keeper {
         }
     }
 
-    /// Stops serving a subnet that was lost once another node's lease covers it.
+    /// Stops serving a subnet that was lost once another node's lease covers it, or another machine holds it.
     pub(super) fn yield_if_claimed(&mut self, claim: &Claim<'_>, follower: &Follower) {
         let own_ip = claim.record.public_ip;
         let Some(carried) = self.carried else { return };
@@ -102,7 +187,18 @@ impl Keeper {
             .leases()
             .overlapping(&carried)
             .any(|(entry, subnet)| claim.network.gives_out(&subnet) && entry.is_of_another(own_ip));
-        if claimed {
+        let is_held_by_other = |entry: &Entry| {
+            let maker = entry.etcd_lease.map(|lease| self.machine.maker_of(lease));
+            let is_others = matches!(
+                maker,
+                Some(Maker::Other(Standing::Held) | Maker::OtherBoot(Standing::Held))
+            );
+            is_others && entry.mod_revision > self.known
+        };
+        let leases = follower.leases();
+        let taken =
+            self.known > Revision(0) && leases.get(&leases.key_of(&carried)).is_some_and(is_held_by_other);
+        if claimed || taken {
             self.carried = None;
         }
     }

@@ -12,7 +12,8 @@ use crate::engine::follower::{Follower, News};
 use crate::engine::outbox::Outbox;
 use crate::event::Event;
 use crate::setup::OnExpiry;
-use crate::store::{StoreError, StoreErrorKind, StoreRequest, StoreResponse, TxnOutcome};
+use crate::store::{Revision, StoreError, StoreErrorKind, StoreRequest, StoreResponse, TxnOutcome};
+use crate::subnet::Subnet;
 use crate::time::Instant;
 
 impl Keeper {
@@ -97,7 +98,7 @@ impl Keeper {
     /// Sets the next renewal: the margin before the end, up to a tenth of it earlier so that leases which
     /// began together do not all renew together; halfway if the lease is shorter than the margin.
     pub(super) fn schedule(&mut self, held: Held, outbox: &mut Outbox) {
-        self.carry(&held, outbox);
+        self.carry(held.subnet, held.term, held.mod_revision, outbox);
         let Some(term) = held.term else {
             self.state = State::Held {
                 held,
@@ -114,14 +115,16 @@ impl Keeper {
         self.hold_until(held, outbox.now + wait.max(Duration::from_secs(1)));
     }
 
-    /// Serves the subnet, until its lease is about to end if that is the policy.
-    fn carry(&mut self, held: &Held, outbox: &Outbox) {
+    /// Serves a subnet whose key was this node's at the revision `known`, until its lease is about to end if that is the
+    /// policy.
+    pub(super) fn carry(&mut self, subnet: Subnet, term: Option<Term>, known: Revision, outbox: &Outbox) {
         self.fence_at = match self.policy.on_expiry {
             OnExpiry::Keep => None,
-            OnExpiry::Fence => held.term.map(|term| term.fence_at),
+            OnExpiry::Fence => term.map(|term| term.fence_at),
         };
+        self.known = known;
         if self.fence_at.is_none_or(|at| at > outbox.now) {
-            self.carried = Some(held.subnet);
+            self.carried = Some(subnet);
         }
     }
 

@@ -9,6 +9,7 @@ use super::{Held, Term};
 use crate::event::LeaseOrigin;
 use crate::lease::LeaseRecord;
 use crate::leases::Entry;
+use crate::machine_id::Standing;
 use crate::setup::StorePrefix;
 use crate::store::{
     Compare, CompareOp, CompareTarget, EtcdLeaseId, Header, KeyRange, KeyValue, Revision, StoreRequest, Txn,
@@ -24,6 +25,10 @@ pub(super) struct Write {
     pub(super) key: Vec<u8>,
     pub(super) subnet: Subnet,
     pub(super) origin: LeaseOrigin,
+    /// What the key shall be after the write.
+    pub(super) standing: Standing,
+    /// What the key hangs on before the write.
+    pub(super) former: Option<EtcdLeaseId>,
     #[serde(with = "text_bytes")]
     value: Vec<u8>,
     guard: Guard,
@@ -54,6 +59,8 @@ impl Write {
             key,
             subnet,
             origin,
+            standing: Standing::Held,
+            former: None,
             value: record.encode(),
             guard: Guard::NothingCreatedSince(seen),
         }
@@ -70,8 +77,26 @@ impl Write {
             key: entry.key.to_vec(),
             subnet,
             origin,
+            standing: Standing::Held,
+            former: entry.etcd_lease,
             value: record.encode(),
             guard,
+        }
+    }
+
+    /// Claims a key that another machine wrote. The value stays as it is: the other may be alive and reached by it.
+    pub(super) fn claim(entry: &Entry, subnet: Subnet, record: &LeaseRecord) -> Self {
+        Self {
+            standing: Standing::Claimed,
+            ..Self::adoption(entry, subnet, LeaseOrigin::Reused, record)
+        }
+    }
+
+    /// Claims a key that this node most likely wrote before it was booted.
+    pub(super) fn resumption(entry: &Entry, subnet: Subnet, record: &LeaseRecord) -> Self {
+        Self {
+            standing: Standing::Resumed,
+            ..Self::adoption(entry, subnet, LeaseOrigin::Reused, record)
         }
     }
 
@@ -86,8 +111,18 @@ impl Write {
             key: held.key.clone(),
             subnet: held.subnet,
             origin: LeaseOrigin::Reused,
+            standing: Standing::Held,
+            former: None,
             value: record.encode(),
             guard,
+        }
+    }
+
+    /// Returns the revision that the key was last written at before, as far as the node saw.
+    pub(super) const fn seen(&self) -> Revision {
+        match self.guard {
+            Guard::NothingCreatedSince(seen) => seen,
+            Guard::Unchanged { mod_revision, .. } => mod_revision,
         }
     }
 

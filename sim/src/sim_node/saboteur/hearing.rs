@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use selvedge_engine::{
-    Action, ForwardingTable, Instant, KeyValue, LeaseRecord, Revision, StoreEvent, StoreRequest,
+    Action, EtcdLeaseId, ForwardingTable, Instant, KeyValue, LeaseRecord, Revision, StoreEvent, StoreRequest,
     StoreResponse, Txn, TxnOp, WatchEnd, WatchEvent,
 };
 
@@ -111,24 +111,34 @@ impl Saboteur {
         if !events.iter().any(is_reserved) {
             return;
         }
+        // Its own was given back.
+        let lease = EtcdLeaseId(written.lease.0 ^ 1);
         let put = TxnOp::Put {
             key: written.key,
             value: written.value,
-            lease: Some(written.lease),
+            lease: Some(lease),
         };
-        let id = self.request_id();
-        self.extra.push(Action::Request {
-            id,
-            deadline: now + PATIENCE,
-            request: StoreRequest::Txn(Txn {
-                success: vec![put],
-                ..Txn::default()
-            }),
+        let grant = StoreRequest::LeaseGrant {
+            id: lease,
+            ttl_seconds: DAY,
+        };
+        let put = StoreRequest::Txn(Txn {
+            success: vec![put],
+            ..Txn::default()
         });
+        for request in [grant, put] {
+            let id = self.request_id();
+            self.extra.push(Action::Request {
+                id,
+                deadline: now + PATIENCE,
+                request,
+            });
+        }
     }
 }
 
 const PATIENCE: Duration = Duration::from_secs(5);
+const DAY: i64 = 86_400;
 
 fn overlook_deletions(input: &mut Input) {
     if let Input::Store(StoreEvent::WatchBatch { events, .. }) = input {
