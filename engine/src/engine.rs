@@ -82,6 +82,9 @@ enum Life {
     Stopped,
 }
 
+/// Up to how many peers, or records, people are told each by its name when they change at once.
+const MOST_NAMED: usize = 20;
+
 impl Engine {
     /// Makes an engine; its first actions are waiting to be polled.
     pub fn new(setup: Setup, seed: u64, now: Instant) -> Self {
@@ -438,19 +441,39 @@ impl Engine {
         news
     }
 
+    /// Names each peer and each record, unless there are many.
     fn tell_peers(&mut self, news: &PeerNews) {
-        for (&subnet, &public_ip) in &news.added {
-            self.outbox.tell(Event::PeerAdded { subnet, public_ip });
-        }
-        for &subnet in &news.removed {
-            self.outbox.tell(Event::PeerRemoved { subnet });
-        }
-        for (key, &reason) in &news.rejected {
-            *self.rejected.entry(reason).or_default() += 1;
-            self.outbox.tell(Event::RecordRejected {
-                key: key_text(key),
-                reason,
+        let (added, removed) = (news.added.len(), news.removed.len());
+        if added.saturating_add(removed) > MOST_NAMED {
+            let (peers, _) = self.peers.sizes();
+            self.outbox.tell(Event::PeersChanged {
+                added,
+                removed,
+                peers,
             });
+        } else {
+            for (&subnet, &public_ip) in &news.added {
+                self.outbox.tell(Event::PeerAdded { subnet, public_ip });
+            }
+            for &subnet in &news.removed {
+                self.outbox.tell(Event::PeerRemoved { subnet });
+            }
+        }
+        self.tell_rejected(&news.rejected);
+    }
+
+    fn tell_rejected(&mut self, rejected: &BTreeMap<Arc<[u8]>, RejectReason>) {
+        for &reason in rejected.values() {
+            *self.rejected.entry(reason).or_default() += 1;
+        }
+        let mut named = rejected.iter().map(|(key, &reason)| (key_text(key), reason));
+        let count = rejected.len();
+        if count <= MOST_NAMED {
+            for (key, reason) in named {
+                self.outbox.tell(Event::RecordRejected { key, reason });
+            }
+        } else if let Some((key, reason)) = named.next() {
+            self.outbox.tell(Event::RecordsRejected { count, key, reason });
         }
     }
 

@@ -132,11 +132,29 @@ pub enum Event {
         /// Its subnet.
         subnet: Subnet,
     },
+    /// Many peers came and went at once.
+    PeersChanged {
+        /// How many are new or have changed.
+        added: usize,
+        /// How many are gone.
+        removed: usize,
+        /// How many there are now.
+        peers: usize,
+    },
     /// A record in the store is not used.
     RecordRejected {
         /// Its key.
         key: String,
         /// Why.
+        reason: RejectReason,
+    },
+    /// Many records in the store are not used.
+    RecordsRejected {
+        /// How many that were used before, or are new.
+        count: usize,
+        /// The key of the first.
+        key: String,
+        /// Why the first is not used.
         reason: RejectReason,
     },
     /// The watch ended and all leases were listed instead.
@@ -218,6 +236,7 @@ impl Event {
             | Self::LeaseResumed { .. }
             | Self::PeerAdded { .. }
             | Self::PeerRemoved { .. }
+            | Self::PeersChanged { .. }
             | Self::Relisted { .. }
             | Self::Ready => EventLevel::Info,
             Self::StoreUnreachable { .. }
@@ -231,6 +250,7 @@ impl Event {
             | Self::Fenced { .. }
             | Self::StoreRestarted { .. }
             | Self::RecordRejected { .. }
+            | Self::RecordsRejected { .. }
             | Self::KernelFailed { .. }
             | Self::KernelRepairing { .. } => EventLevel::Warn,
         }
@@ -261,26 +281,7 @@ impl fmt::Display for Event {
                     "network config at {key} is invalid: {error}; reading it again in {retry_in:.1?}"
                 )
             }
-            Self::ConfigUnused { key, reason } => match reason {
-                ConfigUnused::Changed => {
-                    write!(
-                        f,
-                        "network config at {key} changed: restart this node to use it; until then the old one stays"
-                    )
-                }
-                ConfigUnused::Invalid(error) => {
-                    write!(
-                        f,
-                        "network config at {key} is invalid now: {error}; the old one stays in use"
-                    )
-                }
-                ConfigUnused::Deleted => {
-                    write!(
-                        f,
-                        "network config at {key} was deleted; the old one stays in use, but no node can start"
-                    )
-                }
-            },
+            Self::ConfigUnused { key, reason } => write!(f, "network config at {key} {reason}"),
             Self::LeaseAcquired { subnet, origin } => write!(f, "holding subnet {subnet} ({origin})"),
             Self::CreateRaceLost { subnet } => {
                 write!(
@@ -315,7 +316,21 @@ impl fmt::Display for Event {
             }
             Self::PeerAdded { subnet, public_ip } => write!(f, "peer {subnet} via {public_ip}"),
             Self::PeerRemoved { subnet } => write!(f, "peer {subnet} left"),
+            Self::PeersChanged {
+                added,
+                removed,
+                peers,
+            } => {
+                write!(f, "{added} peers came or changed, {removed} left: {peers} now")
+            }
             Self::RecordRejected { key, reason } => write!(f, "ignoring {key}: {}", reason.name()),
+            Self::RecordsRejected { count, key, reason } => {
+                write!(
+                    f,
+                    "ignoring {count} records, the first is {key}: {}",
+                    reason.name()
+                )
+            }
             Self::Relisted { revision, leases } => write!(f, "listed {leases} leases at {revision}"),
             Self::KernelFailed {
                 object,
@@ -374,6 +389,18 @@ fn fmt_contest(event: &Event, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         );
     }
     Ok(())
+}
+
+impl fmt::Display for ConfigUnused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Changed => {
+                f.write_str("changed: restart this node to use it; until then the old one stays")
+            }
+            Self::Invalid(error) => write!(f, "is invalid now: {error}; the old one stays in use"),
+            Self::Deleted => f.write_str("was deleted; the old one stays in use, but no node can start"),
+        }
+    }
 }
 
 impl fmt::Display for LeaseOrigin {

@@ -58,12 +58,18 @@ impl Cluster {
     /// Sets the number of nodes; they are called `n1`, `n2` and so on, and start 200 ms apart.
     #[must_use]
     pub fn nodes(mut self, count: u32) -> Self {
-        let usual = Scenario::usual_config(self.scenario.nodes.len());
-        let fresh = Scenario::new(self.scenario.seed, count, Duration::ZERO);
-        if self.scenario.config == usual {
-            self.scenario.config = fresh.config;
+        let is_usual = self.scenario.config == Scenario::usual_config(self.scenario.subnet_count());
+        self.scenario.nodes = Scenario::new(self.scenario.seed, count, Duration::ZERO).nodes;
+        if is_usual {
+            self.scenario.config = Scenario::usual_config(self.scenario.subnet_count());
         }
-        self.scenario.nodes = fresh.nodes;
+        self
+    }
+
+    /// Adds so many nodes that nobody runs: their leases are in the store from the start.
+    #[must_use]
+    pub fn hollow(mut self, count: u32) -> Self {
+        self.scenario = self.scenario.with_hollow(count);
         self
     }
 

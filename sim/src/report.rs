@@ -214,9 +214,13 @@ impl fmt::Display for Report {
         } = &self.statistics;
         f.write_str(&self.timeline())?;
         writeln!(f)?;
+        let hollow = match self.scenario.hollow {
+            0 => String::new(),
+            count => format!(" and {count} hollow ones"),
+        };
         writeln!(
             f,
-            "{} nodes, {starts} starts, {simulated:.0?} simulated, {events} events, {store_requests} requests to the store",
+            "{} nodes{hollow}, {starts} starts, {simulated:.0?} simulated, {events} events, {store_requests} requests to the store",
             self.nodes.len()
         )?;
         writeln!(f, "probes: {probes}")?;

@@ -3,6 +3,7 @@
 mod bytes;
 mod draw;
 mod generate;
+mod hollow;
 mod model;
 mod profile;
 mod text;
@@ -31,6 +32,9 @@ pub struct Scenario {
     /// The nodes, `n1` first.
     #[serde(skip)]
     pub nodes: Vec<NodePlan>,
+    /// How many nodes there are besides that nobody runs: their leases are in the store from the start, renewed as those
+    /// of real nodes are, and one of 64 ends.
+    pub hollow: u32,
     /// The network config that is in the store before the first node starts.
     pub config: String,
     /// Where the cluster lives in the store.
@@ -83,6 +87,7 @@ impl Scenario {
             seed,
             config: Self::usual_config(starts.len()),
             nodes: starts.collect(),
+            hollow: 0,
             prefix: StorePrefix::default(),
             links: LinkOptions::default(),
             store_path: StorePathOptions::default(),

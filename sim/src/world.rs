@@ -10,6 +10,7 @@ mod conduct;
 mod control;
 mod event;
 mod faults;
+mod hollow;
 mod node_faults;
 mod observer;
 mod operators;
@@ -50,6 +51,7 @@ use crate::violation::{Attributed, Finding, Invariant};
 use agreement::Comparisons;
 use blame::Scars;
 use event::{Event, Scope};
+use hollow::HollowNodes;
 pub use view::{NodeReport, View};
 
 /// A check that the author of a run adds.
@@ -77,6 +79,7 @@ pub(crate) struct World {
     rates: Vec<RequestRate>,
     prober_rngs: Vec<Rng>,
     forger_rng: Rng,
+    hollow: HollowNodes,
     /// The nodes that stand still, with what waits for them.
     paused: BTreeMap<NodeId, Vec<Event>>,
     /// The faults that last at the moment, by their place in the scenario.
@@ -131,6 +134,7 @@ impl World {
             paths: ids.iter().map(path).collect(),
             rates: vec![RequestRate::default(); ids.len()],
             forger_rng: rng.fork("forger"),
+            hollow: HollowNodes::new(rng.fork("hollow nodes")),
             backups: BTreeMap::new(),
             prober_rngs: ids.iter().map(|id| prober_rng.fork(&id.to_string())).collect(),
             paused: BTreeMap::new(),
@@ -168,6 +172,7 @@ impl World {
 
     fn run_all(&mut self) -> Verdict {
         self.write_config()?;
+        self.write_hollow_leases()?;
         self.chronicle(Scope::Store(None));
         let end = self.end();
         self.run_until(end)?;
@@ -218,6 +223,7 @@ impl World {
                 Ok(())
             }
             Event::StoreTimer => self.handle_store_timer(),
+            Event::HollowRenewal(place) => self.handle_hollow_renewal(place),
             Event::Probe(node) => self.handle_probe(node),
             Event::Datagram {
                 from,

@@ -37,7 +37,7 @@ impl Scenario {
     /// Reads the text form.
     ///
     /// `scenario` (the version of the form, 1), `seed`, `nodes` (how many) and `duration` have to be there; whatever
-    /// else is missing is as [`Scenario::new`] makes it. `[[node]]` tables change the plan of a node that they name,
+    /// else is missing is as [`Scenario::new`] makes it; `hollow` nodes widen the usual network. `[[node]]` tables change the plan of a node that they name,
     /// `[[fault]]` tables add faults.
     ///
     /// # Errors
@@ -58,6 +58,9 @@ const VERSION_KEY: &str = "scenario";
 const VERSION: u32 = 1;
 /// How many nodes a scenario may have.
 const MAX_NODES: u32 = 10_000;
+
+/// How many of its nodes may be hollow: more subnets than these and the others need, a network of a usual size has not.
+const MAX_HOLLOW: u32 = 50_000;
 
 /// What is wrong, and where in the text.
 #[derive(Clone, Debug)]

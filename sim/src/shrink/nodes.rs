@@ -45,9 +45,8 @@ fn with_nodes(all: &Scenario, left: &[usize]) -> Scenario {
         nodes: pick(&all.nodes, left),
         ..all.clone()
     };
-    let usual = |nodes: usize| Scenario::usual_config(nodes);
-    if all.config == usual(all.nodes.len()) {
-        fewer.config = usual(left.len());
+    if all.config == Scenario::usual_config(all.subnet_count()) {
+        fewer.config = Scenario::usual_config(fewer.subnet_count());
     }
     fewer.faults.retain_mut(|timed| rename(timed, left));
     fewer

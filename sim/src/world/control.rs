@@ -246,8 +246,10 @@ impl World {
             | Told::LeaseRenewed { .. }
             | Told::PeerAdded { .. }
             | Told::PeerRemoved { .. }
+            | Told::PeersChanged { .. }
             | Told::RecordRejected { .. }
             | Told::LeaseClaimed { .. }
+            | Told::RecordsRejected { .. }
             | Told::Relisted { .. } => self.detail(Some(node), event.to_string()),
         }
     }

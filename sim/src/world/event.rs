@@ -72,6 +72,8 @@ pub(super) enum Event {
     KeepAlive(NodeId),
     /// An etcd lease ends.
     StoreTimer,
+    /// The hollow node at this place renews its lease.
+    HollowRenewal(usize),
     /// A pod sends a probe.
     Probe(NodeId),
     /// A datagram reaches a node, and the port on it.
@@ -114,7 +116,7 @@ impl Event {
             | Self::Relapse { node, .. }
             | Self::KeepAlive(node) => Scope::Node(*node),
             Self::StoreHears { node, .. } => Scope::Store(Some(*node)),
-            Self::StoreTimer => Scope::Store(None),
+            Self::StoreTimer | Self::HollowRenewal(_) => Scope::Store(None),
             Self::FaultBegins(index) => Scope::Everything { begun: Some(*index) },
             Self::FaultEnds(_) | Self::Checkpoint(_) => Scope::Everything { begun: None },
             Self::Probe(_) | Self::Datagram { .. } | Self::Sweep | Self::Minute => Scope::Nothing,
@@ -140,6 +142,7 @@ impl Event {
             | Self::StoreHears { .. }
             | Self::KeepAlive(_)
             | Self::StoreTimer
+            | Self::HollowRenewal(_)
             | Self::Probe(_)
             | Self::Sweep
             | Self::Minute => None,

@@ -360,7 +360,7 @@ impl World {
             return self.judge(single_owner::check_lease(&self.reference, &write));
         }
         let checks = [
-            store_values::check(event, &write, self.nodes.len()),
+            store_values::check(event, &write, self.scenario.subnet_count()),
             reservation::check_write(&write),
             single_owner::check_write(&write),
             single_owner::check_lease(&self.reference, &write),

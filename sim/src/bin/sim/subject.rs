@@ -78,6 +78,9 @@ pub(crate) struct Generated {
     size: Size,
     #[command(flatten)]
     kind: Kind,
+    /// How many nodes there are besides that nobody runs: their leases are in the store from the start.
+    #[arg(long, default_value_t = 0, conflicts_with = "scenario", value_parser = clap::value_parser!(u32).range(0..=50_000))]
+    hollow: u32,
     /// The network config, JSON, instead of the generated one.
     #[arg(long, conflicts_with = "scenario")]
     config: Option<String>,
@@ -91,7 +94,8 @@ impl Generated {
             self.kind.choose_model(&mut scenario);
             return Ok(scenario);
         }
-        let mut scenario = self.kind.generate(self.seed.unwrap_or_default(), self.size);
+        let scenario = self.kind.generate(self.seed.unwrap_or_default(), self.size);
+        let mut scenario = scenario.with_hollow(self.hollow);
         if let Some(config) = &self.config {
             scenario.config.clone_from(config);
         }

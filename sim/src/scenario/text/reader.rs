@@ -8,7 +8,7 @@ use toml::de::{DeTable, DeValue, ValueDeserializer};
 use toml::{Spanned, Table};
 
 use super::writer::{HEAD, table_of, usual};
-use super::{MAX_NODES, Problem, VERSION, VERSION_KEY, fault};
+use super::{MAX_HOLLOW, MAX_NODES, Problem, VERSION, VERSION_KEY, fault};
 use crate::node_id::NodeId;
 use crate::scenario::{NodePlan, Scenario};
 
@@ -18,14 +18,16 @@ pub(super) fn read(text: &str) -> Result<Scenario, Problem> {
     let mut root = root.into_inner();
     check_version(take(&mut root, &span, VERSION_KEY)?)?;
     let count = count(take(&mut root, &span, "nodes")?)?;
+    let hollow = root.remove("hollow").map_or(Ok(0), hollow)?;
     let nodes = root.remove("node");
     let faults = root.remove("fault");
-    let mut usual = usual(count);
+    let mut usual = usual(count, hollow);
     check_keys(&root, &usual)?;
     for key in HEAD {
         usual.remove(key);
     }
     let mut scenario: Scenario = with_defaults(root, span, &usual)?;
+    scenario.hollow = hollow;
     let fresh = u32::try_from(count).unwrap_or(MAX_NODES);
     scenario.nodes = Scenario::new(0, fresh, scenario.duration).nodes;
     change_nodes(&mut scenario.nodes, nodes)?;
@@ -54,6 +56,20 @@ fn count(value: Entry<'_>) -> Result<usize, Problem> {
         .ok()
         .filter(|count| (1..=usize::try_from(MAX_NODES).unwrap_or_default()).contains(count))
         .ok_or_else(|| Problem::new(&span, format!("there are 1 to {MAX_NODES} nodes, not {count}")))
+}
+
+fn hollow(value: Entry<'_>) -> Result<u32, Problem> {
+    let span = value.span();
+    let count: i64 = deserialize(value)?;
+    u32::try_from(count)
+        .ok()
+        .filter(|count| *count <= MAX_HOLLOW)
+        .ok_or_else(|| {
+            Problem::new(
+                &span,
+                format!("there are 0 to {MAX_HOLLOW} hollow nodes, not {count}"),
+            )
+        })
 }
 
 fn check_keys(root: &DeTable<'_>, usual: &Table) -> Result<(), Problem> {

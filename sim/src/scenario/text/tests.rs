@@ -46,6 +46,19 @@ fn a_healthy_scenario_prints_as_four_lines() {
 }
 
 #[test]
+fn hollow_nodes_are_one_line_and_widen_the_network() {
+    let scenario = Scenario::new(7, 100, Duration::from_mins(10)).with_hollow(9900);
+
+    let text = scenario.to_string();
+
+    assert_eq!(
+        text,
+        "scenario = 1\nseed = 7\nnodes = 100\nduration = \"10m\"\nhollow = 9900\n"
+    );
+    assert_eq!(Scenario::parse(&text), Ok(scenario));
+}
+
+#[test]
 fn a_scenario_prints_what_is_unusual() {
     insta::assert_snapshot!(unusual());
 }
@@ -79,6 +92,7 @@ fn a_mistake_is_told_with_its_line_and_what_would_be_right() {
         ("", "nonsense"),
         ("", "colour = 1"),
         ("", "seed = 2"),
+        ("", "hollow = 50001"),
         ("", "probe_interval = 5"),
         ("", "probe_interval = \"5 s\""),
         ("", "membership = \"strict\""),

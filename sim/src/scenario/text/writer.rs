@@ -30,17 +30,21 @@ pub(super) fn write(scenario: &Scenario) -> String {
 /// Returns what is not as usual, without the head, the nodes and the faults.
 pub(super) fn unusual_options(scenario: &Scenario) -> Table {
     let mut table = table(scenario);
-    take_away(&mut table, &usual(scenario.nodes.len()));
+    take_away(&mut table, &usual(scenario.nodes.len(), scenario.hollow));
     for key in HEAD {
         table.remove(key);
     }
     table
 }
 
-/// Returns what a healthy scenario of so many nodes says, without its nodes.
-pub(super) fn usual(nodes: usize) -> Table {
+/// Returns what a healthy scenario of so many nodes says, without its nodes; to be hollow is not usual.
+pub(super) fn usual(nodes: usize, hollow: u32) -> Table {
     let nodes = u32::try_from(nodes).unwrap_or(u32::MAX);
-    table(&Scenario::new(0, nodes, std::time::Duration::ZERO))
+    let scenario = Scenario::new(0, nodes, std::time::Duration::ZERO).with_hollow(hollow);
+    table(&Scenario {
+        hollow: 0,
+        ..scenario
+    })
 }
 
 /// Returns a value as a table of its fields.
