@@ -32,6 +32,7 @@
 //!
 //! | rule | checker | it looks | canaries |
 //! |---|---|---|---|
+//! | liveness of a core | [`liveness`] | 90 seconds after a core healed, and when the scenario is over | `Despair` |
 //! | the engine's contract | [`contract`] | after every input of an engine | `StayDue`, `GiveUp` |
 //! | a probe's fate | [`delivery`] | at every drop and every arrival | `LosePackets` |
 //! | packets on the wire | [`wire_format`] | at every datagram sent | `BreakChecksums` |
@@ -53,6 +54,7 @@ pub(crate) mod foreign_state;
 pub(crate) mod hop_limit;
 pub(crate) mod idempotence;
 pub(crate) mod identity;
+pub(crate) mod liveness;
 pub(crate) mod monotone;
 pub(crate) mod one_data_path;
 pub(crate) mod replay;

@@ -5,6 +5,7 @@ mod kind;
 mod link;
 mod named;
 mod node;
+mod remains;
 mod store;
 mod underlay;
 

@@ -83,6 +83,8 @@ pub(crate) struct Links {
     used: Vec<BTreeMap<NodeId, Link>>,
     /// The nodes whose datagrams arrive from another address.
     hidden: BTreeSet<NodeId>,
+    /// The nodes between which nothing goes wrong.
+    spared: BTreeSet<NodeId>,
 }
 
 /// Every link from one of the first nodes to one of the second is cut.
@@ -107,6 +109,7 @@ impl Links {
             rng: rng.clone(),
             used: (0..nodes).map(|_| BTreeMap::new()).collect(),
             hidden: BTreeSet::new(),
+            spared: BTreeSet::new(),
         }
     }
 
@@ -122,6 +125,7 @@ impl Links {
             duplication,
         } = self.options;
         let is_cut = self.is_cut(from, to);
+        let is_spared = self.are_spared(from, to);
         if to.index() >= self.used.len() {
             return Fate::Lost(LossCause::Cut);
         }
@@ -145,7 +149,7 @@ impl Links {
                 damaged: None,
             });
         }
-        if self.faults.is_empty() {
+        if self.faults.is_empty() || is_spared {
             return fate;
         }
         let journey = Journey {
@@ -202,9 +206,18 @@ impl Links {
         self.cuts.clear();
     }
 
+    /// Lets nothing go wrong between these nodes any more.
+    pub(crate) fn spare(&mut self, nodes: &[NodeId]) {
+        self.spared.extend(nodes);
+    }
+
     fn is_cut(&self, from: NodeId, to: NodeId) -> bool {
         let mut cuts = self.cuts.iter();
-        cuts.any(|cut| cut.from.contains(&from) && cut.to.contains(&to))
+        cuts.any(|cut| cut.from.contains(&from) && cut.to.contains(&to)) && !self.are_spared(from, to)
+    }
+
+    fn are_spared(&self, from: NodeId, to: NodeId) -> bool {
+        self.spared.contains(&from) && self.spared.contains(&to)
     }
 }
 

@@ -211,6 +211,7 @@ impl fmt::Display for Report {
             repairs: _,
             probes,
             faults: _,
+            liveness: _,
         } = &self.statistics;
         f.write_str(&self.timeline())?;
         writeln!(f)?;

@@ -68,6 +68,8 @@ pub enum Sabotage {
     NeverCompare,
     /// It carries no packets any more once it had to stop before its lease ended.
     StayFenced,
+    /// It asks for no other lease once it has lost one.
+    Despair,
     /// It never asks for a lease.
     SitIdle,
 }
@@ -105,6 +107,7 @@ impl Sabotage {
         Self::DrawElsewhere,
         Self::NeverCompare,
         Self::StayFenced,
+        Self::Despair,
         Self::SitIdle,
     ];
 }
@@ -142,6 +145,7 @@ impl fmt::Display for Sabotage {
             Self::DrawElsewhere => "draws from outside the scenario",
             Self::NeverCompare => "never lists all leases again",
             Self::StayFenced => "stays fenced",
+            Self::Despair => "asks for no other lease",
             Self::SitIdle => "never asks for a lease",
         })
     }

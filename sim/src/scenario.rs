@@ -4,6 +4,7 @@ mod bytes;
 mod draw;
 mod generate;
 mod hollow;
+mod liveness;
 mod model;
 mod profile;
 mod text;
@@ -18,6 +19,7 @@ use crate::fault::TimedFault;
 use crate::links::LinkOptions;
 use crate::node_id::NodeId;
 use crate::store_path::StorePathOptions;
+pub use liveness::Liveness;
 pub use model::Model;
 pub use profile::Profile;
 pub use text::ScenarioError;
@@ -60,6 +62,9 @@ pub struct Scenario {
     /// What goes wrong.
     #[serde(skip)]
     pub faults: Vec<TimedFault>,
+    /// How the faults end, if not each at its time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub liveness: Option<Liveness>,
     /// How long the run lasts.
     #[serde(with = "duration_text")]
     pub duration: Duration,
@@ -98,6 +103,7 @@ impl Scenario {
             masquerade: Masquerade::default(),
             probe_interval: Duration::from_millis(500),
             faults: Vec::new(),
+            liveness: None,
             duration,
         }
     }

@@ -1,6 +1,7 @@
 //! How much happened in a run.
 
 mod fault_table;
+mod liveness;
 mod spread;
 
 use std::fmt;
@@ -8,6 +9,7 @@ use std::time::Duration;
 
 use crate::probe::{Probe, ProbeFate, ProbeKind};
 pub use fault_table::{FaultStatistics, FaultTable};
+pub use liveness::LivenessStatistics;
 pub use spread::Spread;
 
 /// What a run amounted to.
@@ -27,6 +29,8 @@ pub struct Statistics {
     pub probes: ProbeStatistics,
     /// What each kind of fault cost.
     pub faults: FaultTable,
+    /// What became of cores that healed for good.
+    pub liveness: LivenessStatistics,
 }
 
 impl Statistics {
@@ -39,6 +43,7 @@ impl Statistics {
         self.repairs += other.repairs;
         self.probes.add(&other.probes);
         self.faults.add(&other.faults);
+        self.liveness.add(&other.liveness);
     }
 }
 

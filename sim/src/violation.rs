@@ -52,6 +52,8 @@ pub enum Invariant {
     Reservations,
     /// Once faults are over, every node holds a lease, knows every other and reaches it.
     AtRest,
+    /// A core of nodes that heals comes to rest, whatever else stays broken.
+    Liveness,
     /// A scenario makes the same run every time.
     Replay,
     /// A check that the run's author added.
@@ -82,6 +84,7 @@ impl Invariant {
         Self::Counters,
         Self::Reservations,
         Self::AtRest,
+        Self::Liveness,
         Self::Replay,
         Self::Custom,
     ];
@@ -110,6 +113,7 @@ impl Invariant {
             | Self::StoreValues
             | Self::Reservations
             | Self::AtRest
+            | Self::Liveness
             | Self::Replay
             | Self::Custom => false,
         }
@@ -140,6 +144,7 @@ impl fmt::Display for Invariant {
             Self::Counters => "counters",
             Self::Reservations => "reservations",
             Self::AtRest => "at rest",
+            Self::Liveness => "liveness",
             Self::Replay => "replay",
             Self::Custom => "custom check",
         })

@@ -11,6 +11,7 @@ mod control;
 mod event;
 mod faults;
 mod hollow;
+mod liveness;
 mod node_faults;
 mod observer;
 mod operators;
@@ -35,6 +36,7 @@ use crate::checker::one_data_path::DataPaths;
 use crate::checker::store_requests::RequestRate;
 use crate::etcd_store::Snapshot;
 use crate::event_queue::EventQueue;
+use crate::fault::Fault;
 use crate::links::Links;
 use crate::node_id::NodeId;
 use crate::probe::ProbesInFlight;
@@ -52,6 +54,7 @@ use agreement::Comparisons;
 use blame::Scars;
 use event::{Event, Scope};
 use hollow::HollowNodes;
+use liveness::Core;
 pub use view::{NodeReport, View};
 
 /// A check that the author of a run adds.
@@ -84,6 +87,10 @@ pub(crate) struct World {
     paused: BTreeMap<NodeId, Vec<Event>>,
     /// The faults that last at the moment, by their place in the scenario.
     active: BTreeSet<usize>,
+    /// What is left of those of them that some nodes got over.
+    curtailed: BTreeMap<usize, Fault>,
+    /// The nodes that have healed for good, once they have.
+    core: Option<Core>,
     /// The nodes whose daemon was started for the first time.
     started: BTreeSet<NodeId>,
     /// How many changes each node is still to miss.
@@ -139,6 +146,8 @@ impl World {
             prober_rngs: ids.iter().map(|id| prober_rng.fork(&id.to_string())).collect(),
             paused: BTreeMap::new(),
             active: BTreeSet::new(),
+            curtailed: BTreeMap::new(),
+            core: None,
             started: BTreeSet::new(),
             missing: BTreeMap::new(),
             reference: RefCluster::new(ids.len(), leases.start().to_vec(), windows),
@@ -176,6 +185,7 @@ impl World {
         self.chronicle(Scope::Store(None));
         let end = self.end();
         self.run_until(end)?;
+        self.check_core_requests()?;
         self.begin_rest()?;
         self.run_until(end + REST)?;
         self.check_rest()
@@ -201,8 +211,12 @@ impl World {
         };
         match event {
             Event::Start(node) => self.start_for_the_first_time(node),
+            // Once the core has healed, nothing else begins and nothing else ends.
+            Event::FaultBegins(_) | Event::FaultEnds(_) if self.core.is_some() => Ok(()),
             Event::FaultBegins(index) => self.begin_fault(index),
             Event::FaultEnds(index) => self.end_fault(index),
+            Event::CoreHeals => self.heal_core(),
+            Event::CoreIsDue => self.check_core_rests(),
             Event::Checkpoint(index) => self.run_checkpoint(index),
             Event::Timer { node, life } => self.handle_timer(node, life),
             Event::Supervise { node, life } => self.handle_supervise(node, life),
@@ -253,6 +267,9 @@ impl World {
                 self.queue
                     .push(Instant::ZERO + until.max(fault.at), Event::FaultEnds(index));
             }
+        }
+        if let Some(liveness) = &self.scenario.liveness {
+            self.queue.push(Instant::ZERO + liveness.at, Event::CoreHeals);
         }
         for (id, plan) in self.scenario.node_ids().zip(&self.scenario.nodes) {
             self.queue.push(Instant::ZERO + plan.starts_at, Event::Start(id));

@@ -4,7 +4,9 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use selvedge_sim::{Cluster, Forgery, Invariant, Model, Sabotage, Scenario, StoreFault, StoreWay, Violation};
+use selvedge_sim::{
+    Cluster, Forgery, Invariant, Liveness, Model, Sabotage, Scenario, StoreFault, StoreWay, Violation,
+};
 
 #[test]
 fn every_sabotage_is_noticed_and_honest_nodes_pass() {
@@ -110,6 +112,7 @@ fn canary_of(sabotage: Sabotage) -> Canary {
         Sabotage::DrawElsewhere => (Invariant::Replay, "the second time", quiet),
         Sabotage::NeverCompare => (Invariant::Convergence, "has 10.5.", deafened),
         Sabotage::StayFenced => (Invariant::Delivery, "without excuse", fenced),
+        Sabotage::Despair => (Invariant::Liveness, "is not at rest: n1", healed),
         Sabotage::SitIdle => (Invariant::AtRest, "holds 0 leases", quiet),
     };
     Canary {
@@ -220,6 +223,18 @@ fn fenced(seed: u64) -> Cluster {
         .fault_at(Duration::ZERO, short)
         .store_cut_at(second(20), [1], StoreWay::Both)
         .heal_at(second(40))
+}
+
+/// A core heals whose node has lost its lease, while another node stays cut off.
+fn healed(seed: u64) -> Cluster {
+    let mut scenario = Scenario::new(seed, 3, second(140));
+    scenario.liveness = Some(Liveness {
+        at: second(40),
+        core: vec![1.into(), 2.into()],
+    });
+    Cluster::of(scenario)
+        .store_cut_at(second(20), [1, 3], StoreWay::Both)
+        .delete_lease_at(second(30), 1)
 }
 
 /// The store loses all its data.

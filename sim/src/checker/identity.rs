@@ -12,7 +12,7 @@ use crate::node_id::NodeId;
 use crate::ref_cluster::{RefCluster, Write};
 use crate::violation::{Finding, Invariant};
 
-/// How long after the store became another a node may write what it chose before.
+/// How long after the store became another a node may write what it chose before; one that does not reach the store, longer.
 const OTHER_HISTORY: Duration = Duration::from_mins(1);
 
 /// The subnets that nodes remember.
@@ -66,7 +66,10 @@ impl Identities {
         let Some(node) = NodeId::by_public_ip(*owner, nodes) else {
             return Ok(());
         };
-        if self.history_began.is_some_and(|at| now < at + OTHER_HISTORY) {
+        let informed = cluster.informed(node, now);
+        let need_not_know =
+            |began| now < began + OTHER_HISTORY || informed.is_none_or(|informed| informed < began);
+        if self.history_began.is_some_and(need_not_know) {
             return Ok(());
         }
         if let Some(other) = cluster.other_subnet_of(node, *subnet) {

@@ -12,12 +12,12 @@ use std::time::Duration;
 
 use selvedge_engine::{Masquerade, Membership, OnExpiry, OnLoss, Rng};
 
-use super::Scenario;
 use super::draw::Draw;
+use super::{Liveness, Scenario};
 use crate::links::LinkOptions;
 use crate::probability::Probability;
 use crate::store_path::StorePathOptions;
-use choice::pick;
+use choice::{millis, pick, some_nodes};
 
 impl Scenario {
     /// Makes a scenario from a seed: a network of some quality, and faults of some kinds at random times.
@@ -86,6 +86,23 @@ impl Scenario {
         let nodes = u32::try_from(self.nodes.len()).unwrap_or(u32::MAX);
         let until = self.duration.saturating_sub(Self::QUIET);
         self.faults = faults::draw(rng, nodes, until);
+        if rng.chance(250_000) {
+            self.end_with_a_core(rng, nodes, until);
+        }
+    }
+
+    /// Lets some faults last until the core heals, or for ever.
+    fn end_with_a_core(&mut self, rng: &mut dyn Draw, nodes: u32, until: Duration) {
+        let heals_at = millis(rng.between(until / 4, until));
+        self.liveness = Some(Liveness {
+            at: heals_at,
+            core: some_nodes(rng, nodes),
+        });
+        for timed in &mut self.faults {
+            if rng.chance(300_000) {
+                timed.until = None;
+            }
+        }
     }
 }
 
@@ -108,7 +125,7 @@ const PROBE_INTERVALS: [Duration; 5] = [
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fault::FaultKind;
+    use crate::fault::{FaultKind, TimedFault};
 
     #[test]
     fn a_seed_makes_one_scenario_and_another_seed_another() {
@@ -118,8 +135,8 @@ mod tests {
 
     #[test]
     fn every_fault_is_over_before_the_quiet_time() {
-        for seed in 0..200 {
-            let scenario = generated(seed);
+        let scenarios = (0..200).map(generated);
+        for scenario in scenarios.filter(|scenario| scenario.liveness.is_none()) {
             let quiet = scenario.duration.saturating_sub(Scenario::QUIET);
 
             for timed in &scenario.faults {
@@ -130,6 +147,23 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn a_core_heals_early_enough_and_some_faults_last_until_then() {
+        let scenarios: Vec<Scenario> = (0..200).map(generated).collect();
+        let mut lasting = 0;
+
+        for scenario in &scenarios {
+            let Some(Liveness { at, core }) = &scenario.liveness else {
+                continue;
+            };
+            assert!(!core.is_empty() && *at + Liveness::BOUND <= scenario.duration);
+            let present = |timed: &&TimedFault| timed.at < *at && timed.until.is_none_or(|until| until > *at);
+            lasting += scenario.faults.iter().filter(present).count();
+        }
+
+        assert!(lasting > 20, "{lasting}");
     }
 
     #[test]

@@ -4,7 +4,7 @@ use super::attempts::Attempts;
 use super::minimize::minimize;
 use crate::fault::{Named, TimedFault};
 use crate::node_id::NodeId;
-use crate::scenario::Scenario;
+use crate::scenario::{Liveness, Scenario};
 
 pub(super) fn drop_faults(attempts: &mut Attempts<'_>) {
     let all = attempts.best().faults.clone();
@@ -20,8 +20,24 @@ pub(super) fn drop_nodes(attempts: &mut Attempts<'_>) {
     });
 }
 
-/// Takes nodes out of the groups that faults name.
+/// Takes nodes out of the core and out of the groups that faults name.
 pub(super) fn drop_names(attempts: &mut Attempts<'_>) {
+    let core = attempts
+        .best()
+        .liveness
+        .as_ref()
+        .map_or(0, |liveness| liveness.core.len());
+    for member in (0..core).rev() {
+        attempts.keeps_failing_with(|scenario| {
+            if let Some(liveness) = scenario
+                .liveness
+                .as_mut()
+                .filter(|liveness| liveness.core.len() > 1)
+            {
+                liveness.core.remove(member);
+            }
+        });
+    }
     for place in 0..attempts.best().faults.len() {
         for group in 0..group_sizes(attempts, place).len() {
             let size = group_sizes(attempts, place)
@@ -49,18 +65,28 @@ fn with_nodes(all: &Scenario, left: &[usize]) -> Scenario {
         fewer.config = Scenario::usual_config(fewer.subnet_count());
     }
     fewer.faults.retain_mut(|timed| rename(timed, left));
+    fewer.liveness = all.liveness.as_ref().and_then(|liveness| {
+        let core: Vec<NodeId> = liveness
+            .core
+            .iter()
+            .filter_map(|node| renamed(*node, left))
+            .collect();
+        (!core.is_empty()).then_some(Liveness { core, ..*liveness })
+    });
     fewer
+}
+
+/// Returns the new name of a node, if it is among those left.
+fn renamed(node: NodeId, left: &[usize]) -> Option<NodeId> {
+    let place = left.iter().position(|place| *place == node.index())?;
+    u32::try_from(place + 1).ok().map(NodeId::new)
 }
 
 /// Gives the nodes that a fault names their new names; false if it has none left.
 fn rename(timed: &mut TimedFault, left: &[usize]) -> bool {
-    let renamed = |node: &NodeId| {
-        let place = left.iter().position(|place| *place == node.index())?;
-        u32::try_from(place + 1).ok().map(NodeId::new)
-    };
     match timed.fault.named() {
         Named::Nobody => true,
-        Named::One(node) => match renamed(node) {
+        Named::One(node) => match renamed(*node, left) {
             Some(name) => {
                 *node = name;
                 true
@@ -70,7 +96,7 @@ fn rename(timed: &mut TimedFault, left: &[usize]) -> bool {
         Named::Groups(groups) => {
             let mut all_have_members = true;
             for group in groups {
-                *group = group.iter().filter_map(renamed).collect();
+                *group = group.iter().filter_map(|node| renamed(*node, left)).collect();
                 all_have_members &= !group.is_empty();
             }
             all_have_members

@@ -22,6 +22,7 @@ pub(super) fn cut_the_end(attempts: &mut Attempts<'_>) {
 
 pub(super) fn shorten(attempts: &mut Attempts<'_>) {
     shorten_run(attempts);
+    heal_sooner(attempts);
     for place in 0..attempts.best().faults.len() {
         change(attempts, place, end_sooner);
         change(attempts, place, |timed| move_to(timed, timed.at / 2));
@@ -43,6 +44,19 @@ fn shorten_run(attempts: &mut Attempts<'_>) {
             step /= 2;
         }
     }
+}
+
+/// Lets the core heal sooner, and the run end as much sooner.
+fn heal_sooner(attempts: &mut Attempts<'_>) {
+    let sooner = |scenario: &mut Scenario| {
+        if let Some(liveness) = &mut scenario.liveness {
+            let sooner = seconds(liveness.at / 2);
+            let by = liveness.at.saturating_sub(sooner);
+            liveness.at = sooner;
+            scenario.duration = scenario.duration.saturating_sub(by);
+        }
+    };
+    while attempts.keeps_failing_with(sooner) {}
 }
 
 /// Changes the times of a fault, as often as that makes them earlier and the run fails still.

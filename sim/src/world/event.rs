@@ -16,6 +16,10 @@ pub(super) enum Event {
     Start(NodeId),
     FaultBegins(usize),
     FaultEnds(usize),
+    /// Some nodes heal for good.
+    CoreHeals,
+    /// They have to be at rest.
+    CoreIsDue,
     Checkpoint(usize),
     /// An engine wanted to be woken up.
     Timer {
@@ -118,8 +122,10 @@ impl Event {
             Self::StoreHears { node, .. } => Scope::Store(Some(*node)),
             Self::StoreTimer | Self::HollowRenewal(_) => Scope::Store(None),
             Self::FaultBegins(index) => Scope::Everything { begun: Some(*index) },
-            Self::FaultEnds(_) | Self::Checkpoint(_) => Scope::Everything { begun: None },
-            Self::Probe(_) | Self::Datagram { .. } | Self::Sweep | Self::Minute => Scope::Nothing,
+            Self::FaultEnds(_) | Self::CoreHeals | Self::Checkpoint(_) => Scope::Everything { begun: None },
+            Self::Probe(_) | Self::Datagram { .. } | Self::Sweep | Self::CoreIsDue | Self::Minute => {
+                Scope::Nothing
+            }
         }
     }
 
@@ -138,6 +144,8 @@ impl Event {
             Self::Start(_)
             | Self::FaultBegins(_)
             | Self::FaultEnds(_)
+            | Self::CoreHeals
+            | Self::CoreIsDue
             | Self::Checkpoint(_)
             | Self::StoreHears { .. }
             | Self::KeepAlive(_)

@@ -73,7 +73,9 @@ impl World {
     pub(super) fn lasting(&self) -> impl Iterator<Item = &Fault> {
         self.active
             .iter()
-            .filter_map(|index| self.scenario.faults.get(*index))
-            .map(|timed| &timed.fault)
+            .filter_map(|index| match self.curtailed.get(index) {
+                Some(rest) => Some(rest),
+                None => Some(&self.scenario.faults.get(*index)?.fault),
+            })
     }
 }

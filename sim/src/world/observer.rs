@@ -13,6 +13,7 @@ impl World {
         self.judge_probes()?;
         self.check_nodes_in_passing()?;
         self.note_agreement();
+        self.watch_core();
         self.recoveries.note_change();
         Ok(())
     }

@@ -3,8 +3,6 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use selvedge_engine::Rng;
-
 use super::World;
 use super::probing::PING_LENGTH;
 use crate::checker::at_rest::{self, NodeView, Room};
@@ -82,12 +80,9 @@ impl World {
         Ok(())
     }
 
-    /// Tells whether there is room for every node: strangers have not taken all that is left, or a subnet has been free
-    /// for longer than a node waits that found none.
+    /// Tells whether there is room for every node, or strangers have taken all that is left.
     fn room(&self) -> Room {
-        let is_settled = self.now >= self.reference.last_change() + LONGEST_WAIT;
-        let is_free = || is_settled && self.free_subnet(&mut Rng::new(0)).is_some();
-        if self.reference.has_strangers() && !is_free() {
+        if self.reference.has_strangers() && !self.has_room() {
             Room::None
         } else {
             Room::Left
@@ -118,7 +113,7 @@ impl World {
 }
 
 /// How long a node waits at most before it looks again whether a subnet is free, with some to spare.
-const LONGEST_WAIT: Duration = Duration::from_secs(15);
+pub(super) const LONGEST_WAIT: Duration = Duration::from_secs(15);
 
 /// Returns the nodes that the one at a place among all that are ready sends a last probe to.
 ///

@@ -377,6 +377,7 @@ impl World {
     /// limit.
     fn count_request(&mut self, node: NodeId, counted: Counted) -> Verdict {
         self.statistics.store_requests += 1;
+        self.count_at_rest(node);
         let is_ours = self
             .daemon_mut(node)
             .is_some_and(|daemon| daemon.model() == Model::Selvedge);

@@ -80,13 +80,14 @@ pub(crate) fn many(options: &Options) -> Outcome {
     }
     writeln!(
         out,
-        "{} seeds of {} nodes: {:.1} hours simulated in {:.1} s, {} events; probes: {}; {} failed; hash {trace_hash:016x}",
+        "{} seeds of {} nodes: {:.1} hours simulated in {:.1} s, {} events; probes: {}; {}; {} failed; hash {trace_hash:016x}",
         seeds,
         size.nodes,
         statistics.simulated.as_secs_f64() / 3600.0,
         took.as_secs_f64(),
         statistics.events,
         statistics.probes,
+        statistics.liveness,
         failures.len(),
     )?;
     Ok(Verdict::good_if(failures.is_empty()))

@@ -10,7 +10,7 @@ use toml::{Spanned, Table};
 use super::writer::{HEAD, table_of, usual};
 use super::{MAX_HOLLOW, MAX_NODES, Problem, VERSION, VERSION_KEY, fault};
 use crate::node_id::NodeId;
-use crate::scenario::{NodePlan, Scenario};
+use crate::scenario::{Liveness, NodePlan, Scenario};
 
 pub(super) fn read(text: &str) -> Result<Scenario, Problem> {
     let root = DeTable::parse(text).map_err(|error| Problem::of(&error, &(0..0)))?;
@@ -26,11 +26,13 @@ pub(super) fn read(text: &str) -> Result<Scenario, Problem> {
     for key in HEAD {
         usual.remove(key);
     }
+    let liveness = root.get(LIVENESS).map_or(span.clone(), Spanned::span);
     let mut scenario: Scenario = with_defaults(root, span, &usual)?;
     scenario.hollow = hollow;
     let fresh = u32::try_from(count).unwrap_or(MAX_NODES);
     scenario.nodes = Scenario::new(0, fresh, scenario.duration).nodes;
     change_nodes(&mut scenario.nodes, nodes)?;
+    check_core(&scenario, liveness)?;
     for timed in elements(faults, "fault")? {
         scenario.faults.push(fault::read(timed, count)?);
     }
@@ -75,17 +77,32 @@ fn hollow(value: Entry<'_>) -> Result<u32, Problem> {
 fn check_keys(root: &DeTable<'_>, usual: &Table) -> Result<(), Problem> {
     let Some(unknown) = root
         .keys()
-        .find(|key| !usual.contains_key(key.get_ref().as_ref()))
+        .find(|key| key.get_ref() != LIVENESS && !usual.contains_key(key.get_ref().as_ref()))
     else {
         return Ok(());
     };
     let others = usual.keys().map(String::as_str);
-    let keys: Vec<&str> = [VERSION_KEY, "nodes", "node", "fault"]
+    let keys: Vec<&str> = [VERSION_KEY, "nodes", "node", "fault", LIVENESS]
         .into_iter()
         .chain(others)
         .collect();
     let text = format!("unknown key `{unknown}`, allowed are {}", keys.join(", "));
     Err(Problem::new(&unknown.span(), text))
+}
+
+/// The table that a healthy scenario does not have.
+const LIVENESS: &str = "liveness";
+
+fn check_core(scenario: &Scenario, span: Range<usize>) -> Result<(), Problem> {
+    let Some(Liveness { core, .. }) = &scenario.liveness else {
+        return Ok(());
+    };
+    let count = scenario.nodes.len();
+    match core.iter().find(|id| id.index() >= count) {
+        Some(id) => Err(no_such_node(&span, *id, count)),
+        None if core.is_empty() => Err(Problem::new(&span, "the core has at least one node")),
+        None => Ok(()),
+    }
 }
 
 fn change_nodes(plans: &mut [NodePlan], nodes: Option<Entry<'_>>) -> Result<(), Problem> {

@@ -49,6 +49,7 @@ impl Saboteur {
             | Sabotage::DrawElsewhere
             | Sabotage::NeverCompare
             | Sabotage::StayFenced
+            | Sabotage::Despair
             | Sabotage::SitIdle => {}
         }
         input

@@ -63,6 +63,7 @@ impl Saboteur {
                     *value = "2".into();
                 }
             }
+            Sabotage::Despair if self.is_after_the_loss(&mut action) => return Vec::new(),
             Sabotage::SitIdle if transaction(&mut action).is_some() => return Vec::new(),
             Sabotage::NeverCompare if self.is_another_list(&action) => return Vec::new(),
             Sabotage::StayFenced if self.is_after_the_fence(&action) => return Vec::new(),
@@ -73,6 +74,7 @@ impl Saboteur {
             | Sabotage::SitIdle
             | Sabotage::NeverCompare
             | Sabotage::StayFenced
+            | Sabotage::Despair
             | Sabotage::CarryOn
             | Sabotage::IgnoreFence
             | Sabotage::HideRestart
@@ -108,6 +110,11 @@ impl Saboteur {
         );
         self.count += u64::from(is_list);
         is_list && self.count > 1
+    }
+
+    fn is_after_the_loss(&mut self, action: &mut Action) -> bool {
+        self.count += u64::from(matches!(action, Action::Event(Event::LeaseLost { .. })));
+        self.count > 0 && transaction(action).is_some()
     }
 
     fn is_after_the_fence(&mut self, action: &Action) -> bool {
