@@ -1,6 +1,7 @@
 //! The control half: leases, peers and desired state.
 
 mod config_reader;
+mod followed_time;
 mod follower;
 mod keeper;
 pub(crate) mod outbox;
@@ -9,6 +10,7 @@ use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::net::Ipv4Addr;
+use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -93,10 +95,10 @@ impl Engine {
         Self {
             config,
             active: None,
-            follower: Follower::new(setup.prefix.clone()),
+            follower: Follower::new(setup.prefix.clone(), keeper::spare_time(setup.renew_margin)),
             keeper: Keeper::new(&setup),
             reconciler: Reconciler::default(),
-            peers: Peers::default(),
+            peers: Peers::new(setup.peer_grace),
             judged: None,
             placed: None,
             rejected: BTreeMap::new(),
@@ -197,11 +199,19 @@ impl Engine {
             .reconciler
             .poll_timeout()
             .map(|at| (at, "set up the kernel again"));
+        let judges = self.judged.is_some();
+        let stale = self
+            .peers
+            .first_end()
+            .filter(|_| judges)
+            .and_then(|end| self.follower.followed_time().when(end))
+            .map(|at| (at, "let a stale peer go"));
         [
             config,
             self.follower.poll_timeout(),
             self.keeper.poll_timeout(),
             kernel,
+            stale,
         ]
         .into_iter()
         .flatten()
@@ -218,6 +228,7 @@ impl Engine {
             backend: self.active.as_ref().map(|active| active.config.backend.kind()),
             revision: self.follower.leases().revision(),
             peers: self.peers.iter().collect(),
+            stale: self.stale_peers(),
             rejected: self.rejected.clone(),
         }
     }
@@ -250,11 +261,12 @@ impl Engine {
     /// Returns how much the engine holds; unlike [`Engine::status`] it copies nothing.
     pub fn holdings(&self) -> Holdings {
         let (kernel_objects, kernel_operations) = self.reconciler.sizes();
-        let (peers, rejected) = self.peers.sizes();
+        let (peers, stale_peers, rejected) = self.peers.sizes();
         Holdings {
             revision: self.follower.leases().revision(),
             leases: self.follower.leases().len(),
             peers,
+            stale_peers,
             rejected,
             kernel_objects,
             kernel_operations,
@@ -375,10 +387,13 @@ impl Engine {
         let Some(subnet) = self.keeper.carried() else {
             self.judged = None;
             self.placed = None;
+            let now = self.followed_now();
+            let stale = self.peers.note_departures(&changes, self.follower.leases(), now);
+            self.tell_stale(stale.len());
             self.reconciler.desire(Vec::new());
             return;
         };
-        let news = self.judge_peers(subnet, changes);
+        let news = self.judge_peers(subnet, &changes);
         self.tell_peers(&news);
         let place = Place {
             subnet,
@@ -417,12 +432,13 @@ impl Engine {
         self.table = Some(table);
     }
 
-    fn judge_peers(&mut self, subnet: Subnet, changes: Changes) -> PeerNews {
+    fn judge_peers(&mut self, subnet: Subnet, changes: &Changes) -> PeerNews {
+        let now = self.followed_now();
         let leases = self.follower.leases();
         if let Some((judged, standpoint)) = &self.judged
             && *judged == subnet
         {
-            return self.peers.judge(changes, leases, standpoint);
+            return self.peers.judge(changes, leases, standpoint, now);
         }
         let Some(range) = self.active.as_ref().and_then(|active| active.config.network.v4) else {
             return PeerNews::default();
@@ -436,16 +452,17 @@ impl Engine {
             own_key: leases.key_of(&subnet).into(),
             own_subnet,
         };
-        let news = self.peers.judge_all(leases, &standpoint);
+        let news = self.peers.judge_all(changes, leases, &standpoint, now);
         self.judged = Some((subnet, standpoint));
         news
     }
 
     /// Names each peer and each record, unless there are many.
     fn tell_peers(&mut self, news: &PeerNews) {
+        self.tell_stale(news.stale.len());
         let (added, removed) = (news.added.len(), news.removed.len());
         if added.saturating_add(removed) > MOST_NAMED {
-            let (peers, _) = self.peers.sizes();
+            let (peers, _, _) = self.peers.sizes();
             self.outbox.tell(Event::PeersChanged {
                 added,
                 removed,
@@ -475,6 +492,28 @@ impl Engine {
         } else if let Some((key, reason)) = named.next() {
             self.outbox.tell(Event::RecordsRejected { count, key, reason });
         }
+    }
+
+    fn tell_stale(&mut self, peers: usize) {
+        if peers > 0 {
+            self.outbox.tell(Event::PeersStale {
+                peers,
+                grace: self.setup.peer_grace,
+            });
+        }
+    }
+
+    /// Peers write their leases again only while the store is there: their time is counted while it can be followed.
+    fn followed_now(&self) -> Instant {
+        self.follower.followed_time().at(self.outbox.now)
+    }
+
+    fn stale_peers(&self) -> BTreeMap<Subnet, Duration> {
+        let now = self.followed_now();
+        let stale = self.peers.stale();
+        stale
+            .map(|(subnet, end)| (subnet, end.saturating_since(now)))
+            .collect()
     }
 
     fn exit(&mut self, reason: ExitReason) {

@@ -141,6 +141,14 @@ pub enum Event {
         /// How many there are now.
         peers: usize,
     },
+    /// The leases of peers vanished while this node could not follow the store; it goes on forwarding to them until their
+    /// leases are back, another lease stands against them, or the time is over.
+    PeersStale {
+        /// How many.
+        peers: usize,
+        /// For how long at most, counted while it follows the store.
+        grace: Duration,
+    },
     /// A record in the store is not used.
     RecordRejected {
         /// Its key.
@@ -237,6 +245,7 @@ impl Event {
             | Self::PeerAdded { .. }
             | Self::PeerRemoved { .. }
             | Self::PeersChanged { .. }
+            | Self::PeersStale { .. }
             | Self::Relisted { .. }
             | Self::Ready => EventLevel::Info,
             Self::StoreUnreachable { .. }
@@ -322,6 +331,13 @@ impl fmt::Display for Event {
                 peers,
             } => {
                 write!(f, "{added} peers came or changed, {removed} left: {peers} now")
+            }
+            Self::PeersStale { peers, grace } => {
+                write!(f, "leases vanished while etcd could not be followed: ")?;
+                write!(
+                    f,
+                    "forwarding to {peers} peers for up to {grace:?} until they write them again"
+                )
             }
             Self::RecordRejected { key, reason } => write!(f, "ignoring {key}: {}", reason.name()),
             Self::RecordsRejected { count, key, reason } => {

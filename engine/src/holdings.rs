@@ -11,8 +11,10 @@ pub struct Holdings {
     pub revision: Revision,
     /// Records below the leases' prefix, junk among them.
     pub leases: usize,
-    /// Leases that the node forwards to.
+    /// Leases that the node forwards to, and peers that it keeps without one.
     pub peers: usize,
+    /// Those peers that it keeps without a lease for a while.
+    pub stale_peers: usize,
     /// Records that the node refuses.
     pub rejected: usize,
     /// Kernel objects that are wanted, that are there, and whose making failed.

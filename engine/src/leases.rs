@@ -51,6 +51,17 @@ pub(crate) type Changes = BTreeMap<Arc<[u8]>, Changed>;
 pub(crate) struct Changed {
     /// The subnet that the key names.
     pub(crate) subnet: Result<Subnet, RejectReason>,
+    /// How the key went, if it is gone.
+    pub(crate) departure: Departure,
+}
+
+/// How a key went.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub(crate) enum Departure {
+    /// While this node followed the store: it was deleted or it expired.
+    Seen,
+    /// While nobody looked: the store lost it, or it expired because its node could not reach the store either.
+    Unseen,
 }
 
 /// One key under the lease prefix.
@@ -171,8 +182,8 @@ impl Leases {
         self.entries = entries;
     }
 
-    /// Replaces the view by a list of all keys.
-    pub(crate) fn apply_list(&mut self, header: &Header, kvs: Vec<KeyValue>) -> Change {
+    /// Replaces the view by a list of all keys; whatever it lacks went in this way.
+    pub(crate) fn apply_list(&mut self, header: &Header, kvs: Vec<KeyValue>, departure: Departure) -> Change {
         let mut gone: BTreeSet<_> = self.entries.keys().cloned().collect();
         let mut change = Change::None;
         for kv in kvs {
@@ -188,15 +199,20 @@ impl Leases {
             }
         }
         for key in &gone {
-            self.remove(key);
+            self.remove(key, departure);
             change = Change::Some;
         }
         self.revision = header.revision;
         change
     }
 
-    /// Applies the changes that are newer than the view.
-    pub(crate) fn apply_events(&mut self, header: &Header, events: Vec<WatchEvent>) -> Change {
+    /// Applies the changes that are newer than the view; nobody looked when those up to `unseen` happened.
+    pub(crate) fn apply_events(
+        &mut self,
+        header: &Header,
+        events: Vec<WatchEvent>,
+        unseen: Revision,
+    ) -> Change {
         let known = self.revision;
         let mut change = Change::None;
         if events.is_empty() {
@@ -207,7 +223,12 @@ impl Leases {
                 WatchEvent::Put(kv) => kv.mod_revision,
                 WatchEvent::Delete { mod_revision, .. } => *mod_revision,
             };
-            if revision > known && self.apply_event(event) == Change::Some {
+            let departure = if revision <= unseen {
+                Departure::Unseen
+            } else {
+                Departure::Seen
+            };
+            if revision > known && self.apply_event(event, departure) == Change::Some {
                 change = Change::Some;
             }
             self.revision = self.revision.max(revision);
@@ -218,11 +239,11 @@ impl Leases {
     /// Records a key that this node wrote, before the watch reports it.
     pub(crate) fn apply_own(&mut self, kv: KeyValue) {
         if kv.mod_revision > self.revision {
-            self.apply_event(WatchEvent::Put(kv));
+            self.apply_event(WatchEvent::Put(kv), Departure::Seen);
         }
     }
 
-    fn apply_event(&mut self, event: WatchEvent) -> Change {
+    fn apply_event(&mut self, event: WatchEvent, departure: Departure) -> Change {
         let (key, revision) = match &event {
             WatchEvent::Put(kv) => (&kv.key, kv.mod_revision),
             WatchEvent::Delete { key, mod_revision } => (key, *mod_revision),
@@ -237,16 +258,19 @@ impl Leases {
             }
             WatchEvent::Delete { .. } if known.is_none() => Change::None,
             WatchEvent::Delete { key, .. } => {
-                self.remove(&key);
+                self.remove(&key, departure);
                 Change::Some
             }
         }
     }
 
     fn insert(&mut self, entry: Entry) {
-        self.remove(&entry.key.clone());
+        self.remove(&entry.key.clone(), Departure::Seen);
         self.index(&entry);
-        let changed = Changed { subnet: entry.subnet };
+        let changed = Changed {
+            subnet: entry.subnet,
+            departure: Departure::Seen,
+        };
         self.changes.insert(entry.key.clone(), changed);
         self.entries.insert(entry.key.clone(), entry);
     }
@@ -261,7 +285,7 @@ impl Leases {
         }
     }
 
-    fn remove(&mut self, key: &[u8]) {
+    fn remove(&mut self, key: &[u8], departure: Departure) {
         let Some(entry) = self.entries.remove(key) else {
             return;
         };
@@ -271,7 +295,10 @@ impl Leases {
         for (index, prefix) in spans(&mut self.v4, &mut self.v6, entry.subnet) {
             index.remove(prefix, entry.id);
         }
-        let changed = Changed { subnet: entry.subnet };
+        let changed = Changed {
+            subnet: entry.subnet,
+            departure,
+        };
         self.changes.insert(entry.key, changed);
     }
 

@@ -28,6 +28,11 @@ pub struct Setup {
     pub renew_margin: Duration,
     /// What the node does when its lease is gone or about to end.
     pub lease_policy: LeasePolicy,
+    /// How long the node goes on forwarding to a peer whose lease vanished while the store lost its history or could not
+    /// be reached, and that nothing stands against; counted while it follows the store. Zero means that it forgets such
+    /// peers at once.
+    #[serde(default = "usual_peer_grace")]
+    pub peer_grace: Duration,
     /// What the subnet file says about masquerading.
     pub masquerade: Masquerade,
     /// What happens to tunnel packets whose sender or source no lease covers.
@@ -44,10 +49,17 @@ impl Setup {
             previous: PreviousSubnet::default(),
             renew_margin: Duration::from_hours(1),
             lease_policy: LeasePolicy::default(),
+            peer_grace: usual_peer_grace(),
             masquerade: Masquerade::default(),
             membership: Membership::default(),
         }
     }
+}
+
+/// Nodes that lost the store together find back within 45 seconds; after a wipe thousands of them write one key after the
+/// other.
+const fn usual_peer_grace() -> Duration {
+    Duration::from_mins(2)
 }
 
 /// What a node does when its lease is gone or about to end.

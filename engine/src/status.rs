@@ -2,6 +2,7 @@
 
 use alloc::collections::BTreeMap;
 use core::net::Ipv4Addr;
+use core::time::Duration;
 
 use crate::reject_reason::RejectReason;
 use crate::store::Revision;
@@ -25,6 +26,9 @@ pub struct Status {
     pub revision: Revision,
     /// The peers it forwards to.
     pub peers: BTreeMap<Subnet, Ipv4Addr>,
+    /// Those among them whose lease vanished while this node could not follow the store, and how much longer it keeps
+    /// them; that is counted while it follows the store.
+    pub stale: BTreeMap<Subnet, Duration>,
     /// How many records in the store were ignored, by reason.
     pub rejected: BTreeMap<RejectReason, u64>,
 }

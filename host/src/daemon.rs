@@ -133,6 +133,7 @@ fn setup(options: &RunOptions, machine: MachineId, underlay: Underlay) -> Setup 
         prefix: options.prefix.clone(),
         previous: previous_subnet(&options.subnet_file),
         renew_margin: options.renew_margin,
+        peer_grace: options.peer_grace,
         lease_policy: options.lease_policy,
         masquerade: options.masquerade,
         membership: options.membership,

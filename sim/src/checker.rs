@@ -15,7 +15,7 @@
 //! | I1 single owner: sending | [`right_peer`] | at every datagram sent | `SendToOldPeer`, `Impersonate` |
 //! | I1 single owner: accepting | [`source_binding`] | at every packet that a node of ours takes, where membership is enforced | `TakeAnySource` |
 //! | I1s strict mode | [`one_data_path`] | at every change of a node's table and kernel and every second, where nodes fence themselves | `IgnoreFence` |
-//! | I2 convergence | [`convergence`] | every second, at nodes of ours that had the time to learn everything | `KeepGoneRoutes` |
+//! | I2 convergence | [`convergence`] | every second, at nodes of ours that had the time to learn everything | `KeepGoneRoutes`, `KeepStalePeers` |
 //! | I2 at the end | [`at_rest`] | when the scenario is over, and by a probe between every pair, or many pairs of many nodes | `SitIdle` |
 //! | I3 identity | [`identity`] | at every lease that a node of ours creates | `ForgetItself` |
 //! | I4 one datagram for a packet, ICMP errors | [`amplification`] | at every packet of a forwarder of ours | `SendTwice`, `AnswerNoise`, `AnswerEverything` |
@@ -23,7 +23,7 @@
 //! | I5 memory | [`bounds`] | after every input of an engine | `Hoard` |
 //! | I5 crashes | a panic ends the run by itself; [`survival`] for flanneld | at the end of a daemon | flannel's model |
 //! | I6 foreign state | [`foreign_state`] | every second | `DeleteForeignRoute` |
-//! | I7 fail static | [`fail_static`] | after every input of an engine | `ForgetPeers` |
+//! | I7 fail static | [`fail_static`] | after every input of an engine | `ForgetPeers`, `ForgetPeersWithStore` |
 //! | I8 idempotence | [`idempotence`] | at rest | `SetOtherwise` |
 //! | I9 replay | [`replay`] | at one seed of 64 of a campaign | `DrawElsewhere` |
 //! | I10 monotone | [`monotone`] | after every input of an engine | `HideRestart`, `ActOnOldNews` |

@@ -171,6 +171,13 @@ impl Cluster {
         self
     }
 
+    /// Sets how long a node goes on forwarding to a peer whose lease vanished while it could not follow the store.
+    #[must_use]
+    pub const fn peer_grace(mut self, grace: Duration) -> Self {
+        self.scenario.peer_grace = grace;
+        self
+    }
+
     /// Lets nodes stop carrying traffic before a lease ends that they could not renew.
     #[must_use]
     pub const fn fence_on_expiry(mut self) -> Self {

@@ -169,6 +169,7 @@ impl Flanneld {
                 .flatten()
                 .map(|(net, ip)| (Subnet::V4(net), ip))
                 .collect(),
+            stale: std::collections::BTreeMap::new(),
             rejected: std::collections::BTreeMap::new(),
         }
     }

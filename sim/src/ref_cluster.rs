@@ -12,6 +12,7 @@ mod hand;
 mod holders;
 mod keys;
 mod knowledge;
+mod stale;
 mod subnet_map;
 mod tenure;
 #[cfg(test)]
@@ -27,6 +28,7 @@ use selvedge_engine::{Instant, KeyValue, LeaseRecord, Revision, WatchEvent};
 
 use crate::checker::reservation::Reservation;
 use crate::node_id::NodeId;
+use crate::scenario::Model;
 pub(crate) use claims::overlap;
 pub(crate) use hand::Hand;
 use holders::Holders;
@@ -151,10 +153,13 @@ impl RefCluster {
         }
     }
 
-    /// Takes the leases of a store that was restored or wiped: what is not among them is gone. A lease that the store
-    /// still has counts as seen by whoever has seen it in either history.
+    /// Takes the leases of a store that was restored or wiped: what is not among them is gone, and every node has to find
+    /// back. A lease that the store still has counts as seen by whoever has seen it in either history.
     pub(crate) fn restart_history(&mut self, kvs: &[Arc<KeyValue>], now: Instant) {
         self.stale_records += self.keys.len() + self.junk.len();
+        for knowledge in &mut self.knowledge {
+            knowledge.lose_history(&self.windows, now);
+        }
         self.keys.clear();
         let held: BTreeSet<Ipv4Net> = kvs.iter().filter_map(|kv| self.subnet_of(&kv.key)).collect();
         let gone: Vec<Ipv4Net> = self
@@ -231,20 +236,25 @@ impl RefCluster {
     }
 
     /// Tells whether `node` may send packets for `destination` to `peer`: it has seen such a lease, and need not know
-    /// of its end.
+    /// of its end, or may keep the peer all the same.
     pub(crate) fn may_send(&self, node: NodeId, destination: Ipv4Addr, peer: Ipv4Addr, now: Instant) -> bool {
         let Some(knowledge) = self.knowledge.get(node.index()) else {
             return false;
         };
         let informed = knowledge.informed(&self.windows, now);
-        self.history_of(destination)
+        let may_believe = self
+            .history_of(destination)
             .flat_map(|(_, tenures)| tenures)
             .filter(|tenure| tenure.owner == peer && tenure.from_revision <= knowledge.seen())
             .any(|tenure| {
                 tenure
                     .until
                     .is_none_or(|until| informed.is_none_or(|informed| until > informed))
-            })
+            });
+        may_believe
+            || self
+                .history_of(destination)
+                .any(|(subnet, _)| self.may_keep(node, subnet, peer, now))
     }
 
     /// Tells whether `node` may take itself for the holder of `address`: it has seen such a lease, and need not know of
@@ -342,10 +352,10 @@ impl RefCluster {
         }
     }
 
-    /// Takes note that a node's daemon starts without knowing anything.
-    pub(crate) fn forget(&mut self, node: NodeId, now: Instant) {
+    /// Takes note that a daemon of this model starts on a node without knowing anything.
+    pub(crate) fn forget(&mut self, node: NodeId, model: Model, now: Instant) {
         if let Some(knowledge) = self.knowledge.get_mut(node.index()) {
-            *knowledge = Knowledge::starting(now);
+            *knowledge = Knowledge::starting(model, now);
         }
     }
 
@@ -457,11 +467,14 @@ const fn event_revision(event: &WatchEvent) -> Revision {
 }
 
 impl Windows {
-    /// Returns windows for a store whose answers take at most `round_trip`.
-    pub(crate) fn for_round_trip(round_trip: Duration) -> Self {
+    /// Returns windows for a store whose answers take at most `round_trip`, and nodes that keep peers and renew their
+    /// leases so.
+    pub(crate) fn new(round_trip: Duration, peer_grace: Duration, renew_margin: Duration) -> Self {
         Self {
             propagation: Duration::from_secs(2) + round_trip * 4,
             recovery: Duration::from_secs(45) + round_trip * 8,
+            peer_grace,
+            shortest_end: renew_margin.min(Duration::from_hours(12)),
         }
     }
 }

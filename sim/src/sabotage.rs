@@ -46,6 +46,10 @@ pub enum Sabotage {
     DeleteForeignRoute,
     /// It forgets its peers when it loses the store.
     ForgetPeers,
+    /// It forgets its peers when the store loses its history.
+    ForgetPeersWithStore,
+    /// It keeps a peer whose lease vanished with the store's history for an hour.
+    KeepStalePeers,
     /// It says nothing of a store that has become another.
     HideRestart,
     /// It acts on what it knew already.
@@ -96,6 +100,8 @@ impl Sabotage {
         Self::Hoard,
         Self::DeleteForeignRoute,
         Self::ForgetPeers,
+        Self::ForgetPeersWithStore,
+        Self::KeepStalePeers,
         Self::HideRestart,
         Self::ActOnOldNews,
         Self::SetOtherwise,
@@ -134,6 +140,8 @@ impl fmt::Display for Sabotage {
             Self::Hoard => "keeps records in mind that are gone",
             Self::DeleteForeignRoute => "deletes another program's route",
             Self::ForgetPeers => "forgets its peers when it loses the store",
+            Self::ForgetPeersWithStore => "forgets its peers when the store loses its history",
+            Self::KeepStalePeers => "keeps stale peers for an hour",
             Self::HideRestart => "says nothing of another store",
             Self::ActOnOldNews => "acts on what it knew already",
             Self::SetOtherwise => "makes a setting other than it knows",

@@ -48,6 +48,9 @@ pub struct Scenario {
     /// How long before the end of its lease a node renews it.
     #[serde(with = "duration_text")]
     pub renew_margin: Duration,
+    /// How long a node goes on forwarding to a peer whose lease vanished while it could not follow the store.
+    #[serde(with = "duration_text")]
+    pub peer_grace: Duration,
     /// What nodes do when their lease ends and the store cannot be reached.
     pub on_expiry: OnExpiry,
     /// What nodes do when their lease was deleted, expired or taken; a daemon that ends is started again.
@@ -97,6 +100,7 @@ impl Scenario {
             links: LinkOptions::default(),
             store_path: StorePathOptions::default(),
             renew_margin: Duration::from_hours(1),
+            peer_grace: Duration::from_mins(2),
             on_expiry: OnExpiry::default(),
             on_loss: OnLoss::default(),
             membership: Membership::default(),

@@ -72,6 +72,7 @@ impl SimNode {
             prefix: scenario.prefix.clone(),
             previous: previous.unwrap_or_default(),
             renew_margin: scenario.renew_margin,
+            peer_grace: scenario.peer_grace,
             lease_policy: LeasePolicy {
                 on_expiry: scenario.on_expiry,
                 on_loss: scenario.on_loss,

@@ -126,7 +126,7 @@ impl World {
         let prober_rng = rng.fork("probes");
         let leases = scenario.prefix.leases();
         let round_trip = (scenario.store_path.delay + scenario.store_path.jitter) * 2;
-        let windows = Windows::for_round_trip(round_trip);
+        let windows = Windows::new(round_trip, scenario.peer_grace, scenario.renew_margin);
         let path = |id: &NodeId| StorePath::new(scenario.store_path, path_rng.fork(&id.to_string()));
         let mut world = Self {
             now: Instant::ZERO,

@@ -101,6 +101,8 @@ fn canary_of(sabotage: Sabotage) -> Canary {
         Sabotage::Hoard => (Invariant::Bounds, "4 records", rebooted),
         Sabotage::DeleteForeignRoute => (Invariant::ForeignState, "172.17.0.0/16", quiet),
         Sabotage::ForgetPeers => (Invariant::FailStatic, "the store has said nothing", storeless),
+        Sabotage::ForgetPeersWithStore => (Invariant::FailStatic, "nothing stands against", wiped),
+        Sabotage::KeepStalePeers => (Invariant::Convergence, "has 10.5.", wiped_without_one),
         Sabotage::HideRestart => (Invariant::Monotone, "goes back", wiped),
         Sabotage::ActOnOldNews => (Invariant::Monotone, "over what it knew", storeless),
         Sabotage::SetOtherwise => (Invariant::Idempotence, "would change", quiet),
@@ -240,6 +242,14 @@ fn healed(seed: u64) -> Cluster {
 /// The store loses all its data.
 fn wiped(seed: u64) -> Cluster {
     Cluster::of(Scenario::new(seed, 3, second(180))).wipe_store_at(second(60))
+}
+
+/// The store loses all its data while a node is gone that never comes back.
+fn wiped_without_one(seed: u64) -> Cluster {
+    Cluster::of(Scenario::new(seed, 3, second(300)))
+        .probe_every(Duration::ZERO)
+        .crash_at(second(50), 2)
+        .wipe_store_at(second(60))
 }
 
 /// An operator reserves the subnet that a node holds.

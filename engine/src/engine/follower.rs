@@ -5,11 +5,12 @@ use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::followed_time::FollowedTime;
 use super::outbox::Outbox;
 use crate::action::{Action, RequestId, WatchId};
 use crate::backoff::Backoff;
 use crate::event::Event;
-use crate::leases::{Change, Changes, Leases};
+use crate::leases::{Change, Changes, Departure, Leases};
 use crate::setup::StorePrefix;
 use crate::store::{
     Header, KeyRange, KeyValue, Revision, StoreError, StoreRequest, StoreResponse, WatchEnd, WatchEvent,
@@ -34,6 +35,14 @@ pub(crate) struct Follower {
     /// The newest revision that any answer has shown.
     seen: Revision,
     relist_at: Option<Instant>,
+    /// No lease of a node that can reach the store ends in an absence shorter than this.
+    shortest_end: Duration,
+    /// Since when this node has neither followed the store nor listed the leases.
+    away_since: Option<Instant>,
+    /// How long the watch has stood in all.
+    followed_time: FollowedTime,
+    /// The revision up to which deletions happened in an absence that leases may have ended in.
+    unseen: Revision,
     /// The watch that was opened after another had failed, or after the store had become another.
     resumed: Option<WatchId>,
 }
@@ -71,7 +80,8 @@ pub(crate) enum News {
 }
 
 impl Follower {
-    pub(crate) fn new(prefix: StorePrefix) -> Self {
+    /// Makes a follower; in an absence of `shortest_end` and more the leases of living nodes may end.
+    pub(crate) fn new(prefix: StorePrefix, shortest_end: Duration) -> Self {
         Self {
             range: prefix.leases(),
             leases: Leases::new(prefix),
@@ -81,12 +91,20 @@ impl Follower {
             cluster_id: None,
             seen: Revision(0),
             relist_at: None,
+            shortest_end,
+            away_since: None,
+            followed_time: FollowedTime::default(),
+            unseen: Revision(0),
             resumed: None,
         }
     }
 
     pub(crate) const fn leases(&self) -> &Leases {
         &self.leases
+    }
+
+    pub(crate) const fn followed_time(&self) -> &FollowedTime {
+        &self.followed_time
     }
 
     /// Returns the keys that changed since this was last called.
@@ -141,8 +159,7 @@ impl Follower {
                 return News::None;
             }
         };
-        let other_cluster = self.cluster_id.is_some_and(|known| known != header.cluster_id);
-        if other_cluster || header.revision < seen {
+        if self.is_of_another_cluster(&header) || header.revision < seen {
             return self.start_over(&header, kvs, outbox);
         }
         self.backoff.reset();
@@ -153,16 +170,13 @@ impl Follower {
     pub(crate) fn adopt(&mut self, header: &Header, kvs: Vec<KeyValue>, outbox: &mut Outbox) -> News {
         self.relist_at = Some(outbox.now + outbox.rng.between(RELIST_INTERVAL, RELIST_INTERVAL * 3 / 2));
         let is_behind = header.revision < self.leases.revision();
-        if !is_behind && header.revision < self.seen {
+        if self.is_of_another_cluster(header) || (!is_behind && header.revision < self.seen) {
             self.list(outbox);
             return News::None;
         }
         self.note(header);
-        if !is_behind && self.leases.apply_list(header, kvs) == Change::Some {
-            outbox.tell(Event::Relisted {
-                revision: header.revision,
-                leases: self.leases.len(),
-            });
+        if !is_behind {
+            self.replace(header, kvs, outbox);
         }
         if matches!(self.watch, Watch::Closed) {
             self.open(outbox);
@@ -181,8 +195,12 @@ impl Follower {
             return;
         }
         self.backoff.reset();
-        let other_cluster = self.cluster_id.is_some_and(|known| known != header.cluster_id);
-        if other_cluster || header.revision < self.leases.revision() {
+        if self.is_away_for_long(outbox.now) {
+            self.unseen = header.revision;
+        }
+        self.away_since = None;
+        self.followed_time.go_on(outbox.now);
+        if self.is_of_another_cluster(header) || header.revision < self.leases.revision() {
             self.list(outbox);
         } else if self.resumed == Some(id) {
             self.relist_soon(outbox);
@@ -199,7 +217,7 @@ impl Follower {
             return News::None;
         }
         self.note(header);
-        match self.leases.apply_events(header, events) {
+        match self.leases.apply_events(header, events, self.unseen) {
             Change::Some => News::Changed,
             Change::None => News::None,
         }
@@ -209,6 +227,8 @@ impl Follower {
         if !self.is_open(id) {
             return;
         }
+        self.away_since.get_or_insert(outbox.now);
+        self.followed_time.stop(outbox.now);
         match end {
             WatchEnd::Compacted(_) => {
                 self.watch = Watch::Closed;
@@ -250,6 +270,23 @@ impl Follower {
         [watch, list, relist].into_iter().flatten().min()
     }
 
+    /// Takes a list that is no older than the view.
+    fn replace(&mut self, header: &Header, kvs: Vec<KeyValue>, outbox: &mut Outbox) {
+        let is_unseen = self.is_away_for_long(outbox.now) || self.leases.revision() < self.unseen;
+        let departure = if is_unseen {
+            Departure::Unseen
+        } else {
+            Departure::Seen
+        };
+        self.away_since = self.away_since.map(|_| outbox.now);
+        if self.leases.apply_list(header, kvs, departure) == Change::Some {
+            outbox.tell(Event::Relisted {
+                revision: header.revision,
+                leases: self.leases.len(),
+            });
+        }
+    }
+
     /// While no watch stood, the store may have been restored from a backup and have grown beyond the revision
     /// that is known: then nothing but a list shows what differs. Nodes that lost the store together take turns.
     fn relist_soon(&mut self, outbox: &mut Outbox) {
@@ -269,9 +306,10 @@ impl Follower {
         if let Watch::Open(id) = self.watch {
             outbox.push(Action::CancelWatch(id));
         }
-        self.leases.apply_list(header, kvs);
+        self.leases.apply_list(header, kvs, Departure::Unseen);
         self.cluster_id = Some(header.cluster_id);
         self.seen = header.revision;
+        self.unseen = Revision(0);
         self.resumed = Some(self.open(outbox));
         News::Restarted
     }
@@ -283,6 +321,15 @@ impl Follower {
         let id = outbox.watch(self.range.clone(), self.leases.revision());
         self.watch = Watch::Open(id);
         id
+    }
+
+    fn is_away_for_long(&self, now: Instant) -> bool {
+        self.away_since
+            .is_some_and(|since| now.saturating_since(since) >= self.shortest_end)
+    }
+
+    fn is_of_another_cluster(&self, header: &Header) -> bool {
+        self.cluster_id.is_some_and(|known| known != header.cluster_id)
     }
 
     fn is_open(&self, id: WatchId) -> bool {

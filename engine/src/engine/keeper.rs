@@ -41,6 +41,12 @@ use crate::twin::Twin;
 /// The time to live of every lease (control-plane.md, 3.3).
 const TTL: Duration = Duration::from_hours(24);
 
+/// Returns the time that a node which renews this long before the end leaves at least between a renewal and the end of
+/// its lease: in a shorter outage of the store no living node's lease ends.
+pub(crate) fn spare_time(renew_margin: Duration) -> Duration {
+    renew_margin.min(TTL / 2)
+}
+
 /// Holds this node's lease, whatever happens to it.
 #[derive(Debug, Deserialize, Serialize)]
 pub(crate) struct Keeper {

@@ -7,40 +7,78 @@ use proptest::prelude::*;
 
 use super::*;
 
+const NOTHING_UNSEEN: Revision = Revision(0);
 const KEY: &[u8] = b"/coreos.com/network/subnets/10.5.1.0-24";
 
 #[test]
 fn events_at_or_below_the_known_revision_change_nothing() {
     let mut leases = Leases::new(StorePrefix::default());
-    leases.apply_list(&at(10), vec![kv(10)]);
+    leases.apply_list(&at(10), vec![kv(10)], Departure::Seen);
 
-    assert_eq!(leases.apply_events(&at(12), vec![deleted(9)]), Change::None);
-    assert_eq!(leases.apply_events(&at(12), vec![deleted(10)]), Change::None);
-    assert_eq!(leases.apply_events(&at(12), vec![deleted(11)]), Change::Some);
+    assert_eq!(
+        leases.apply_events(&at(12), vec![deleted(9)], NOTHING_UNSEEN),
+        Change::None
+    );
+    assert_eq!(
+        leases.apply_events(&at(12), vec![deleted(10)], NOTHING_UNSEEN),
+        Change::None
+    );
+    assert_eq!(
+        leases.apply_events(&at(12), vec![deleted(11)], NOTHING_UNSEEN),
+        Change::Some
+    );
     assert_eq!(leases.len(), 0);
 }
 
 #[test]
 fn a_progress_notice_moves_the_revision_and_a_batch_only_as_far_as_its_events() {
     let mut leases = Leases::new(StorePrefix::default());
-    leases.apply_list(&at(3), Vec::new());
+    leases.apply_list(&at(3), Vec::new(), Departure::Seen);
 
-    leases.apply_events(&at(20), vec![WatchEvent::Put(kv(8))]);
+    leases.apply_events(&at(20), vec![WatchEvent::Put(kv(8))], NOTHING_UNSEEN);
     assert_eq!(leases.revision(), Revision(8));
 
-    leases.apply_events(&at(20), Vec::new());
+    leases.apply_events(&at(20), Vec::new(), NOTHING_UNSEEN);
     assert_eq!(leases.revision(), Revision(20));
 }
 
 #[test]
 fn an_own_write_that_the_watch_has_overtaken_is_not_brought_back() {
     let mut leases = Leases::new(StorePrefix::default());
-    leases.apply_list(&at(3), Vec::new());
-    leases.apply_events(&at(6), vec![WatchEvent::Put(kv(5)), deleted(6)]);
+    leases.apply_list(&at(3), Vec::new(), Departure::Seen);
+    leases.apply_events(&at(6), vec![WatchEvent::Put(kv(5)), deleted(6)], NOTHING_UNSEEN);
 
     leases.apply_own(kv(5));
 
     assert!(leases.get(KEY).is_none());
+}
+
+#[test]
+fn what_went_is_told_with_how_it_went() {
+    let departures = [
+        |leases: &mut Leases| leases.apply_events(&at(7), vec![deleted(6)], NOTHING_UNSEEN),
+        |leases: &mut Leases| leases.apply_events(&at(7), vec![deleted(6)], Revision(6)),
+        |leases: &mut Leases| leases.apply_list(&at(7), Vec::new(), Departure::Seen),
+        |leases: &mut Leases| leases.apply_list(&at(7), Vec::new(), Departure::Unseen),
+    ]
+    .map(|remove| {
+        let mut leases = Leases::new(StorePrefix::default());
+        leases.apply_list(&at(3), vec![kv(2)], Departure::Seen);
+        leases.take_changes();
+        remove(&mut leases);
+        leases.take_changes().get(KEY).map(|changed| changed.departure)
+    });
+
+    assert_eq!(
+        departures,
+        [
+            Departure::Seen,
+            Departure::Unseen,
+            Departure::Seen,
+            Departure::Unseen
+        ]
+        .map(Some)
+    );
 }
 
 fn at(revision: i64) -> Header {
@@ -77,7 +115,7 @@ proptest! {
         let mut leases = Leases::new(StorePrefix::default());
         for (revision, (subnet, host)) in (2..).zip(writes) {
             let key = leases.key_of(&subnet);
-            leases.apply_events(&at(revision), vec![written(key, host, revision)]);
+            leases.apply_events(&at(revision), vec![written(key, host, revision)], NOTHING_UNSEEN);
         }
 
         let overlapping: BTreeSet<_> = leases.overlapping(&wanted).map(|(_, subnet)| subnet).collect();

@@ -11,6 +11,7 @@ use super::{Age, Peer, PeerNews, Peers, Standpoint, overlaps};
 use crate::leases::{Changed, Entry, Leases};
 use crate::reject_reason::RejectReason;
 use crate::subnet::Subnet;
+use crate::time::Instant;
 
 /// One change of the peers while it is made.
 ///
@@ -21,6 +22,8 @@ pub(super) struct Judgement<'a> {
     leases: &'a Leases,
     standpoint: &'a Standpoint,
     waiting: BTreeSet<Age>,
+    /// Stale peers that a lease may stand against.
+    doubtful: BTreeSet<Ipv4Addr>,
     /// Who was a peer before, for every subnet where that may have changed.
     before: BTreeMap<Ipv4Net, Option<Peer>>,
     rejected: BTreeMap<Arc<[u8]>, RejectReason>,
@@ -33,6 +36,7 @@ impl<'a> Judgement<'a> {
             leases,
             standpoint,
             waiting: BTreeSet::new(),
+            doubtful: BTreeSet::new(),
             before: BTreeMap::new(),
             rejected: BTreeMap::new(),
         }
@@ -40,12 +44,14 @@ impl<'a> Judgement<'a> {
 
     /// Puts a key that changed up for judgement.
     pub(super) fn begin_with(&mut self, key: &Arc<[u8]>, changed: Changed) {
-        if let Some(peer) = self.peer_of(key, changed.subnet) {
+        let peer = self.peers.peer_of(key, changed.subnet).cloned();
+        if let Some(peer) = peer.filter(|peer| !self.peers.is_stale(peer)) {
             self.withdraw(&peer);
         }
         match self.leases.get(key) {
             Some(entry) => {
                 self.waiting.insert(Age::of(entry));
+                self.doubt(entry);
             }
             None => {
                 self.peers.rejected.remove(key);
@@ -56,7 +62,11 @@ impl<'a> Judgement<'a> {
     /// Puts every key up for judgement.
     pub(super) fn begin_with_all(&mut self) {
         for (_, peer) in core::mem::take(&mut self.peers.accepted) {
-            self.before.insert(peer.v4, Some(peer));
+            self.before.insert(peer.v4, Some(peer.clone()));
+            if self.peers.is_stale(&peer) {
+                self.doubtful.insert(peer.v4.network());
+                self.peers.accepted.insert(peer.v4.network(), peer);
+            }
         }
         self.peers
             .rejected
@@ -64,14 +74,67 @@ impl<'a> Judgement<'a> {
         self.waiting.extend(self.leases.entries().map(Age::of));
     }
 
-    /// Judges what waits and says what changed.
-    pub(super) fn finish(mut self) -> PeerNews {
+    /// Judges what waits and says what changed; these peers are stale only now.
+    pub(super) fn finish(mut self, became_stale: &BTreeSet<Ipv4Addr>, now: Instant) -> PeerNews {
+        self.doubtful.extend(became_stale);
+        self.settle_stale(now);
         while let Some(age) = self.waiting.pop_first() {
             if let Some(entry) = self.leases.get(&age.key) {
                 self.judge(entry, age);
             }
         }
-        self.news()
+        self.news(became_stale)
+    }
+
+    /// Puts the stale peers that a lease stands against in doubt: those whose range it shares, and those of its node.
+    fn doubt(&mut self, entry: &Entry) {
+        let Ok(record) = &entry.record else { return };
+        self.doubtful
+            .extend(self.peers.stale.of_public_ip(record.public_ip));
+        let Some(v4) = entry.subnet.ok().and_then(|subnet| subnet.v4()) else {
+            return;
+        };
+        let overlapping = self.peers.overlapping(v4).map(|peer| peer.v4.network());
+        self.doubtful.extend(overlapping);
+    }
+
+    /// Lets the stale peers go that a lease stands against, or whose time is over.
+    fn settle_stale(&mut self, now: Instant) {
+        let over = self.peers.stale.over(now);
+        let doubtful = core::mem::take(&mut self.doubtful);
+        let doubtful = doubtful
+            .into_iter()
+            .filter(|address| self.is_contradicted(*address));
+        let gone: BTreeSet<_> = doubtful.chain(over).collect();
+        for address in gone {
+            if let Some(peer) = self.peers.accepted.get(&address).cloned() {
+                self.withdraw(&peer);
+            }
+            self.peers.stale.remove(address);
+        }
+    }
+
+    /// Tells whether a lease of this network claims part of a stale peer's subnet, or is its node's.
+    fn is_contradicted(&self, address: Ipv4Addr) -> bool {
+        let Some(peer) = self.peers.accepted.get(&address) else {
+            return true;
+        };
+        if !self.peers.is_stale(peer) {
+            return false;
+        }
+        let network = self.standpoint.network;
+        let is_claimed = self
+            .leases
+            .overlapping(&Subnet::V4(peer.v4))
+            .any(|(entry, subnet)| {
+                let v4 = subnet.v4().filter(|v4| lies_in(*v4, network));
+                v4.is_some() && entry.record.is_ok()
+            });
+        is_claimed
+            || !lies_in(peer.v4, network)
+            || overlaps(peer.v4, self.standpoint.own_subnet)
+            || peer.public_ip == self.standpoint.public_ip
+            || self.leases.of_public_ip(peer.public_ip).next().is_some()
     }
 
     fn judge(&mut self, entry: &Entry, age: Age) {
@@ -96,7 +159,7 @@ impl<'a> Judgement<'a> {
         let standpoint = self.standpoint;
         let subnet = entry.subnet?;
         let v4 = subnet.v4().ok_or(RejectReason::WrongFamily)?.trunc();
-        if !standpoint.network.contains(&v4) || v4.prefix_len() <= standpoint.network.prefix_len() {
+        if !lies_in(v4, standpoint.network) {
             return Err(RejectReason::OutsideNetwork);
         }
         if overlaps(v4, standpoint.own_subnet) {
@@ -109,8 +172,10 @@ impl<'a> Judgement<'a> {
         if public_ip == standpoint.public_ip {
             return Err(RejectReason::OwnPublicIp);
         }
-        let is_older =
-            |other: &Peer| (other.age.create_revision, &other.age.key) < (entry.create_revision, &entry.key);
+        let is_older = |other: &Peer| {
+            !self.peers.is_stale(other)
+                && (other.age.create_revision, &other.age.key) < (entry.create_revision, &entry.key)
+        };
         if self.peers.overlapping(v4).any(is_older) {
             return Err(RejectReason::OverlapsPeer);
         }
@@ -130,6 +195,7 @@ impl<'a> Judgement<'a> {
             self.withdraw(other);
         }
         self.note_before(peer.v4);
+        self.peers.stale.remove(peer.v4.network());
         self.peers.accepted.insert(peer.v4.network(), peer);
     }
 
@@ -144,6 +210,7 @@ impl<'a> Judgement<'a> {
     fn withdraw(&mut self, peer: &Peer) {
         self.note_before(peer.v4);
         self.peers.accepted.remove(&peer.v4.network());
+        self.peers.stale.remove(peer.v4.network());
         let range = Subnet::V4(peer.v4);
         let ages = self.leases.overlapping(&range).map(|(entry, _)| Age::of(entry));
         self.waiting
@@ -157,14 +224,13 @@ impl<'a> Judgement<'a> {
             .or_insert_with(|| peer.filter(|peer| peer.v4 == v4).cloned());
     }
 
-    fn peer_of(&self, key: &[u8], subnet: Result<Subnet, RejectReason>) -> Option<Peer> {
-        let v4 = subnet.ok()?.v4()?;
-        let peer = self.peers.accepted.get(&v4.network())?;
-        (*peer.age.key == *key).then(|| peer.clone())
-    }
-
-    fn news(self) -> PeerNews {
+    fn news(self, became_stale: &BTreeSet<Ipv4Addr>) -> PeerNews {
+        let stale = became_stale
+            .iter()
+            .filter(|address| self.peers.stale.contains(**address))
+            .filter_map(|address| Some(self.peers.accepted.get(address)?.subnet));
         let mut news = PeerNews {
+            stale: stale.collect(),
             rejected: self.rejected,
             ..PeerNews::default()
         };
@@ -189,6 +255,11 @@ impl<'a> Judgement<'a> {
         }
         news
     }
+}
+
+/// Tells whether a subnet is a part of the network, and not all of it.
+fn lies_in(v4: Ipv4Net, network: Ipv4Net) -> bool {
+    network.contains(&v4) && v4.prefix_len() > network.prefix_len()
 }
 
 const fn is_reachable(address: Ipv4Addr) -> bool {

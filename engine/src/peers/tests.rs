@@ -4,10 +4,13 @@ use alloc::vec::Vec;
 
 use proptest::prelude::*;
 
-use super::ref_peers::RefPeers;
+use super::ref_peers::{RefPeers, Situation};
 use super::*;
 use crate::setup::StorePrefix;
 use crate::store::{Header, KeyValue, WatchEvent};
+
+/// Three steps of the property test.
+const GRACE: Duration = Duration::from_secs(20);
 
 #[test]
 fn of_overlapping_leases_the_oldest_wins_whatever_their_order() {
@@ -70,6 +73,81 @@ fn a_dual_stack_lease_is_a_peer_by_its_ipv4_part_and_an_ipv6_one_is_none() {
     assert_eq!(reasons(&peers), [RejectReason::WrongFamily]);
 }
 
+#[test]
+fn a_peer_whose_lease_vanished_unseen_is_kept_for_the_grace_time_and_not_longer() {
+    let mut cluster = Cluster::of(&[("10.50.2.0-24", "192.0.2.2", 5), ("10.50.3.0-24", "192.0.2.3", 6)]);
+
+    let vanished = cluster.list(&[], Departure::Unseen, 100);
+    let before_the_end = cluster.wait_until(119);
+    let at_the_end = cluster.wait_until(120);
+
+    assert_eq!(vanished.stale.len(), 2);
+    assert!(vanished.routes.is_empty() && before_the_end == PeerNews::default());
+    assert_eq!(at_the_end.removed.len(), 2);
+    assert!(cluster.accepted().is_empty());
+}
+
+#[test]
+fn a_peer_whose_end_was_seen_goes_at_once() {
+    let mut cluster = Cluster::of(&[("10.50.2.0-24", "192.0.2.2", 5)]);
+
+    let news = cluster.list(&[], Departure::Seen, 100);
+
+    assert_eq!(news.removed.len(), 1);
+    assert!(news.stale.is_empty() && cluster.accepted().is_empty());
+}
+
+#[test]
+fn a_stale_peer_that_writes_its_lease_again_is_a_peer_as_before_and_nobody_is_told() {
+    let mut cluster = Cluster::of(&[("10.50.2.0-24", "192.0.2.2", 5)]);
+    cluster.list(&[], Departure::Unseen, 100);
+
+    let news = cluster.list(&[("10.50.2.0-24", "192.0.2.2", 2)], Departure::Seen, 110);
+
+    assert_eq!(news, PeerNews::default());
+    assert_eq!(cluster.wait_until(200), PeerNews::default());
+    assert_eq!(cluster.accepted(), ["10.50.2.0-24 192.0.2.2"]);
+}
+
+#[test]
+fn any_lease_against_a_stale_peer_ends_its_time() {
+    for (subnet, public_ip) in [
+        ("10.50.2.0-24", "192.0.2.9"),
+        ("10.50.2.64-26", "192.0.2.9"),
+        ("10.50.0.0-20", "192.0.2.9"),
+        // It cannot be used, but somebody says that the subnet is theirs.
+        ("10.50.2.0-25", "127.0.0.1"),
+        // The node has another subnet now.
+        ("10.50.8.0-24", "192.0.2.2"),
+    ] {
+        let mut cluster = Cluster::of(&[("10.50.2.0-24", "192.0.2.2", 5)]);
+        cluster.list(&[], Departure::Unseen, 100);
+
+        cluster.list(&[(subnet, public_ip, 7)], Departure::Seen, 101);
+
+        let stale = cluster.peers.stale().count();
+        let is_kept = cluster.accepted().contains(&"10.50.2.0-24 192.0.2.2".into());
+        assert!(stale == 0 && !is_kept, "{subnet} {public_ip}");
+    }
+}
+
+#[test]
+fn junk_and_other_subnets_leave_a_stale_peer_alone() {
+    let mut cluster = Cluster::of(&[("10.50.2.0-24", "192.0.2.2", 5)]);
+    cluster.list(&[], Departure::Unseen, 100);
+
+    cluster.list(
+        &[("0.0.0.0-0", "192.0.2.9", 7), ("10.50.3.0-24", "192.0.2.3", 8)],
+        Departure::Seen,
+        101,
+    );
+
+    assert_eq!(
+        cluster.accepted(),
+        ["10.50.2.0-24 192.0.2.2", "10.50.3.0-24 192.0.2.3"]
+    );
+}
+
 proptest! {
     #[test]
     fn judging_changes_comes_to_the_same_as_judging_everything(
@@ -77,25 +155,35 @@ proptest! {
     ) {
         let mut leases = Leases::new(StorePrefix::default());
         let mut standpoint = standpoint(1);
-        let mut peers = Peers::default();
+        let mut peers = Peers::new(GRACE);
         let mut told = BTreeMap::new();
-        peers.judge_all(&leases, &standpoint);
+        let mut now = Instant::ZERO;
+        peers.judge_all(&Changes::new(), &leases, &standpoint, now);
 
         for (number, step) in steps.into_iter().enumerate() {
             let before = RefPeers::from(&peers);
             let revision = Revision(i64::try_from(number).unwrap() + 2);
             let moved = matches!(step, Step::Move(_));
+            now = now + Duration::from_secs(7);
             take(step, revision, &mut leases, &mut standpoint);
             let changes = leases.take_changes();
             let news = if moved {
-                peers.judge_all(&leases, &standpoint)
+                peers.judge_all(&changes, &leases, &standpoint, now)
             } else {
-                peers.judge(changes, &leases, &standpoint)
+                peers.judge(&changes, &leases, &standpoint, now)
             };
 
-            let expected = RefPeers::select(&leases, &standpoint);
+            let situation = Situation {
+                changes: &changes,
+                leases: &leases,
+                standpoint: &standpoint,
+                grace: GRACE,
+                now,
+            };
+            let expected = before.judge(&situation);
             prop_assert_eq!(&RefPeers::from(&peers), &expected);
-            prop_assert_eq!(&news, &expected.news_since(&before));
+            prop_assert_eq!(&news, &expected.news_since(&before, &situation));
+            prop_assert!(peers.first_end().is_none_or(|end| end > now));
             follow(&mut told, &news);
             prop_assert!(peers.v4().eq(told.iter().map(|(v4, ip)| (*v4, *ip))));
         }
@@ -105,10 +193,10 @@ proptest! {
 /// What can happen to the leases and to the node's place among them.
 #[derive(Clone, Debug)]
 enum Step {
-    /// Writes and deletions at one revision, seen by the watch.
-    Batch(Vec<(String, Option<String>)>),
+    /// Writes and deletions at one revision, reported by the watch.
+    Batch(Vec<(String, Option<String>)>, Departure),
     /// The store was restored: its keys are others, with any revisions.
-    List(Vec<(String, String, i64)>),
+    List(Vec<(String, String, i64)>, Departure),
     /// The node holds another subnet.
     Move(u8),
 }
@@ -116,9 +204,12 @@ enum Step {
 fn step() -> impl Strategy<Value = Step> {
     let write = (subnet_text(), proptest::option::weighted(0.6, value()));
     let listed = (subnet_text(), value(), 1..40_i64);
+    let departure = || prop_oneof![Just(Departure::Seen), Just(Departure::Unseen)];
+    let batch = (proptest::collection::vec(write, 1..4), departure());
+    let list = (proptest::collection::vec(listed, 0..20), departure());
     prop_oneof![
-        20 => proptest::collection::vec(write, 1..4).prop_map(Step::Batch),
-        1 => proptest::collection::vec(listed, 0..20).prop_map(Step::List),
+        20 => batch.prop_map(|(writes, departure)| Step::Batch(writes, departure)),
+        1 => list.prop_map(|(listed, departure)| Step::List(listed, departure)),
         1 => (0..12_u8).prop_map(Step::Move),
     ]
 }
@@ -147,7 +238,7 @@ fn value() -> impl Strategy<Value = String> {
 
 fn take(step: Step, revision: Revision, leases: &mut Leases, standpoint: &mut Standpoint) {
     match step {
-        Step::Batch(writes) => {
+        Step::Batch(writes, departure) => {
             let events = writes.into_iter().map(|(subnet, value)| {
                 let key = key(&subnet);
                 let Some(value) = value else {
@@ -163,9 +254,13 @@ fn take(step: Step, revision: Revision, leases: &mut Leases, standpoint: &mut St
                 })
             });
             let events = events.collect();
-            leases.apply_events(&Header::default(), events);
+            let unseen = match departure {
+                Departure::Seen => Revision(0),
+                Departure::Unseen => revision,
+            };
+            leases.apply_events(&Header::default(), events, unseen);
         }
-        Step::List(listed) => {
+        Step::List(listed, departure) => {
             let kvs: BTreeMap<_, _> = listed
                 .into_iter()
                 .map(|(subnet, value, created)| {
@@ -177,7 +272,7 @@ fn take(step: Step, revision: Revision, leases: &mut Leases, standpoint: &mut St
                 revision,
                 ..Header::default()
             };
-            leases.apply_list(&header, kvs.into_values().collect());
+            leases.apply_list(&header, kvs.into_values().collect(), departure);
         }
         Step::Move(slot) => *standpoint = self::standpoint(slot),
     }
@@ -192,16 +287,46 @@ fn follow(told: &mut BTreeMap<Ipv4Net, Ipv4Addr>, news: &PeerNews) {
     }
 }
 
+/// A node among leases.
+struct Cluster {
+    leases: Leases,
+    peers: Peers,
+}
+
+impl Cluster {
+    fn of(leases: &[(&str, &str, i64)]) -> Self {
+        let mut cluster = Self {
+            leases: Leases::new(StorePrefix::default()),
+            peers: Peers::new(GRACE),
+        };
+        cluster.list(leases, Departure::Seen, 0);
+        cluster
+    }
+
+    /// Replaces all leases by these.
+    fn list(&mut self, leases: &[(&str, &str, i64)], departure: Departure, second: u64) -> PeerNews {
+        let kvs = leases.iter().map(|(subnet, public_ip, revision)| {
+            let value = format!(r#"{{"PublicIP":"{public_ip}"}}"#);
+            key_value(subnet, &value, Revision(*revision))
+        });
+        self.leases
+            .apply_list(&Header::default(), kvs.collect(), departure);
+        self.wait_until(second)
+    }
+
+    fn wait_until(&mut self, second: u64) -> PeerNews {
+        let changes = self.leases.take_changes();
+        let now = Instant::ZERO + Duration::from_secs(second);
+        self.peers.judge(&changes, &self.leases, &standpoint(1), now)
+    }
+
+    fn accepted(&self) -> Vec<String> {
+        accepted(&self.peers)
+    }
+}
+
 fn select(leases: &[(&str, &str, i64)]) -> Peers {
-    let kvs = leases.iter().map(|(subnet, public_ip, revision)| {
-        let value = format!(r#"{{"PublicIP":"{public_ip}"}}"#);
-        key_value(subnet, &value, Revision(*revision))
-    });
-    let mut view = Leases::new(StorePrefix::default());
-    view.apply_list(&Header::default(), kvs.collect());
-    let mut peers = Peers::default();
-    peers.judge(view.take_changes(), &view, &standpoint(1));
-    peers
+    Cluster::of(leases).peers
 }
 
 fn standpoint(slot: u8) -> Standpoint {

@@ -396,6 +396,7 @@ fn setup() -> Setup {
             v6: None,
         },
         renew_margin: Duration::from_hours(1),
+        peer_grace: Duration::from_mins(2),
         lease_policy: LeasePolicy {
             on_loss: OnLoss::Reallocate,
             on_expiry: OnExpiry::Fence,

@@ -82,6 +82,11 @@ pub struct RunArgs {
     #[arg(long, value_name = "MINUTES", default_value = "60", value_parser = parse_renew_margin, help_heading = "Node")]
     pub subnet_lease_renew_margin: u32,
 
+    /// How many seconds to go on forwarding to a node whose lease vanished because etcd lost its data or was out of reach
+    /// for too long, until it writes it again; 0 for not at all
+    #[arg(long, value_name = "SECONDS", default_value = "120", value_parser = parse_peer_grace, help_heading = "Node")]
+    pub peer_grace: u32,
+
     /// Written to the subnet file for those who read it; no masquerading rules are installed yet
     #[arg(
         long,
@@ -274,6 +279,15 @@ fn parse_record_size(text: &str) -> Result<u32, String> {
         Ok(mebibytes)
     } else {
         Err("must be from 1 to 1048576 MiB".to_owned())
+    }
+}
+
+fn parse_peer_grace(text: &str) -> Result<u32, String> {
+    let seconds = parse_u32(text)?;
+    if seconds <= 86_400 {
+        Ok(seconds)
+    } else {
+        Err("must be from 0 to 86400 seconds: a lease lasts 24 hours".to_owned())
     }
 }
 

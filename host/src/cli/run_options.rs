@@ -31,6 +31,8 @@ pub struct RunOptions {
     pub subnet_file: PathBuf,
     /// How long before its end the lease is renewed.
     pub renew_margin: Duration,
+    /// How long it keeps a peer whose lease vanished while etcd could not be followed.
+    pub peer_grace: Duration,
     /// What happens when the lease is gone or about to end.
     pub lease_policy: LeasePolicy,
     /// What the subnet file says about masquerading.
@@ -78,6 +80,7 @@ impl RunOptions {
             recording: recording(&args),
             subnet_file: args.subnet_file,
             renew_margin: Duration::from_secs(u64::from(args.subnet_lease_renew_margin) * 60),
+            peer_grace: Duration::from_secs(args.peer_grace.into()),
             lease_policy: LeasePolicy {
                 on_loss: args.on_lease_loss.into(),
                 on_expiry: args.on_lease_expiry.into(),

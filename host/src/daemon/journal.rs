@@ -77,9 +77,17 @@ fn line(status: &Status) -> String {
         (Phase::Acquiring, None) => "taking a subnet".to_owned(),
         (Phase::Acquiring, Some(subnet)) => format!("taking a subnet again, carrying {subnet} meanwhile"),
         (Phase::Preparing, _) => "setting up the tunnel".to_owned(),
-        (Phase::Running, Some(subnet)) => format!("holding {subnet}, {} peers", status.peers.len()),
+        (Phase::Running, Some(subnet)) => format!("holding {subnet}, {}", peers(status)),
         (Phase::Running, None) => "running".to_owned(),
         (Phase::Stopped, _) => "stopping".to_owned(),
+    }
+}
+
+fn peers(status: &Status) -> String {
+    let (peers, stale) = (status.peers.len(), status.stale.len());
+    match stale {
+        0 => format!("{peers} peers"),
+        _ => format!("{peers} peers, {stale} of them without a lease for the moment"),
     }
 }
 
@@ -87,7 +95,9 @@ fn line(status: &Status) -> String {
 mod tests {
     use std::collections::BTreeMap;
     use std::net::Ipv4Addr;
+    use std::time::Duration;
 
+    use ipnet::Ipv4Net;
     use selvedge_engine::{Revision, Rival, Subnet};
 
     use super::*;
@@ -116,6 +126,28 @@ mod tests {
         );
     }
 
+    #[test]
+    fn the_service_manager_reads_how_many_peers_are_stale() {
+        let subnet = |number| Subnet::V4(Ipv4Net::new(Ipv4Addr::new(10, 5, number, 0), 24).unwrap());
+        let peers = BTreeMap::from([2, 3].map(|number| (subnet(number), Ipv4Addr::new(192, 0, 2, number))));
+        let running = Status {
+            phase: Phase::Running,
+            subnet: Some(subnet(1)),
+            peers,
+            ..status()
+        };
+        let waiting = Status {
+            stale: BTreeMap::from([(subnet(2), Duration::from_mins(1))]),
+            ..running.clone()
+        };
+
+        assert_eq!(line(&running), "holding 10.5.1.0-24, 2 peers");
+        assert_eq!(
+            line(&waiting),
+            "holding 10.5.1.0-24, 2 peers, 1 of them without a lease for the moment"
+        );
+    }
+
     fn status() -> Status {
         Status {
             phase: Phase::Configuring,
@@ -125,6 +157,7 @@ mod tests {
             backend: None,
             revision: Revision(0),
             peers: BTreeMap::new(),
+            stale: BTreeMap::new(),
             rejected: BTreeMap::new(),
         }
     }

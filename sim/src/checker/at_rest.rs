@@ -56,7 +56,7 @@ pub(crate) fn check_node(cluster: &RefCluster, view: &NodeView, room: Room, now:
             format!("{node} holds {own}, but is {:?}", view.phase),
         ));
     }
-    if let Some(text) = convergence::difference(cluster, own, &view.peers) {
+    if let Some(text) = convergence::difference(cluster, node, own, &view.peers, now) {
         return Err(finding(
             node,
             format!("{node} does not forward as the leases say: {text}"),

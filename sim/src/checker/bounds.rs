@@ -19,14 +19,17 @@ pub(crate) fn check(node: NodeId, holdings: &Holdings, watches: usize, keys: usi
         revision: _,
         leases,
         peers,
+        stale_peers,
         rejected,
         kernel_objects,
         kernel_operations,
     } = *holdings;
-    let objects = OWN_OBJECTS + OBJECTS_PER_PEER * keys;
+    let objects = OWN_OBJECTS + OBJECTS_PER_PEER * (keys + stale_peers);
+    let judged = peers.saturating_sub(stale_peers) + rejected;
     let limits = [
         (leases, keys, "records"),
-        (peers + rejected, keys, "peers and refused records"),
+        (judged, keys, "peers and refused records"),
+        (stale_peers, keys, "stale peers"),
         (kernel_objects, objects, "kernel objects"),
         (kernel_operations, objects, "kernel operations"),
         (watches, MAX_WATCHES, "watches"),
@@ -56,6 +59,11 @@ mod tests {
         let too_many = [
             Holdings { leases: 11, ..fits },
             Holdings { peers: 10, ..fits },
+            Holdings {
+                peers: 19,
+                stale_peers: 11,
+                ..fits
+            },
             Holdings {
                 kernel_objects: 100,
                 ..fits

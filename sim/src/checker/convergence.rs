@@ -25,12 +25,13 @@ pub(crate) fn check(
     node: NodeId,
     carried: Option<Ipv4Net>,
     peers: &BTreeMap<Ipv4Net, Ipv4Addr>,
+    now: Instant,
 ) -> Verdict {
     let Some(own) = cluster.subnet_held_by(node) else {
         return Ok(());
     };
     let wrong = if carried == Some(own) {
-        difference(cluster, own, peers)
+        difference(cluster, node, own, peers, now)
     } else {
         Some(format!("it holds {own} and carries {carried:?}"))
     };
@@ -39,11 +40,14 @@ pub(crate) fn check(
     Err(Finding::new(Invariant::Convergence, [node], text))
 }
 
-/// Says how the peers of the node that holds `own` differ from the leases of all others; `None` if they do not.
-pub(super) fn difference(
+/// Says how the peers of a node that holds `own` differ from the leases of all others and the peers that it may keep;
+/// `None` if they do not.
+pub(crate) fn difference(
     cluster: &RefCluster,
+    node: NodeId,
     own: Ipv4Net,
     peers: &BTreeMap<Ipv4Net, Ipv4Addr>,
+    now: Instant,
 ) -> Option<String> {
     let expected: BTreeMap<Ipv4Net, Ipv4Addr> =
         cluster.leases().filter(|(subnet, _)| *subnet != own).collect();
@@ -56,9 +60,12 @@ pub(super) fn difference(
         .map(|(subnet, owner)| format!("lacks {subnet} via {owner}"));
     let extra = peers
         .iter()
-        .filter(|(subnet, _)| !expected.contains_key(subnet))
+        .filter(|(subnet, owner)| {
+            !expected.contains_key(subnet) && !cluster.may_keep(node, **subnet, **owner, now)
+        })
         .map(|(subnet, owner)| format!("has {subnet} via {owner}"));
-    Some(missing.chain(extra).collect::<Vec<_>>().join(", "))
+    let wrong: Vec<String> = missing.chain(extra).collect();
+    (!wrong.is_empty()).then(|| wrong.join(", "))
 }
 
 #[cfg(test)]
@@ -72,7 +79,7 @@ mod tests {
         let own: Ipv4Net = "10.5.1.0/24".parse().unwrap();
         let other = "10.5.9.0/24".parse().unwrap();
         let right = peers(&[("10.5.2.0/24", N2)]);
-        let judged = |carried, peers: &_| check(&cluster, N1, carried, peers);
+        let judged = |carried, peers: &_| check(&cluster, N1, carried, peers, after(200));
 
         assert!(!is_due(&cluster, N1, after(2)) && is_due(&cluster, N1, after(200)));
         assert_eq!(judged(Some(own), &right), Ok(()));

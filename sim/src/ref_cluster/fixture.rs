@@ -13,7 +13,7 @@ pub(crate) const N3: NodeId = NodeId::new(3);
 
 /// Makes a cluster of three nodes that have been connected to the store since the beginning.
 pub(crate) fn connected() -> RefCluster {
-    let windows = Windows::for_round_trip(Duration::ZERO);
+    let windows = Windows::new(Duration::ZERO, Duration::from_mins(2), Duration::from_hours(1));
     let mut cluster = RefCluster::new(3, b"/net/subnets/".to_vec(), windows);
     for node in [N1, N2, N3] {
         cluster.set_connected(node, true, Instant::ZERO);

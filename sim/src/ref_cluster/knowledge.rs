@@ -5,6 +5,7 @@ use std::time::Duration;
 use selvedge_engine::{Instant, Revision};
 
 use super::deafness::Unheard;
+use crate::scenario::Model;
 
 /// How much time nodes are given.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -13,10 +14,14 @@ pub(crate) struct Windows {
     pub(crate) propagation: Duration,
     /// How long a node takes to find back to the store, and to mend its tunnel.
     pub(crate) recovery: Duration,
+    /// How long nodes of ours keep a peer whose lease vanished in an absence.
+    pub(crate) peer_grace: Duration,
+    /// In an absence shorter than this no lease of a living node ends.
+    pub(crate) shortest_end: Duration,
 }
 
 /// What a node has to know, and since when it could.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Knowledge {
     connected_since: Option<Instant>,
     /// What it had to know when it lost the store.
@@ -27,6 +32,9 @@ pub(crate) struct Knowledge {
     /// Since when it could keep its lease alive.
     renewable_since: Option<Instant>,
     hold: Hold,
+    model: Model,
+    /// When it need not have followed the store, the newest last; the first is its start.
+    absences: Vec<Absence>,
 }
 
 /// What a node says about its lease.
@@ -41,9 +49,22 @@ enum Hold {
     Sought,
 }
 
+/// A time in which a node need not have followed the store.
+#[derive(Clone, Copy, Debug)]
+struct Absence {
+    /// What happened from then on it may not have seen while it happened.
+    blind_since: Instant,
+    began: Instant,
+    /// When it had to follow again; none if that is open.
+    ended: Option<Instant>,
+    /// Whether the store lost its history meanwhile.
+    has_break: bool,
+}
+
 impl Knowledge {
-    pub(super) fn starting(now: Instant) -> Self {
+    pub(super) fn starting(model: Model, now: Instant) -> Self {
         Self {
+            model,
             disturbed_at: Some(now),
             hold: Hold::Sought,
             ..Self::default()
@@ -54,8 +75,18 @@ impl Knowledge {
         if connected == self.connected_since.is_some() {
             return;
         }
-        self.frozen = self.informed(windows, now);
+        let informed = self.informed(windows, now);
+        self.note_absence(connected, informed, windows, now);
+        self.frozen = informed;
         self.connected_since = connected.then_some(now);
+    }
+
+    /// Takes note that the store lost its history; whoever was connected has to find back.
+    pub(super) fn lose_history(&mut self, windows: &Windows, now: Instant) {
+        self.set_connected(false, windows, now);
+        if let Some(absence) = self.absences.last_mut() {
+            absence.has_break = true;
+        }
     }
 
     pub(super) fn set_renewable(&mut self, renewable: bool, now: Instant) {
@@ -124,6 +155,14 @@ impl Knowledge {
         self.frozen
     }
 
+    /// Returns how long it may forward to a peer after it noticed that its lease vanished in an absence.
+    pub(super) const fn peer_grace(&self, windows: &Windows) -> Duration {
+        match self.model {
+            Model::Selvedge => windows.peer_grace,
+            Model::Flannel => Duration::ZERO,
+        }
+    }
+
     /// Tells whether it has had time to make sure of its lease, and to set up its tunnel since anything happened to it.
     pub(super) fn has_to_carry(&self, windows: &Windows, now: Instant) -> bool {
         let is_set_up = self
@@ -140,5 +179,79 @@ impl Knowledge {
                 .renewable_since
                 .is_some_and(|since| now >= since + windows.recovery),
         }
+    }
+
+    /// Returns when it had to notice a deletion at the latest that happened in an absence, if leases of living nodes may
+    /// have ended in it: the store lost its history, or the absence was long. For one that lasts that is now.
+    pub(super) fn noticed_late(&self, deleted: Instant, windows: &Windows, now: Instant) -> Option<Instant> {
+        let absence = self
+            .absences
+            .iter()
+            .rev()
+            .find(|absence| absence.blind_since <= deleted)?;
+        let ended = self.end_of(absence, windows);
+        let is_long = ended.unwrap_or(now).saturating_since(absence.began) >= windows.shortest_end;
+        let is_within = ended.is_none_or(|ended| deleted <= ended);
+        (is_within && (absence.has_break || is_long))
+            .then(|| ended.map_or(now, |ended| ended.max(deleted + windows.propagation)))
+    }
+
+    /// Returns how long it had to follow the store since then.
+    pub(super) fn followed_since(&self, then: Instant, windows: &Windows, now: Instant) -> Duration {
+        self.followed(windows)
+            .map(|(from, left)| {
+                let until = left.unwrap_or(now).min(now);
+                until.saturating_since(from.max(then))
+            })
+            .sum()
+    }
+
+    /// Tells whether it had to see something by now that began and ended then.
+    pub(super) fn had_to_see(
+        &self,
+        began: Instant,
+        ended: Option<Instant>,
+        windows: &Windows,
+        now: Instant,
+    ) -> bool {
+        let hears_all = self.unheard.is_none();
+        hears_all
+            && self.followed(windows).any(|(from, left)| {
+                let known_at = from.max(began + windows.propagation);
+                known_at <= now && [left, ended].into_iter().flatten().all(|end| known_at < end)
+            })
+    }
+
+    /// Returns when it had to follow the store: from when on, and until when if that is over.
+    fn followed(&self, windows: &Windows) -> impl Iterator<Item = (Instant, Option<Instant>)> {
+        let next_absences = self.absences.iter().skip(1).map(|absence| Some(absence.began));
+        let absences = self.absences.iter().zip(next_absences.chain([None]));
+        absences.filter_map(|(absence, left)| Some((self.end_of(absence, windows)?, left)))
+    }
+
+    /// A node that is cut off again before it had to follow goes on being absent.
+    fn note_absence(&mut self, connects: bool, informed: Option<Instant>, windows: &Windows, now: Instant) {
+        let follows = self
+            .connected_since
+            .is_some_and(|since| now >= since + windows.recovery);
+        if !self.absences.is_empty() && (connects || !follows) {
+            return;
+        }
+        let ended = self.connected_since.map(|since| since + windows.recovery);
+        if let Some(last) = self.absences.last_mut() {
+            last.ended = ended;
+        }
+        self.absences.push(Absence {
+            blind_since: informed.unwrap_or(now),
+            began: now,
+            ended: None,
+            has_break: false,
+        });
+    }
+
+    fn end_of(&self, absence: &Absence, windows: &Windows) -> Option<Instant> {
+        absence
+            .ended
+            .or_else(|| self.connected_since.map(|since| since + windows.recovery))
     }
 }

@@ -1,7 +1,7 @@
 use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
-use selvedge_engine::{Revision, WatchEvent};
+use selvedge_engine::{Instant, Revision, WatchEvent};
 
 use super::fixture::{self, N1, N2, N3, after, connected};
 use super::{RefCluster, Write, parse_subnet};
@@ -39,7 +39,7 @@ fn a_restarted_node_knows_nothing_at_first() {
     let mut cluster = connected();
     cluster.observe(&put(N2), after(100));
 
-    cluster.forget(N1, after(200));
+    cluster.forget(N1, Model::Selvedge, after(200));
     cluster.set_connected(N1, true, after(200));
 
     assert!(!cluster.must_know(N1, ADDRESS, N2, after(230)));
@@ -143,6 +143,99 @@ fn a_renewal_changes_nothing_and_another_owner_does() {
     let taken = cluster.taken_by_other(N2, subnet());
     assert_eq!(taken, Some((N3.public_ip(), after(300))));
     assert_eq!(cluster.taken_by_other(N3, subnet()), None);
+}
+
+#[test]
+fn after_a_wipe_a_node_may_keep_its_peers_for_the_grace_time_and_no_longer() {
+    let mut cluster = connected();
+    cluster.observe(&put(N2), after(100));
+    cluster.see(N1, Revision(5));
+
+    cluster.restart_history(&[], after(200));
+    cluster.set_connected(N1, true, after(201));
+
+    assert!(cluster.may_keep(N1, subnet(), N2.public_ip(), after(250)));
+    assert!(cluster.may_keep(N1, subnet(), N2.public_ip(), after(365)));
+    assert!(!cluster.may_keep(N1, subnet(), N2.public_ip(), after(367)));
+    assert!(!cluster.may_keep(N1, subnet(), N3.public_ip(), after(250)));
+    assert!(!cluster.may_send(N1, ADDRESS, N2.public_ip(), after(367)));
+}
+
+#[test]
+fn the_grace_time_stands_while_the_store_is_away() {
+    let mut cluster = connected();
+    cluster.observe(&put(N2), after(100));
+    cluster.see(N1, Revision(5));
+
+    cluster.restart_history(&[], after(200));
+    cluster.set_connected(N1, true, after(201));
+    cluster.set_connected(N1, false, after(296));
+    cluster.set_connected(N1, true, after(900));
+
+    // It had to follow the store for 50 seconds before the second absence, and has to again from 945 on.
+    assert!(cluster.may_keep(N1, subnet(), N2.public_ip(), after(1_014)));
+    assert!(!cluster.may_keep(N1, subnet(), N2.public_ip(), after(1_016)));
+}
+
+#[test]
+fn flannel_keeps_nobody() {
+    let mut cluster = connected();
+    cluster.forget(N1, Model::Flannel, Instant::ZERO);
+    cluster.set_connected(N1, true, Instant::ZERO);
+    cluster.observe(&put(N2), after(100));
+    cluster.see(N1, Revision(5));
+
+    cluster.restart_history(&[], after(200));
+    cluster.set_connected(N1, true, after(201));
+
+    assert!(!cluster.may_send(N1, ADDRESS, N2.public_ip(), after(250)));
+}
+
+#[test]
+fn a_lease_that_ended_in_an_absence_may_be_kept_only_if_the_absence_was_long() {
+    for (hours, may_keep) in [(2, true), (0, false)] {
+        let mut cluster = connected();
+        cluster.observe(&put(N2), after(100));
+        cluster.see(N1, Revision(5));
+        let back = 200 + hours * 3600;
+
+        cluster.set_connected(N1, false, after(110));
+        cluster.observe(&delete(), after(120));
+        cluster.set_connected(N1, true, after(back));
+
+        let kept = cluster.may_keep(N1, subnet(), N2.public_ip(), after(back + 60));
+        assert_eq!(kept, may_keep, "{hours}");
+        assert!(!cluster.may_keep(N1, subnet(), N2.public_ip(), after(back + 166)));
+    }
+}
+
+#[test]
+fn a_lease_that_ended_under_a_nodes_eyes_may_not_be_kept() {
+    let mut cluster = connected();
+    cluster.observe(&put(N2), after(100));
+    cluster.see(N1, Revision(5));
+
+    cluster.observe(&delete(), after(200));
+    cluster.restart_history(&[], after(230));
+    cluster.set_connected(N1, true, after(231));
+
+    assert!(!cluster.may_send(N1, ADDRESS, N2.public_ip(), after(232)));
+}
+
+#[test]
+fn a_lease_against_a_peer_that_a_node_had_to_see_ends_its_time() {
+    for (subnet_of_other, owner) in [("10.5.1.128-25", N3), ("10.5.9.0-24", N2)] {
+        let mut cluster = connected();
+        cluster.observe(&put(N2), after(100));
+        cluster.see(N1, Revision(5));
+        cluster.restart_history(&[], after(200));
+        cluster.set_connected(N1, true, after(201));
+
+        fixture::lease(&mut cluster, subnet_of_other, owner, after(250));
+
+        assert!(cluster.may_keep(N1, subnet(), N2.public_ip(), after(251)));
+        assert!(!cluster.may_keep(N1, subnet(), N2.public_ip(), after(253)));
+    }
 }
 
 #[test]

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use ipnet::Ipv4Net;
 use selvedge_engine::{
@@ -65,6 +66,12 @@ impl Saboteur {
     pub(super) fn prepare(&self, mut setup: Setup) -> Setup {
         if self.sabotage == Some(Sabotage::ForgetItself) {
             setup.previous = PreviousSubnet::default();
+        }
+        if self.sabotage == Some(Sabotage::ForgetPeersWithStore) {
+            setup.peer_grace = Duration::ZERO;
+        }
+        if self.sabotage == Some(Sabotage::KeepStalePeers) {
+            setup.peer_grace = Duration::from_hours(1);
         }
         setup
     }

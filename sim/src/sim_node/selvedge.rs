@@ -41,13 +41,14 @@ pub(super) struct Selvedge {
 impl Selvedge {
     pub(super) fn new(node: NodeId, setup: Setup, seed: u64, handling: Handling, now: Instant) -> Self {
         let saboteur = Saboteur::new(handling.sabotage, node.public_ip());
+        let fail_static = FailStatic::new(setup.peer_grace);
         Self {
             node,
             engine: Engine::new(saboteur.prepare(setup), saboteur.seed(seed), now),
             forwarder: Forwarder::new(),
             tally: Tally::default(),
             amplification: Amplification::default(),
-            fail_static: FailStatic::default(),
+            fail_static,
             table: None,
             tables: 0,
             continuity: handling.continuity,

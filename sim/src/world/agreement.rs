@@ -1,9 +1,12 @@
-//! Whether nodes forward as the leases say.
+//! Whether nodes forward as the leases say, apart from peers that they may keep for a while.
 //!
 //! A forwarding table and leases that were compared once need no second look as long as both are the same: for n nodes
 //! and n leases a look at all nodes takes O(n) steps, and as many again for each table that is new.
 
+use std::collections::BTreeMap;
+
 use super::World;
+use crate::checker::convergence;
 use crate::node_id::NodeId;
 
 /// What was compared last, and the node that was found to differ last.
@@ -29,6 +32,8 @@ struct Versions {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Outcome {
     Equal,
+    /// But for peers that the node may keep at the moment.
+    Excused,
     Different,
 }
 
@@ -64,9 +69,11 @@ impl World {
         }
         let outcome = self.compare(node);
         if let Some(place) = self.comparisons.of_node.get_mut(node.index()) {
-            *place = versions.map(|what| Compared { what, outcome });
+            *place = versions
+                .filter(|_| outcome != Outcome::Excused)
+                .map(|what| Compared { what, outcome });
         }
-        outcome == Outcome::Equal
+        outcome != Outcome::Different
     }
 
     /// Returns what a comparison of this node depends on; `None` if nobody counts it.
@@ -83,14 +90,18 @@ impl World {
         let state = self.nodes.get(node.index());
         let daemon = state.and_then(|state| state.daemon.as_ref());
         let forwarding = daemon.and_then(|daemon| daemon.carried().zip(daemon.peers()));
-        let is_equal = forwarding.is_some_and(|(own, peers)| {
-            let others = self.reference.leases().filter(|(subnet, _)| *subnet != own);
-            self.reference.subnet_held_by(node) == Some(own) && peers.eq(others)
-        });
-        if is_equal {
-            Outcome::Equal
-        } else {
-            Outcome::Different
+        let held = self.reference.subnet_held_by(node);
+        let Some((own, peers)) = forwarding.filter(|(own, _)| held == Some(*own)) else {
+            return Outcome::Different;
+        };
+        let peers: BTreeMap<_, _> = peers.collect();
+        let others = self.reference.leases().filter(|(subnet, _)| *subnet != own);
+        if others.eq(peers.iter().map(|(subnet, ip)| (*subnet, *ip))) {
+            return Outcome::Equal;
+        }
+        match convergence::difference(&self.reference, node, own, &peers, self.now) {
+            None => Outcome::Excused,
+            Some(_) => Outcome::Different,
         }
     }
 

@@ -90,6 +90,6 @@ impl World {
             return Ok(());
         };
         let peers = daemon.peers().map(Iterator::collect).unwrap_or_default();
-        convergence::check(&self.reference, node, daemon.carried(), &peers)
+        convergence::check(&self.reference, node, daemon.carried(), &peers, self.now)
     }
 }

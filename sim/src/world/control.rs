@@ -37,7 +37,7 @@ impl World {
         if let Some(rate) = self.rates.get_mut(node.index()) {
             rate.count(node, Counted::Start, now)?;
         }
-        self.reference.forget(node, now);
+        self.reference.forget(node, model, now);
         self.note_connections();
         match model {
             Model::Selvedge => self.milestone(Some(node), "starts"),
@@ -232,6 +232,7 @@ impl World {
             | Told::DuplicatePublicIp { .. }
             | Told::LeaseLost { .. }
             | Told::Fenced { .. }
+            | Told::PeersStale { .. }
             | Told::SubnetsExhausted { .. }
             | Told::ConfigMissing { .. }
             | Told::ConfigInvalid { .. }

@@ -40,6 +40,8 @@ impl Saboteur {
             | Sabotage::BreakChecksums
             | Sabotage::StayDue
             | Sabotage::DeleteForeignRoute
+            | Sabotage::ForgetPeersWithStore
+            | Sabotage::KeepStalePeers
             | Sabotage::HideRestart
             | Sabotage::SetOtherwise
             | Sabotage::AskTwice

@@ -77,6 +77,8 @@ impl Saboteur {
             | Sabotage::Despair
             | Sabotage::CarryOn
             | Sabotage::IgnoreFence
+            | Sabotage::ForgetPeersWithStore
+            | Sabotage::KeepStalePeers
             | Sabotage::HideRestart
             | Sabotage::SendToOldPeer
             | Sabotage::Impersonate

@@ -69,7 +69,7 @@ impl World {
             return false;
         };
         let ran = state.kill_daemon();
-        self.reference.forget(node, self.now);
+        self.reference.forget(node, state.model, self.now);
         self.note_connections();
         ran
     }
