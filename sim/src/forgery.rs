@@ -24,6 +24,12 @@ pub enum Forgery {
     BadChecksum,
     /// The packet ends before its header says.
     Truncated,
+    /// The packet may not be passed on.
+    LastHop,
+    /// A packet from an address that no packet comes from.
+    LoopbackSource,
+    /// A packet for a group.
+    GroupDestination,
     /// Random bytes.
     Noise,
 }
@@ -42,13 +48,16 @@ pub(crate) struct Surroundings {
 
 impl Forgery {
     /// Every kind.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 10] = [
         Self::Stranger,
         Self::ForeignSource,
         Self::OwnSource,
         Self::ForeignDestination,
         Self::BadChecksum,
         Self::Truncated,
+        Self::LastHop,
+        Self::LoopbackSource,
+        Self::GroupDestination,
         Self::Noise,
     ];
 
@@ -69,6 +78,9 @@ impl Forgery {
             Self::ForeignDestination => (peer, udp(peer_pod, third_pod.unwrap_or(ELSEWHERE))),
             Self::BadChecksum => (peer, with_flipped_bit(honest, 10)),
             Self::Truncated => (peer, honest.into_iter().take(25).collect()),
+            Self::LastHop => (peer, packet::udp(peer_pod, victim, 1, b"forged")),
+            Self::LoopbackSource => (peer, udp(Ipv4Addr::LOCALHOST, victim)),
+            Self::GroupDestination => (peer, udp(peer_pod, GROUP)),
             Self::Noise => {
                 let length = 1 + rng.below(200);
                 (peer, (0..length).map(|_| noise(rng)).collect())
@@ -86,6 +98,9 @@ impl fmt::Display for Forgery {
             Self::ForeignDestination => "for an address outside the receiver's subnet",
             Self::BadChecksum => "with a wrong header checksum",
             Self::Truncated => "shorter than its header says",
+            Self::LastHop => "with a time to live of one",
+            Self::LoopbackSource => "from the loopback address",
+            Self::GroupDestination => "for a group",
             Self::Noise => "of random bytes",
         })
     }
@@ -93,6 +108,8 @@ impl fmt::Display for Forgery {
 
 /// A host that is no node (RFC 5737).
 const STRANGER: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 66);
+/// All OSPF routers (RFC 2328).
+const GROUP: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 5);
 /// An address in no node's subnet.
 const ELSEWHERE: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 99);
 
@@ -125,7 +142,13 @@ mod tests {
         let hosts = forged.each_ref().map(|(host, _)| *host == known.peer);
         let valid = forged.each_ref().map(|(_, packet)| packet::is_valid(packet));
 
-        assert_eq!(hosts, [false, true, true, true, true, true, true]);
-        assert_eq!(valid, [true, true, true, true, false, false, false]);
+        assert_eq!(
+            hosts,
+            [false, true, true, true, true, true, true, true, true, true]
+        );
+        assert_eq!(
+            valid,
+            [true, true, true, true, false, false, true, true, true, false]
+        );
     }
 }

@@ -24,11 +24,15 @@ pub enum Junk {
     LoopbackAddress,
     /// A key of bytes that are not text.
     NotText,
+    /// A good key with a value that is too large.
+    TooLarge,
+    /// A subnet of the other family alone, with a good value.
+    OtherFamily,
 }
 
 impl Junk {
     /// Every kind.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::NoSubnet,
         Self::TrailingText,
         Self::OutsideNetwork,
@@ -37,6 +41,8 @@ impl Junk {
         Self::WrongShape,
         Self::LoopbackAddress,
         Self::NotText,
+        Self::TooLarge,
+        Self::OtherFamily,
     ];
 
     /// Returns the last part of the key; no node of the usual network takes such a subnet, for its first 256 addresses
@@ -51,6 +57,8 @@ impl Junk {
             Self::WrongShape => b"10.5.0.64-26",
             Self::LoopbackAddress => b"10.5.0.128-26",
             Self::NotText => b"\xff\xfe-24",
+            Self::TooLarge => b"10.5.0.192-26",
+            Self::OtherFamily => b"0.0.0.0-0&fd05:0:0:7::-64",
         }
     }
 
@@ -58,9 +66,12 @@ impl Junk {
     pub const fn value(self) -> &'static [u8] {
         match self {
             Self::NoSubnet => b"how do I use this",
-            Self::TrailingText | Self::OutsideNetwork | Self::Everything | Self::NotText => {
-                br#"{"PublicIP":"203.0.113.7","PublicIPv6":null}"#
-            }
+            Self::TrailingText
+            | Self::OutsideNetwork
+            | Self::Everything
+            | Self::NotText
+            | Self::OtherFamily => br#"{"PublicIP":"203.0.113.7","PublicIPv6":null}"#,
+            Self::TooLarge => LARGE.as_slice(),
             Self::NoJson => b"\x00\x01{{{",
             Self::WrongShape => br#"{"PublicIP":[1,2,3]}"#,
             Self::LoopbackAddress => br#"{"PublicIP":"127.0.0.1","PublicIPv6":null}"#,
@@ -68,13 +79,15 @@ impl Junk {
     }
 }
 
+/// More than a record may have.
+static LARGE: [u8; 64 * 1024 + 1] = [b' '; 64 * 1024 + 1];
+/// How much of a value people see.
+const MOST_SHOWN: usize = 80;
+
 impl fmt::Display for Junk {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} = {}",
-            self.key().escape_ascii(),
-            self.value().escape_ascii()
-        )
+        let value = self.value();
+        let shown = value.get(..MOST_SHOWN).unwrap_or(value);
+        write!(f, "{} = {}", self.key().escape_ascii(), shown.escape_ascii())
     }
 }

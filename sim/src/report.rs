@@ -211,6 +211,7 @@ impl fmt::Display for Report {
             repairs: _,
             probes,
             faults: _,
+            marks: _,
             liveness: _,
         } = &self.statistics;
         f.write_str(&self.timeline())?;

@@ -7,6 +7,7 @@ mod spread;
 use std::fmt;
 use std::time::Duration;
 
+use crate::mark::Marks;
 use crate::probe::{Probe, ProbeFate, ProbeKind};
 pub use fault_table::{FaultStatistics, FaultTable};
 pub use liveness::LivenessStatistics;
@@ -29,6 +30,8 @@ pub struct Statistics {
     pub probes: ProbeStatistics,
     /// What each kind of fault cost.
     pub faults: FaultTable,
+    /// What happened that has to happen in a campaign.
+    pub marks: Marks,
     /// What became of cores that healed for good.
     pub liveness: LivenessStatistics,
 }
@@ -43,6 +46,7 @@ impl Statistics {
         self.repairs += other.repairs;
         self.probes.add(&other.probes);
         self.faults.add(&other.faults);
+        self.marks.add(&other.marks);
         self.liveness.add(&other.liveness);
     }
 }

@@ -12,6 +12,7 @@ mod event;
 mod faults;
 mod hollow;
 mod liveness;
+mod marking;
 mod node_faults;
 mod observer;
 mod operators;
@@ -55,6 +56,7 @@ use blame::Scars;
 use event::{Event, Scope};
 use hollow::HollowNodes;
 use liveness::Core;
+use marking::Sightings;
 pub use view::{NodeReport, View};
 
 /// A check that the author of a run adds.
@@ -89,6 +91,7 @@ pub(crate) struct World {
     active: BTreeSet<usize>,
     /// What is left of those of them that some nodes got over.
     curtailed: BTreeMap<usize, Fault>,
+    sightings: Sightings,
     /// The nodes that have healed for good, once they have.
     core: Option<Core>,
     /// The nodes whose daemon was started for the first time.
@@ -148,6 +151,7 @@ impl World {
             active: BTreeSet::new(),
             curtailed: BTreeMap::new(),
             core: None,
+            sightings: Sightings::default(),
             started: BTreeSet::new(),
             missing: BTreeMap::new(),
             reference: RefCluster::new(ids.len(), leases.start().to_vec(), windows),

@@ -166,6 +166,9 @@ pub(crate) fn check_forged(node: NodeId, forgery: Forgery, membership: Membershi
         | Forgery::ForeignDestination
         | Forgery::BadChecksum
         | Forgery::Truncated
+        | Forgery::LastHop
+        | Forgery::LoopbackSource
+        | Forgery::GroupDestination
         | Forgery::Noise => false,
     };
     if may_pass {

@@ -46,11 +46,11 @@ impl RefCluster {
         robbed_at.is_some_and(|at| informed.is_none_or(|informed| informed < at))
     }
 
-    /// Returns the subnets that junk names.
+    /// Returns the subnets that junk names; a network gives out no record of all addresses.
     pub(super) fn junk_subnets(&self) -> impl Iterator<Item = Ipv4Net> {
         self.junk.iter().filter_map(|key| {
             let text = std::str::from_utf8(key.strip_prefix(self.prefix.as_slice())?).ok()?;
-            parse_subnet(text)
+            parse_subnet(text).filter(|subnet| subnet.prefix_len() > 0)
         })
     }
 }

@@ -9,6 +9,7 @@ use super::World;
 use super::event::Event;
 use crate::checker::store_requests::Counted;
 use crate::checker::{Verdict, contract};
+use crate::mark::Situation;
 use crate::node_id::NodeId;
 use crate::scenario::Model;
 use crate::sim_node::{Deed, Input};
@@ -33,6 +34,7 @@ impl World {
         let model = state.model;
         self.set_patience(node, model);
         self.scars.heal(node);
+        self.forget_writes(node);
         self.statistics.starts += 1;
         if let Some(rate) = self.rates.get_mut(node.index()) {
             rate.count(node, Counted::Start, now)?;
@@ -164,6 +166,7 @@ impl World {
                 Ok(())
             }
             Action::Exit(reason @ ExitReason::LeaseLost { .. }) if self.scenario.on_loss == OnLoss::Exit => {
+                self.mark(Situation::EndedOnLoss);
                 self.milestone(Some(node), format!("ends: {reason}"));
                 self.take_down(node);
                 self.expect_restart(node);
@@ -205,6 +208,7 @@ impl World {
 
     /// Records what an engine tells people; changes of state go into the timeline.
     fn tell(&mut self, node: NodeId, event: &Told) {
+        self.mark_event(node, event);
         if let Told::LeaseAcquired { subnet, .. } = event
             && let Some(v4) = subnet.v4()
         {
@@ -218,9 +222,6 @@ impl World {
         }
         if matches!(event, Told::Fenced { .. }) {
             self.reference.fence(node);
-        }
-        if matches!(event, Told::Relisted { .. }) && self.reference.is_deaf(node) {
-            self.statistics.repairs += 1;
         }
         if matches!(event, Told::LeaseAcquired { .. } | Told::LeaseRenewed { .. }) {
             self.reference.renew(node, self.now);

@@ -3,6 +3,7 @@
 use super::World;
 use crate::checker::Verdict;
 use crate::fault::{Fault, NodeFault, StoreFault};
+use crate::mark::Mark;
 use crate::node_id::NodeId;
 use crate::sim_node::Daemon;
 
@@ -11,6 +12,7 @@ impl World {
         let Some(fault) = self.scenario.faults.get(index).map(|timed| timed.fault.clone()) else {
             return Ok(());
         };
+        self.statistics.marks.hit(Mark::Fault(fault.kind()));
         let health = self.health();
         self.recoveries.begin(index, &fault, health, self.now);
         self.milestone(None, format!("! {fault}"));

@@ -9,6 +9,7 @@ use super::event::Event;
 use crate::checker::Verdict;
 use crate::checker::liveness::{self, Excuse};
 use crate::fault::{Fault, StoreFault};
+use crate::mark::Situation;
 use crate::node_id::NodeId;
 use crate::scenario::Liveness;
 
@@ -66,6 +67,9 @@ impl World {
         self.milestone(None, format!("the core is at rest after {took:?}"));
         if let Some(core) = &mut self.core {
             core.rests_since = Some(self.now);
+        }
+        if !self.active.is_empty() {
+            self.mark(Situation::CoreAtRest);
         }
     }
 

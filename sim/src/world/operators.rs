@@ -207,7 +207,8 @@ impl World {
     /// The key is not empty, and the etcd lease exists: nothing to refuse.
     fn put(&mut self, key: &[u8], value: &[u8], lease: Option<EtcdLeaseId>) {
         if self.service.store.put(key, value, lease).is_ok() {
-            let (key, value) = (key.escape_ascii(), value.escape_ascii());
+            let shown = value.get(..MOST_SHOWN).unwrap_or(value);
+            let (key, value) = (key.escape_ascii(), shown.escape_ascii());
             self.detail(None, format!("somebody writes {key} = {value}"));
         }
     }
@@ -221,6 +222,8 @@ impl World {
     }
 }
 
+/// How much of a value the trace shows.
+const MOST_SHOWN: usize = 200;
 /// What a host writes that is no node of the cluster (RFC 5737).
 const STRANGER: &str = r#"{"PublicIP":"203.0.113.77","PublicIPv6":null}"#;
 const OF_ANOTHER_BACKEND: &str = r#"{"PublicIP":"203.0.113.78","PublicIPv6":null,"BackendType":"vxlan","BackendData":{"VNI":1,"VtepMAC":"4e:86:8b:50:5f:c4"}}"#;

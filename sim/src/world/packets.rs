@@ -51,6 +51,7 @@ impl World {
         if self.is_disowned(from, cargo) {
             match fate {
                 PacketFate::Drop(reason) => {
+                    self.mark_drop(reason);
                     self.step(node, cargo, PacketStep::DroppedByForwarder(reason));
                     self.settle(cargo, ProbeFate::Disowned);
                     return Ok(());
@@ -289,6 +290,9 @@ impl World {
             Dropped::Unreceived => PacketStep::NobodyListens,
             Dropped::Outbound(reason) | Dropped::Inbound(reason) => PacketStep::DroppedByForwarder(reason),
         };
+        if let PacketStep::DroppedByForwarder(reason) = step {
+            self.mark_drop(reason);
+        }
         self.step(node, cargo, step);
         self.judge_drop(node, cargo, dropped)
     }

@@ -11,6 +11,7 @@ use super::World;
 use super::event::Event;
 use crate::checker::store_requests::{Counted, RequestKind};
 use crate::checker::{Verdict, reservation, single_owner, store_requests, store_values};
+use crate::mark::Situation;
 use crate::node_id::NodeId;
 use crate::ref_cluster::Hand;
 use crate::scenario::Model;
@@ -38,6 +39,7 @@ impl World {
             Model::Flannel => Ok(()),
         };
         daemon.pending.insert(id, kind);
+        self.mark_request(node, id, &request);
         self.message(
             node,
             Topic::Ask(id),
@@ -115,7 +117,9 @@ impl World {
         if matches!(&message, ToStore::Watch { start, .. } if *start > future) {
             self.scars.deafen(node);
         }
-        if let Some(answer) = self.service.handle(node, message, self.now) {
+        let answer = self.service.handle(node, message.clone(), self.now);
+        self.note_write(node, &message, answer.as_ref());
+        if let Some(answer) = answer {
             self.send_to_node(node, answer);
         }
         self.pump_store()
@@ -160,6 +164,7 @@ impl World {
             self.reference.see(node, revision);
         }
         self.message(node, topic_of(&event), heard(&event));
+        self.mark_heard(node, &event);
         let again = self.hears_twice(node).then(|| event.clone());
         self.feed(node, Input::Store(event))?;
         if let Some(revision) = listed {
@@ -210,6 +215,7 @@ impl World {
         if !is_open {
             return Ok(());
         }
+        self.mark_failure(node, id, &error);
         self.message(
             node,
             Topic::Failure(id),
@@ -257,7 +263,11 @@ impl World {
     pub(super) fn handle_store_timer(&mut self) -> Verdict {
         self.store_timer = None;
         if self.service.ends_leases() {
+            let before = self.service.store.header().revision;
             self.service.store.handle_timeout(self.now);
+            if self.service.store.header().revision > before {
+                self.mark(Situation::LeaseExpired);
+            }
         }
         self.pump_store()
     }

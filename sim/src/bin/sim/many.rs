@@ -30,6 +30,12 @@ pub(crate) struct Options {
     /// Print what each kind of fault cost.
     #[arg(long)]
     table: bool,
+    /// Print how often each mark was hit: what has to happen at least once, so that silence means something.
+    #[arg(long)]
+    marks: bool,
+    /// Fail if a mark was never hit.
+    #[arg(long)]
+    require_marks: bool,
     #[command(flatten)]
     kept: Failures,
 }
@@ -42,6 +48,8 @@ pub(crate) fn many(options: &Options) -> Outcome {
         kind,
         jobs,
         table,
+        marks,
+        require_marks,
         kept,
     } = options;
     let campaign = Campaign {
@@ -78,6 +86,17 @@ pub(crate) fn many(options: &Options) -> Outcome {
     if *table {
         writeln!(out, "{}", statistics.faults)?;
     }
+    if *marks {
+        writeln!(out, "{}", statistics.marks)?;
+    }
+    let missing = if *require_marks {
+        statistics.marks.missing()
+    } else {
+        Vec::new()
+    };
+    for mark in &missing {
+        writeln!(out, "never hit: {mark}")?;
+    }
     writeln!(
         out,
         "{} seeds of {} nodes: {:.1} hours simulated in {:.1} s, {} events; probes: {}; {}; {} failed; hash {trace_hash:016x}",
@@ -90,7 +109,7 @@ pub(crate) fn many(options: &Options) -> Outcome {
         statistics.liveness,
         failures.len(),
     )?;
-    Ok(Verdict::good_if(failures.is_empty()))
+    Ok(Verdict::good_if(failures.is_empty() && missing.is_empty()))
 }
 
 /// Prints a line for each known defect of flannel that showed.

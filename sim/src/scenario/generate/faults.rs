@@ -26,7 +26,7 @@ impl Kind {
         underlay.chain(link).chain(store).chain(node)
     }
 
-    fn draw(self, rng: &mut dyn Draw, nodes: u32) -> Fault {
+    pub(super) fn draw(self, rng: &mut dyn Draw, nodes: u32) -> Fault {
         match self {
             Self::Underlay(kind) => kind.draw(rng, nodes).into(),
             Self::Link(kind) => kind.draw(rng).into(),

@@ -1,0 +1,117 @@
+//! Situations that show that the simulator goes where it matters.
+
+use std::fmt;
+
+/// Something that has to happen to some node in some run.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub enum Situation {
+    /// A node chose a free subnet.
+    LeaseFresh,
+    /// A node found its own lease in the store.
+    LeaseReused,
+    /// A node took the subnet that it had before.
+    LeasePrevious,
+    /// A node took a subnet that was reserved for it.
+    LeaseReserved,
+    /// A node lost its lease and took the same subnet again.
+    LostAndReclaimed,
+    /// A node lost its lease and took another subnet.
+    LostAndMoved,
+    /// A daemon ended because its lease was lost, and was started again.
+    EndedOnLoss,
+    /// A node stopped carrying packets because its lease was about to end.
+    Fenced,
+    /// An etcd lease ended because its time was over.
+    LeaseExpired,
+    /// A renewal found its etcd lease gone.
+    RenewalFoundNoLease,
+    /// A node revoked an etcd lease that no key hung on.
+    OrphanRevoked,
+    /// A node wanted a subnet while others changed the leases.
+    CreateRaceLost,
+    /// A write got no answer although it was carried out.
+    CommitUnknownAndDone,
+    /// A write got no answer and was not carried out.
+    CommitUnknownAndNotDone,
+    /// A node found no free subnet.
+    SubnetsExhausted,
+    /// A node found the history gone that it wanted to watch.
+    WatchCompacted,
+    /// A list of all leases told a node of a change that its watch never did.
+    LostChangeRepaired,
+    /// A node noticed that the history of the store was another.
+    StoreRestarted,
+    /// A node found no network config.
+    ConfigMissing,
+    /// A node found an invalid network config.
+    ConfigInvalid,
+    /// The network config was deleted while a node served it.
+    ConfigDeletedWhileServed,
+    /// The network config became invalid while a node served it.
+    ConfigInvalidWhileServed,
+    /// A node made anew what somebody had taken away in its kernel.
+    KernelRepaired,
+    /// A core of nodes came to rest while others stayed broken.
+    CoreAtRest,
+}
+
+impl Situation {
+    /// Every situation.
+    pub const ALL: [Self; Self::CoreAtRest as usize + 1] = [
+        Self::LeaseFresh,
+        Self::LeaseReused,
+        Self::LeasePrevious,
+        Self::LeaseReserved,
+        Self::LostAndReclaimed,
+        Self::LostAndMoved,
+        Self::EndedOnLoss,
+        Self::Fenced,
+        Self::LeaseExpired,
+        Self::RenewalFoundNoLease,
+        Self::OrphanRevoked,
+        Self::CreateRaceLost,
+        Self::CommitUnknownAndDone,
+        Self::CommitUnknownAndNotDone,
+        Self::SubnetsExhausted,
+        Self::WatchCompacted,
+        Self::LostChangeRepaired,
+        Self::StoreRestarted,
+        Self::ConfigMissing,
+        Self::ConfigInvalid,
+        Self::ConfigDeletedWhileServed,
+        Self::ConfigInvalidWhileServed,
+        Self::KernelRepaired,
+        Self::CoreAtRest,
+    ];
+}
+
+impl fmt::Display for Situation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::LeaseFresh => "a free subnet was chosen",
+            Self::LeaseReused => "a node found its lease",
+            Self::LeasePrevious => "a node took its earlier subnet again",
+            Self::LeaseReserved => "a node took a reservation",
+            Self::LostAndReclaimed => "a lease was lost and the same subnet taken",
+            Self::LostAndMoved => "a lease was lost and another subnet taken",
+            Self::EndedOnLoss => "a daemon ended because its lease was lost",
+            Self::Fenced => "a node stopped before its lease ended",
+            Self::LeaseExpired => "an etcd lease ended because its time was over",
+            Self::RenewalFoundNoLease => "a renewal found its etcd lease gone",
+            Self::OrphanRevoked => "an etcd lease that no key hangs on was revoked",
+            Self::CreateRaceLost => "a create race was lost",
+            Self::CommitUnknownAndDone => "a commit was unknown and had happened",
+            Self::CommitUnknownAndNotDone => "a commit was unknown and had not happened",
+            Self::SubnetsExhausted => "subnets were exhausted",
+            Self::WatchCompacted => "a watch was compacted while its node was cut off",
+            Self::LostChangeRepaired => "a list repaired a lost change",
+            Self::StoreRestarted => "the store went back in time or became another",
+            Self::ConfigMissing => "there was no network config",
+            Self::ConfigInvalid => "the network config was invalid",
+            Self::ConfigDeletedWhileServed => "the network config was deleted while served",
+            Self::ConfigInvalidWhileServed => "the network config became invalid while served",
+            Self::KernelRepaired => "a node repaired what others had changed",
+            Self::CoreAtRest => "a core came to rest while others stayed broken",
+        })
+    }
+}

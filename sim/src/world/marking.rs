@@ -1,0 +1,163 @@
+//! Taking note of what has to happen at least once in a campaign.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use selvedge_engine::{
+    ConfigUnused, DropReason, Event as Told, LeaseOrigin, RequestId, StoreError, StoreEvent, StoreRequest,
+    StoreResponse, Subnet, TxnOutcome, WatchEnd,
+};
+
+use super::World;
+use crate::mark::{Mark, Situation};
+use crate::node_id::NodeId;
+use crate::store_service::{ToStore, writes};
+
+/// What marks need to know of the past.
+#[derive(Debug, Default)]
+pub(super) struct Sightings {
+    /// The subnets that nodes lost, until they take another.
+    lost: BTreeMap<NodeId, Subnet>,
+    /// The writes of nodes without an answer yet.
+    writing: BTreeSet<(NodeId, RequestId)>,
+    /// Those of them that the store has carried out.
+    carried_out: BTreeSet<(NodeId, RequestId)>,
+}
+
+impl World {
+    pub(super) fn mark(&mut self, situation: Situation) {
+        self.statistics.marks.hit(Mark::Situation(situation));
+    }
+
+    pub(super) fn mark_drop(&mut self, reason: DropReason) {
+        self.statistics.marks.hit(Mark::Dropped(reason));
+    }
+
+    /// Marks what an engine tells people.
+    pub(super) fn mark_event(&mut self, node: NodeId, event: &Told) {
+        match event {
+            Told::LeaseAcquired { subnet, origin } => self.mark_lease(node, *subnet, *origin),
+            Told::LeaseLost { subnet, .. } => {
+                self.sightings.lost.insert(node, *subnet);
+            }
+            Told::Fenced { .. } => self.mark(Situation::Fenced),
+            Told::CreateRaceLost { .. } => self.mark(Situation::CreateRaceLost),
+            Told::SubnetsExhausted { .. } => self.mark(Situation::SubnetsExhausted),
+            Told::ConfigMissing { .. } => self.mark(Situation::ConfigMissing),
+            Told::ConfigInvalid { .. } => self.mark(Situation::ConfigInvalid),
+            Told::ConfigUnused { reason, .. } => match reason {
+                ConfigUnused::Changed => {}
+                ConfigUnused::Invalid(_) => self.mark(Situation::ConfigInvalidWhileServed),
+                ConfigUnused::Deleted => self.mark(Situation::ConfigDeletedWhileServed),
+            },
+            Told::StoreRestarted { .. } => self.mark(Situation::StoreRestarted),
+            Told::KernelRepairing { .. } => self.mark(Situation::KernelRepaired),
+            Told::RecordRejected { reason, .. } | Told::RecordsRejected { reason, .. } => {
+                self.statistics.marks.hit(Mark::Rejected(*reason));
+            }
+            Told::Relisted { .. } if self.reference.is_deaf(node) => {
+                self.statistics.repairs += 1;
+                self.mark(Situation::LostChangeRepaired);
+            }
+            Told::StoreUnreachable { .. }
+            | Told::StoreReached
+            | Told::LeaseRenewed { .. }
+            | Told::LeaseClaimed { .. }
+            | Told::LeaseResumed { .. }
+            | Told::PublicIpContested { .. }
+            | Told::DuplicatePublicIp { .. }
+            | Told::PeerAdded { .. }
+            | Told::PeerRemoved { .. }
+            | Told::PeersChanged { .. }
+            | Told::Relisted { .. }
+            | Told::KernelFailed { .. }
+            | Told::Ready => {}
+        }
+    }
+
+    fn mark_lease(&mut self, node: NodeId, subnet: Subnet, origin: LeaseOrigin) {
+        match self.sightings.lost.remove(&node) {
+            Some(lost) if lost == subnet => self.mark(Situation::LostAndReclaimed),
+            Some(_) => self.mark(Situation::LostAndMoved),
+            None => {}
+        }
+        match origin {
+            LeaseOrigin::Fresh => self.mark(Situation::LeaseFresh),
+            LeaseOrigin::Reused => self.mark(Situation::LeaseReused),
+            LeaseOrigin::Reserved => self.mark(Situation::LeaseReserved),
+            LeaseOrigin::Previous => self.mark(Situation::LeasePrevious),
+            LeaseOrigin::Defended => {}
+        }
+    }
+
+    /// Marks what a node asks of the store.
+    pub(super) fn mark_request(&mut self, node: NodeId, id: RequestId, request: &StoreRequest) {
+        if matches!(request, StoreRequest::LeaseRevoke { .. }) {
+            self.mark(Situation::OrphanRevoked);
+        }
+        if matches!(request, StoreRequest::Txn(_)) && writes(request) {
+            self.sightings.writing.insert((node, id));
+        }
+    }
+
+    /// Takes note of the write that a message asks for and whether the store carried it out.
+    pub(super) fn note_write(&mut self, node: NodeId, message: &ToStore, answer: Option<&StoreEvent>) {
+        let ToStore::Request { id, .. } = message else {
+            return;
+        };
+        let is_done = matches!(
+            answer,
+            Some(StoreEvent::Response {
+                result: Ok(StoreResponse::Txn {
+                    outcome: TxnOutcome::Succeeded,
+                    ..
+                }),
+                ..
+            })
+        );
+        if is_done && self.sightings.writing.contains(&(node, *id)) {
+            self.sightings.carried_out.insert((node, *id));
+        }
+    }
+
+    /// Marks what a node hears from the store.
+    pub(super) fn mark_heard(&mut self, node: NodeId, event: &StoreEvent) {
+        match event {
+            StoreEvent::Response { id, result } => {
+                self.sightings.writing.remove(&(node, *id));
+                self.sightings.carried_out.remove(&(node, *id));
+                if matches!(result, Ok(StoreResponse::LeaseKeepAlive { ttl_seconds: 0, .. })) {
+                    self.mark(Situation::RenewalFoundNoLease);
+                }
+            }
+            StoreEvent::WatchEnded {
+                end: WatchEnd::Compacted(_),
+                ..
+            } => self.mark(Situation::WatchCompacted),
+            StoreEvent::WatchEnded {
+                end: WatchEnd::Failed(_),
+                ..
+            }
+            | StoreEvent::WatchCreated { .. }
+            | StoreEvent::WatchBatch { .. } => {}
+        }
+    }
+
+    /// Marks a request that gets no answer.
+    pub(super) fn mark_failure(&mut self, node: NodeId, id: RequestId, error: &StoreError) {
+        let is_done = self.sightings.carried_out.remove(&(node, id));
+        if !self.sightings.writing.remove(&(node, id)) || !error.is_ambiguous() {
+            return;
+        }
+        self.mark(if is_done {
+            Situation::CommitUnknownAndDone
+        } else {
+            Situation::CommitUnknownAndNotDone
+        });
+    }
+
+    /// Forgets what a daemon has asked that starts anew.
+    pub(super) fn forget_writes(&mut self, node: NodeId) {
+        self.sightings.writing.retain(|(other, _)| *other != node);
+        self.sightings.carried_out.retain(|(other, _)| *other != node);
+    }
+}
