@@ -6,7 +6,8 @@ use super::Scenario;
 use super::draw::{Bytes, Draw};
 
 impl Scenario {
-    /// Makes a scenario of one to five nodes and two to five minutes from any bytes.
+    /// Makes a scenario of one to five nodes and two to three minutes from any bytes, small enough to run hundreds in a
+    /// second.
     ///
     /// It is what [`Scenario::generate`] would make if each of its decisions came from the next byte or two, and
     /// ends where the bytes do: fewer bytes make fewer faults, none a healthy cluster of one node.
@@ -14,17 +15,21 @@ impl Scenario {
         let mut bytes = Bytes::new(bytes);
         let seed = bytes.below(1 << 16);
         let nodes = 1 + u32::try_from(bytes.below(MOST_NODES)).unwrap_or_default();
-        let duration = Duration::from_mins(FEWEST_MINUTES + bytes.below(MOST_MINUTES - FEWEST_MINUTES + 1));
+        let duration = Duration::from_secs(SHORTEST + bytes.below(LONGEST - SHORTEST + 1));
         let mut scenario = Self::new(seed, nodes, duration);
         scenario.vary_environment(&mut bytes);
+        scenario.probe_interval *= FEWER_PROBES;
         scenario.add_faults(&mut bytes);
         scenario
     }
 }
 
 const MOST_NODES: u64 = 5;
-const FEWEST_MINUTES: u64 = 2;
-const MOST_MINUTES: u64 = 5;
+/// In seconds.
+const SHORTEST: u64 = 120;
+const LONGEST: u64 = 180;
+/// Packets are most of the work; a quarter of them is enough to notice a wrong way.
+const FEWER_PROBES: u32 = 4;
 
 #[cfg(test)]
 mod tests {
