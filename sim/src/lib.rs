@@ -103,6 +103,8 @@ pub use replay::{Replay, ReplayDetail, ReplayVerdict};
 pub use report::Report;
 pub use sabotage::Sabotage;
 pub use scenario::{Liveness, Model, NodePlan, Profile, Scenario, ScenarioError};
+#[cfg(any(test, feature = "proptest"))]
+pub use scenario::{ScenarioStrategy, ScenarioTree};
 pub use shrink::Shrunk;
 pub use statistics::{FaultStatistics, FaultTable, LivenessStatistics, ProbeStatistics, Spread, Statistics};
 pub use store_path::StorePathOptions;

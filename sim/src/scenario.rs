@@ -7,6 +7,8 @@ mod hollow;
 mod liveness;
 mod model;
 mod profile;
+#[cfg(any(test, feature = "proptest"))]
+mod strategy;
 mod text;
 
 use std::time::Duration;
@@ -22,6 +24,8 @@ use crate::store_path::StorePathOptions;
 pub use liveness::Liveness;
 pub use model::Model;
 pub use profile::Profile;
+#[cfg(any(test, feature = "proptest"))]
+pub use strategy::{ScenarioStrategy, ScenarioTree};
 pub use text::ScenarioError;
 
 /// Everything that a run depends on; equal scenarios make equal runs.

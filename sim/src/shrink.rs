@@ -4,6 +4,8 @@ mod attempts;
 mod minimize;
 mod nodes;
 mod options;
+#[cfg(any(test, feature = "proptest"))]
+mod smaller;
 #[cfg(test)]
 mod tests;
 mod times;

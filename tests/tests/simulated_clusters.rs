@@ -413,7 +413,7 @@ fn a_check_of_the_author_fails_the_run_with_its_text() {
             .failure()
             .contains("three leases: only two nodes are there")
     );
-    assert!(report.failure().contains("seed 17"));
+    assert!(report.failure().contains("seed = 17"));
 }
 
 #[test]

@@ -32,11 +32,11 @@ fn without_one_piece(
         .find(|fewer| is_enough(fewer))
 }
 
-fn range(length: usize, pieces: usize, piece: usize) -> Range<usize> {
+pub(super) fn range(length: usize, pieces: usize, piece: usize) -> Range<usize> {
     length * piece / pieces..length * (piece + 1) / pieces
 }
 
-fn without(left: &[usize], removed: &Range<usize>) -> Vec<usize> {
+pub(super) fn without(left: &[usize], removed: &Range<usize>) -> Vec<usize> {
     let kept = left.iter().enumerate();
     kept.filter(|(place, _)| !removed.contains(place))
         .map(|(_, element)| *element)

@@ -51,12 +51,12 @@ pub(super) fn drop_names(attempts: &mut Attempts<'_>) {
     }
 }
 
-fn pick<T: Clone>(all: &[T], left: &[usize]) -> Vec<T> {
+pub(super) fn pick<T: Clone>(all: &[T], left: &[usize]) -> Vec<T> {
     left.iter().filter_map(|place| all.get(*place)).cloned().collect()
 }
 
 /// Keeps some nodes, which get new names, and the faults that still name somebody.
-fn with_nodes(all: &Scenario, left: &[usize]) -> Scenario {
+pub(super) fn with_nodes(all: &Scenario, left: &[usize]) -> Scenario {
     let mut fewer = Scenario {
         nodes: pick(&all.nodes, left),
         ..all.clone()
