@@ -78,7 +78,8 @@ pub use lease::LeaseRecord;
 pub use machine_id::MachineId;
 pub use network_config::{BackendConfig, Firewall, NetworkConfig, NetworkConfigError, Range4, Range6};
 pub use recording::{
-    ActionHash, Recorded, Recorder, Recording, RecordingEnd, RecordingError, RecordingHeader,
+    ActionHash, Continuation, Continued, Recorded, Recorder, Recording, RecordingEnd, RecordingError,
+    RecordingHeader,
 };
 pub use reject_reason::RejectReason;
 pub use rng::Rng;

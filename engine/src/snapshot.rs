@@ -14,6 +14,7 @@ use alloc::boxed::Box;
 use alloc::string::{String, ToString};
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::engine::Engine;
@@ -34,6 +35,11 @@ impl Snapshot {
         self.0.get()
     }
 
+    /// Returns the text as it is nested.
+    pub(crate) fn to_value(&self) -> Result<Value, SnapshotError> {
+        serde_json::from_str(self.text()).map_err(|error| SnapshotError::of(&error))
+    }
+
     /// Takes a text for a snapshot; whether it is one shows when it is restored.
     ///
     /// # Errors
@@ -45,6 +51,14 @@ impl Snapshot {
             .map_err(|error| SnapshotError::of(&error))
     }
 }
+
+impl PartialEq for Snapshot {
+    fn eq(&self, other: &Self) -> bool {
+        self.text() == other.text()
+    }
+}
+
+impl Eq for Snapshot {}
 
 impl SnapshotError {
     fn of(error: &serde_json::Error) -> Self {

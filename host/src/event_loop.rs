@@ -55,7 +55,7 @@ pub trait Observer {
     fn ready(&mut self);
 
     /// The engine is about to be told something.
-    fn input(&mut self, _input: &Input, _now: Instant) {}
+    fn input(&mut self, _engine: &Engine, _input: &Input, _now: Instant) {}
 
     /// The engine wants something done; what [`Observer::event`] and [`Observer::ready`] are told as well is among it.
     fn action(&mut self, _action: &Action) {}
@@ -195,7 +195,7 @@ impl<C: Clock, O: Observer> EventLoop<C, O> {
     }
 
     fn tell(&mut self, input: Input, now: Instant) -> Option<ExitReason> {
-        self.observer.input(&input, now);
+        self.observer.input(&self.engine, &input, now);
         self.engine.handle(input, now);
         self.flush(now)
     }

@@ -74,7 +74,7 @@ impl Replay {
     /// [`RecordingError`] if the text is no recording, or damaged.
     pub fn run(text: &str, detail: ReplayDetail) -> Result<Self, RecordingError> {
         let recording = Recording::parse(text)?;
-        let mut player = Player::new(recording.header().clone(), detail);
+        let mut player = Player::new(&recording, detail)?;
         for recorded in recording {
             match recorded? {
                 Recorded::Input {
@@ -128,13 +128,25 @@ impl Replay {
 impl fmt::Display for Replay {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let RecordingHeader {
-            program, seed, setup, ..
+            program,
+            seed,
+            setup,
+            start,
+            continued,
+            format: _,
         } = &self.header;
         writeln!(
             f,
             "node {} on {}, recorded by selvedge {program}, seed {seed}",
             setup.underlay.public_ip, setup.underlay.interface
         )?;
+        if let Some(continued) = continued {
+            let lived = continued.at.saturating_since(*start).as_secs_f64();
+            writeln!(
+                f,
+                "begins +{lived:.3}s after the daemon, with a snapshot of what it had come to; what led there is in older recordings"
+            )?;
+        }
         for Moment { since_start, text } in &self.moments {
             writeln!(f, "[+{:.3}s] {text}", since_start.as_secs_f64())?;
         }
@@ -142,6 +154,9 @@ impl fmt::Display for Replay {
         match self.ending {
             Ending::NotReached => writeln!(f, "{inputs} inputs until the actions differed")?,
             Ending::Said(RecordingEnd::Exit) => writeln!(f, "{inputs} inputs until the engine ended")?,
+            Ending::Said(RecordingEnd::Continued) => {
+                writeln!(f, "{inputs} inputs until the recording goes on in another file")?;
+            }
             Ending::Said(RecordingEnd::Full) => {
                 writeln!(f, "{inputs} inputs until the recording reached its bound")?;
             }
@@ -185,21 +200,22 @@ struct Player {
 }
 
 impl Player {
-    fn new(header: RecordingHeader, detail: ReplayDetail) -> Self {
+    fn new(recording: &Recording<'_>, detail: ReplayDetail) -> Result<Self, RecordingError> {
+        let (engine, actions) = recording.engine()?;
         let mut player = Self {
-            engine: Engine::new(header.setup.clone(), header.seed, header.start),
+            header: recording.header().clone(),
             detail,
+            engine,
             moments: Vec::new(),
             inputs: 0,
-            actions: ActionHash::EMPTY,
+            actions,
             ending: Ending::Open,
             verdict: ReplayVerdict::Identical,
             line: 1,
-            now: header.start,
-            header,
+            now: recording.begin(),
         };
         player.drain();
-        player
+        Ok(player)
     }
 
     /// Compares the actions so far with those recorded.

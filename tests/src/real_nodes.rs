@@ -43,11 +43,21 @@ impl RealNodes {
     ///
     /// If it does not come up; the message has the log of the node that fails.
     pub fn up_with(name: &str, nodes: u8, members: u16, program: &str) -> Self {
+        Self::up_flagged(name, nodes, members, program, &[])
+    }
+
+    /// As [`RealNodes::up_with`], with more flags for the daemons.
+    ///
+    /// # Panics
+    ///
+    /// If it does not come up; the message has the log of the node that fails.
+    pub fn up_flagged(name: &str, nodes: u8, members: u16, program: &str, flags: &[&str]) -> Self {
         let endpoints = (0..members).map(|member| format!("http://{STORE}:{}", 2379 + 2 * member));
         let endpoints = endpoints.collect::<Vec<_>>().join(",");
         // The later flag wins over the lab's own.
-        let flags = vec!["--etcd-endpoints".to_owned(), endpoints];
-        let mut real = Self::wire_with(name, nodes, program, flags);
+        let mut node_flags = vec!["--etcd-endpoints".to_owned(), endpoints];
+        node_flags.extend(flags.iter().map(|flag| (*flag).to_owned()));
+        let mut real = Self::wire_with(name, nodes, program, node_flags);
         real.start_members(members);
         real.lab.put_config().expect("etcd takes the network config");
         real.start_all();

@@ -2,6 +2,7 @@
 
 mod health;
 mod node;
+mod ring;
 mod tape;
 mod traffic;
 
@@ -35,6 +36,8 @@ pub struct ClusterOptions {
     pub config: &'static str,
     /// How long a step of the simulation is; messages arrive at its edges.
     pub tick: Duration,
+    /// How large the nodes' recordings on disk get at most in bytes, if they make any.
+    pub ring_size: Option<u64>,
 }
 
 impl ClusterOptions {
@@ -48,6 +51,7 @@ impl ClusterOptions {
             members: 1,
             config: r#"{"Network":"10.5.0.0/16","SubnetMax":"10.5.199.0"}"#,
             tick: Duration::from_millis(10),
+            ring_size: None,
         }
     }
 }

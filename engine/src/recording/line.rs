@@ -10,6 +10,7 @@ use super::mirror::Piece;
 use crate::action::StoreEvent;
 use crate::input::Input;
 use crate::setup::Setup;
+use crate::snapshot::Snapshot;
 use crate::store::{KeyValue, StoreResponse, TxnOpResponse};
 use crate::time::Instant;
 
@@ -26,6 +27,20 @@ pub struct RecordingHeader {
     pub start: Instant,
     /// What the engine was made of.
     pub setup: Setup,
+    /// Where the recording before ended, if this one goes on with its engine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub continued: Option<Continued>,
+}
+
+/// An engine in the midst of its life.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Continued {
+    /// When the engine was told the last of what is not in this recording.
+    pub at: Instant,
+    /// The hash of all actions until then.
+    pub actions: ActionHash,
+    /// What the engine was then, with secrets masked.
+    pub engine: Snapshot,
 }
 
 /// How a recording ended.
@@ -34,13 +49,15 @@ pub struct RecordingHeader {
 pub enum RecordingEnd {
     /// The engine ended.
     Exit,
+    /// The engine went on, and another recording with it.
+    Continued,
     /// The recording reached its bound; the engine went on.
     Full,
 }
 
 impl RecordingHeader {
-    /// The version of the form that this program writes and reads.
-    pub const FORMAT: u32 = 1;
+    /// The version of the form that this program writes; it reads all up to this one.
+    pub const FORMAT: u32 = 2;
 
     /// Describes an engine.
     pub fn new(setup: Setup, seed: u64, start: Instant) -> Self {
@@ -50,6 +67,7 @@ impl RecordingHeader {
             seed,
             start,
             setup,
+            continued: None,
         }
     }
 }

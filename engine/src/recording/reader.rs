@@ -4,8 +4,9 @@ use alloc::format;
 use alloc::string::{String, ToString};
 
 use super::action_hash::ActionHash;
-use super::line::{AnyHeader, EndLine, InputLine, Line, RecordingEnd, RecordingHeader, lists};
+use super::line::{AnyHeader, Continued, EndLine, InputLine, Line, RecordingEnd, RecordingHeader, lists};
 use super::mirror::{Mirror, UnknownRun};
+use crate::engine::Engine;
 use crate::input::Input;
 use crate::time::Instant;
 
@@ -60,7 +61,7 @@ pub enum RecordingError {
     #[error("line 1: not the beginning of a recording")]
     NotARecording,
     /// The form is newer than this program.
-    #[error("line 1: format {0} of recordings is unknown; this program reads format {format}", format = RecordingHeader::FORMAT)]
+    #[error("line 1: format {0} of recordings is unknown; this program reads formats 1 to {format}", format = RecordingHeader::FORMAT)]
     UnknownFormat(u32),
     /// The first line describes no engine of this version of the program.
     #[error("line 1: {0}; another version of the program may have written it")]
@@ -100,14 +101,17 @@ impl<'a> Recording<'a> {
         let (first, rest) = text.split_once('\n').unwrap_or((text, ""));
         let bad = |error: serde_json::Error| RecordingError::BadHeader(parsers_words(&error).0);
         let AnyHeader { recording } = serde_json::from_str(first).map_err(bad)?;
-        if recording.format != RecordingHeader::FORMAT {
+        if !(1..=RecordingHeader::FORMAT).contains(&recording.format) {
             return Err(RecordingError::UnknownFormat(recording.format));
         }
         let Line::Recording(header) = serde_json::from_str(first).map_err(bad)? else {
             return Err(RecordingError::NotARecording);
         };
         Ok(Self {
-            now: header.start,
+            now: header
+                .continued
+                .as_ref()
+                .map_or(header.start, |continued| continued.at),
             header,
             rest,
             number: 1,
@@ -119,6 +123,31 @@ impl<'a> Recording<'a> {
     /// Returns what the engine is made of.
     pub const fn header(&self) -> &RecordingHeader {
         &self.header
+    }
+
+    /// Returns the engine as it was at the beginning of the recording, and the hash of its actions before.
+    ///
+    /// # Errors
+    ///
+    /// [`RecordingError`] if the recording goes on with an engine that is none of this version of the program.
+    pub fn engine(&self) -> Result<(Engine, ActionHash), RecordingError> {
+        let RecordingHeader {
+            seed, start, setup, ..
+        } = &self.header;
+        match &self.header.continued {
+            None => Ok((Engine::new(setup.clone(), *seed, *start), ActionHash::EMPTY)),
+            Some(Continued { actions, engine, .. }) => Engine::restore(engine)
+                .map(|engine| (engine, *actions))
+                .map_err(|error| RecordingError::BadHeader(error.to_string())),
+        }
+    }
+
+    /// Returns when the engine was what [`Recording::engine`] returns.
+    pub const fn begin(&self) -> Instant {
+        match &self.header.continued {
+            None => self.header.start,
+            Some(continued) => continued.at,
+        }
     }
 
     fn read(&mut self, text: &str) -> Result<Recorded, String> {

@@ -5,16 +5,28 @@ use alloc::vec::Vec;
 use core::mem;
 
 use super::action_hash::ActionHash;
-use super::line::{EndLine, InputLine, Line, RecordingEnd, RecordingHeader, lists};
+use super::line::{Continued, EndLine, InputLine, Line, RecordingEnd, RecordingHeader, lists};
 use super::mirror::Mirror;
-use super::redaction::redact;
+use super::redaction::{masked, redact};
 use crate::action::Action;
+use crate::engine::Engine;
 use crate::input::Input;
+use crate::snapshot::SnapshotError;
 use crate::time::Instant;
+
+/// The lines between a recording and the one that it goes on in.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Continuation {
+    /// The last line of the one.
+    pub last: String,
+    /// The first line of the other.
+    pub first: String,
+}
 
 /// Puts an engine's run into the lines of a recording; where they are kept is the driver's business.
 #[derive(Debug)]
 pub struct Recorder {
+    header: RecordingHeader,
     actions: ActionHash,
     mirror: Mirror,
 }
@@ -22,11 +34,37 @@ pub struct Recorder {
 impl Recorder {
     /// Begins a recording; returns its first line.
     pub fn start(header: RecordingHeader) -> (Self, String) {
+        let first = text(&Line::Recording(header.clone()));
         let recorder = Self {
+            header,
             actions: ActionHash::EMPTY,
             mirror: Mirror::default(),
         };
-        (recorder, text(&Line::Recording(header)))
+        (recorder, first)
+    }
+
+    /// Lets the recording go on in another one; to be called when `engine` has nothing to say, before its next input.
+    ///
+    /// # Errors
+    ///
+    /// [`SnapshotError`] if there is no snapshot of the engine; then the recording goes on as if nothing was asked.
+    pub fn continue_elsewhere(
+        &mut self,
+        engine: &Engine,
+        at: Instant,
+    ) -> Result<Continuation, SnapshotError> {
+        let continued = Continued {
+            at,
+            actions: self.actions,
+            engine: masked(engine.snapshot()?)?,
+        };
+        let last = self.end(RecordingEnd::Continued, at);
+        let first = text(&Line::Recording(RecordingHeader {
+            continued: Some(continued),
+            ..self.header.clone()
+        }));
+        self.mirror = Mirror::default();
+        Ok(Continuation { last, first })
     }
 
     /// Returns the line of an input; to be called before the engine takes it.
@@ -67,7 +105,7 @@ impl Recorder {
 }
 
 fn text(line: &Line) -> String {
-    // Fails only for maps whose keys are no text, and no line holds a map.
+    // Fails only for maps whose keys are no text, and no line holds a map; a snapshot is text already.
     let mut text = serde_json::to_string(line).unwrap_or_default();
     text.push('\n');
     text

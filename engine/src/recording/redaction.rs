@@ -1,10 +1,16 @@
 //! Secrets that the store holds and a recording must not.
 
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
+use core::mem;
+
+use serde_json::Value;
 
 use crate::action::StoreEvent;
 use crate::input::Input;
+use crate::snapshot::{Snapshot, SnapshotError};
 use crate::store::WatchEvent;
+use crate::text_bytes;
 
 use super::line::lists;
 
@@ -24,6 +30,56 @@ pub(super) fn redact(input: &mut Input) {
             WatchEvent::Put(kv) => redact_value(&mut kv.value),
             WatchEvent::Delete { .. } => {}
         }
+    }
+}
+
+/// Does the same to an engine's state, wherever in it the network config is.
+pub(super) fn masked(snapshot: Snapshot) -> Result<Snapshot, SnapshotError> {
+    // Most networks have no secrets, and their snapshots need no second look. Bytes that are no text may hide one.
+    if !mentions(snapshot.text(), b"psk") && !mentions(snapshot.text(), b"\"hex\"") {
+        return Ok(snapshot);
+    }
+    let mut value = snapshot.to_value()?;
+    mask(&mut value);
+    Snapshot::from_text(value.to_string())
+}
+
+fn mentions(text: &str, word: &[u8]) -> bool {
+    text.as_bytes()
+        .windows(word.len())
+        .any(|window| window.eq_ignore_ascii_case(word))
+}
+
+fn mask(value: &mut Value) {
+    match value {
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+        Value::String(text) => mask_string(text, redact_value),
+        Value::Array(values) => values.iter_mut().for_each(mask),
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                match value {
+                    Value::String(secret) if name.eq_ignore_ascii_case("psk") => {
+                        mask_string(secret, |bytes| bytes.fill(b'x'));
+                    }
+                    Value::String(hex) if name == "hex" => mask_hex(hex),
+                    other => mask(other),
+                }
+            }
+        }
+    }
+}
+
+fn mask_string(text: &mut String, change: impl FnOnce(&mut Vec<u8>)) {
+    let mut bytes = mem::take(text).into_bytes();
+    change(&mut bytes);
+    // What is replaced lies between quotes, so that the rest stays text.
+    *text = String::from_utf8(bytes).unwrap_or_default();
+}
+
+fn mask_hex(hex: &mut String) {
+    if let Some(mut bytes) = text_bytes::from_hex(hex) {
+        redact_value(&mut bytes);
+        *hex = text_bytes::to_hex(&bytes);
     }
 }
 

@@ -135,7 +135,7 @@ pub struct RunArgs {
     #[arg(long, value_name = "FILE", help_heading = "Logs")]
     pub record: Option<PathBuf>,
 
-    /// How large that file gets at most, in MiB; the recording ends there
+    /// How large that file gets at most, in MiB, with the older ones beside it; the oldest is dropped
     #[arg(long, value_name = "MIB", default_value = "16", value_parser = parse_record_size, help_heading = "Logs")]
     pub record_size: u32,
 

@@ -34,9 +34,9 @@ impl Observer for Journal {
         self.supervisor.ready();
     }
 
-    fn input(&mut self, input: &Input, now: Instant) {
+    fn input(&mut self, engine: &Engine, input: &Input, now: Instant) {
         if let Some(recording) = &mut self.recording {
-            recording.input(input, now);
+            recording.input(engine, input, now);
         }
     }
 

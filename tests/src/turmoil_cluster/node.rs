@@ -17,6 +17,7 @@ use selvedge_host::tunnel::SharedTable;
 use tokio::sync::mpsc;
 use turmoil::Sim;
 
+use super::ring::Ring;
 use super::tape::Tape;
 use super::{ClusterOptions, ETCD_PORT, member_name};
 use crate::memory_tun::MemoryTun;
@@ -46,6 +47,7 @@ pub(super) struct State {
     exit: Option<ExitReason>,
     commands: Option<mpsc::Sender<Command>>,
     tape: Option<Tape>,
+    ring: Option<Ring>,
 }
 
 impl TurmoilNode {
@@ -66,7 +68,7 @@ impl TurmoilNode {
             let start = starts.fetch_add(1, Ordering::Relaxed);
             let seed = (options.seed << 32) ^ (start << 16) ^ number as u64;
             async move {
-                let reason = own.run(seed, options.members).await;
+                let reason = own.run(seed, options).await;
                 own.state().exit = Some(reason);
                 Ok(())
             }
@@ -74,16 +76,17 @@ impl TurmoilNode {
         node
     }
 
-    async fn run(&self, seed: u64, members: usize) -> ExitReason {
+    async fn run(&self, seed: u64, options: ClusterOptions) -> ExitReason {
         let (sender, commands) = mpsc::channel(1);
         self.state().commands = Some(sender);
         let table = SharedTable::default();
         let endpoint = |member| Endpoint::parse(&format!("http://{}:{ETCD_PORT}", member_name(member)));
-        let endpoints: Vec<Endpoint> = (0..members)
+        let endpoints: Vec<Endpoint> = (0..options.members)
             .map(|member| endpoint(member).expect("a URL"))
             .collect();
         let (setup, start) = (setup(&self.name), self.clock.now());
         let header = RecordingHeader::new(setup.clone(), seed, start);
+        self.state().ring = options.ring_size.map(|size| Ring::start(size, header.clone()));
         self.state().tape = Some(Tape::start(header));
         let engine = Engine::new(setup, seed, start);
         let kernel = StubKernel::new(
@@ -153,6 +156,15 @@ impl TurmoilNode {
         self.state().tape.as_ref().expect("it was started").read()
     }
 
+    /// Returns the files of the recording on disk, the newest first.
+    ///
+    /// # Panics
+    ///
+    /// If the cluster makes none, or the node has not been started.
+    pub fn ring(&self) -> Vec<String> {
+        self.state().ring.as_mut().expect("it records").read()
+    }
+
     /// Asks the node to stop.
     ///
     /// # Panics
@@ -188,15 +200,23 @@ impl Observer for TurmoilNode {
 
     fn ready(&mut self) {}
 
-    fn input(&mut self, input: &Input, now: Instant) {
-        if let Some(tape) = &mut self.state().tape {
+    fn input(&mut self, engine: &Engine, input: &Input, now: Instant) {
+        let mut state = self.state();
+        if let Some(tape) = &mut state.tape {
             tape.input(input, now);
+        }
+        if let Some(ring) = &mut state.ring {
+            ring.input(engine, input, now);
         }
     }
 
     fn action(&mut self, action: &Action) {
-        if let Some(tape) = &mut self.state().tape {
+        let mut state = self.state();
+        if let Some(tape) = &mut state.tape {
             tape.action(action);
+        }
+        if let Some(ring) = &mut state.ring {
+            ring.action(action);
         }
     }
 

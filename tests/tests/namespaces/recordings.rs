@@ -51,6 +51,42 @@ fn the_recordings_of_nodes_with_faults_are_replayed_action_for_action() {
     assert_eq!(fs::read(kept).expect("it is kept"), crashed);
 }
 
+#[test]
+fn a_recording_that_is_full_keeps_the_newest_and_is_replayed_from_a_snapshot() {
+    need!(root, tun, ip, etcd);
+    let mut real = RealNodes::up_flagged("t-ring", 1, 1, PROGRAM, &["--record-size=1"]);
+    let first = node(1);
+
+    // Values as large as nodes take, so that the ring of a MiB turns over several times.
+    for number in 0..40 {
+        let data = "x".repeat(60_000);
+        let record = format!(r#"{{"PublicIP":"192.0.2.{number}","BackendType":"udp","Junk":"{data}"}}"#);
+        real.put("subnets/nonsense", &record);
+        if number == 20 {
+            real.lab.cut(first, Cut::Store).expect("it is cut off");
+            thread::sleep(Duration::from_secs(1));
+            real.lab.heal(first).expect("it is healed");
+        }
+    }
+    real.put("subnets/10.50.250.0-24", r#"{"PublicIP":"192.0.2.77"}"#);
+    real.await_log(first, "peer 10.50.250.0-24");
+    real.lab.stop_node(first, Ending::Graceful).expect("it ends");
+
+    let told = replayed(&real, 1);
+    assert!(told.contains("with a snapshot"), "{told}");
+    assert!(told.contains("peer 10.50.250.0-24 via 192.0.2.77"), "{told}");
+    assert!(told.contains("ends: asked to stop"), "{told}");
+    let newest = real.lab.recording(first);
+    let files = ["rec.1", "rec.2", "rec.3"].map(|extension| newest.with_extension(extension));
+    for file in &files {
+        let text = fs::read_to_string(file).expect("an older file");
+        assert!(text.len() <= 1 << 18);
+        let replay = Replay::run(&text, ReplayDetail::Events).expect("it can be read");
+        assert!(replay.is_identical(), "{replay}");
+    }
+    assert!(!newest.with_extension("rec.4").exists());
+}
+
 /// Runs a node's recording again and returns what that tells; the recording's own hash confirms the actions.
 fn replayed(real: &RealNodes, number: u8) -> String {
     let file = real.lab.recording(node(number));

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use selvedge_engine::{Event, ExitReason};
+use selvedge_engine::{Event, ExitReason, Recording};
 use selvedge_sim::{Replay, ReplayDetail, ReplayVerdict};
 use selvedge_tests::turmoil_cluster::{ClusterOptions, TurmoilCluster};
 
@@ -26,6 +26,41 @@ fn recordings_of_a_run_with_faults_are_replayed_action_for_action() {
         for line in ["peer 10.5.250.0-24 via 192.0.2.7", "ends: asked to stop"] {
             assert!(told.contains(line), "{told}");
         }
+    }
+}
+
+#[test]
+fn a_recording_of_bounded_size_ends_with_the_newest_and_is_replayed_action_for_action() {
+    for seed in 95..97 {
+        let options = ClusterOptions {
+            ring_size: Some(RING),
+            ..ClusterOptions::new(seed)
+        };
+        let mut cluster = a_run_with_faults_in(options);
+        cluster.delete_key(&cluster.nodes[0].subnet().unwrap());
+        cluster.run_for(90 * MINUTE);
+
+        for node in &cluster.nodes {
+            let files = node.ring();
+            let size: usize = files.iter().map(String::len).sum();
+            assert!(u64::try_from(size).unwrap() <= RING, "{}: {size}", node.name);
+            let (_, mut actions) = node.recording();
+            for file in &files {
+                let replay = Replay::run(file, ReplayDetail::Events).unwrap();
+
+                assert!(replay.is_identical(), "{}: {replay}", node.name);
+                assert_eq!(replay.actions(), actions, "{}", node.name);
+                let header = Recording::parse(file).unwrap().header().clone();
+                let Some(continued) = header.continued else {
+                    break;
+                };
+                assert!(replay.to_string().contains("with a snapshot"), "{replay}");
+                actions = continued.actions;
+            }
+        }
+        let wrapped = |file: &String| Recording::parse(file).unwrap().header().continued.is_some();
+        let oldest = cluster.nodes[0].ring().pop().unwrap();
+        assert!(wrapped(&oldest), "nothing was dropped");
     }
 }
 
@@ -57,7 +92,11 @@ fn a_replay_says_where_a_changed_recording_leads_elsewhere() {
 }
 
 fn a_run_with_faults(seed: u64) -> TurmoilCluster {
-    let mut cluster = joined(ClusterOptions::new(seed));
+    a_run_with_faults_in(ClusterOptions::new(seed))
+}
+
+fn a_run_with_faults_in(options: ClusterOptions) -> TurmoilCluster {
+    let mut cluster = joined(options);
     cluster.partition(0);
     let newcomer = put_newcomer(&cluster);
     cluster.compact();
@@ -84,3 +123,6 @@ fn a_run_with_faults(seed: u64) -> TurmoilCluster {
     });
     cluster
 }
+
+/// A recording's size in bytes: so small that a run wraps it.
+const RING: u64 = 64 * 1024;
