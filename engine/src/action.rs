@@ -1,5 +1,6 @@
 //! What goes into the engine and what comes out of it.
 
+use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
@@ -14,6 +15,7 @@ use crate::store::{
 };
 use crate::subnet::Subnet;
 use crate::time::Instant;
+use crate::underlay::Families;
 
 /// The number of a store request, unique in an engine's life.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
@@ -77,6 +79,13 @@ pub enum ExitReason {
         /// The subnet that it held.
         subnet: Subnet,
     },
+    /// The interface chosen has no address of a family that the network needs.
+    Underlay {
+        /// The interface.
+        interface: String,
+        /// What the network needs.
+        needed: Families,
+    },
     /// The node lacks something that waiting will not bring.
     Kernel {
         /// What could not be made.
@@ -91,6 +100,13 @@ impl fmt::Display for ExitReason {
         match self {
             Self::Shutdown => f.write_str("asked to stop"),
             Self::LeaseLost { subnet } => write!(f, "lost the lease of {subnet}"),
+            Self::Underlay { interface, needed } => {
+                write!(
+                    f,
+                    "the network needs {needed}, and {interface} announces no such address: "
+                )?;
+                f.write_str("choose another with --iface, or give --public-ip or --public-ipv6")
+            }
             Self::Kernel { object, error } => write!(f, "cannot set up {object}: {error}"),
         }
     }

@@ -1,9 +1,12 @@
 //! What differs from backend to backend: a pure function to a desired set, and data for the lease.
 
+mod alloc;
 mod udp;
 
-use alloc::string::String;
-use alloc::vec::Vec;
+use ::alloc::string::String;
+use ::alloc::vec::Vec;
+
+use core::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
@@ -14,11 +17,14 @@ use crate::lease::LeaseRecord;
 use crate::network_config::{NetworkConfig, NetworkConfigError, Range4};
 use crate::setup::Setup;
 use crate::subnet::Subnet;
-use crate::underlay::Underlay;
+use crate::subnet_file::SubnetFile;
+use crate::underlay::{Families, Underlay};
 
 /// The way packets take between nodes, with its options.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub(crate) enum Backend {
+    /// A subnet and the subnet file, and nothing else.
+    Alloc,
     /// One inner packet per UDP datagram, forwarded in user space.
     Udp(udp::Udp),
 }
@@ -30,7 +36,7 @@ pub enum ConfigError {
     #[error(transparent)]
     Network(#[from] NetworkConfigError),
     /// The backend's type is not known.
-    #[error("unknown backend type: {kind:?} (key Backend.Type); this node serves: udp")]
+    #[error("unknown backend type: {kind:?} (key Backend.Type); this node serves: alloc, udp")]
     UnknownBackend {
         /// The type given.
         kind: String,
@@ -71,6 +77,7 @@ impl Backend {
     /// [`ConfigError`] if the type is unknown, an option is wrong, or the families do not fit.
     pub(crate) fn new(network: &NetworkConfig) -> Result<Self, ConfigError> {
         match network.backend.kind.as_str() {
+            alloc::KIND => Ok(Self::Alloc),
             udp::KIND => Ok(Self::Udp(udp::Udp::new(network)?)),
             kind => Err(ConfigError::UnknownBackend { kind: kind.into() }),
         }
@@ -79,20 +86,31 @@ impl Backend {
     /// Returns the type's name.
     pub(crate) const fn kind(&self) -> &'static str {
         match self {
+            Self::Alloc => alloc::KIND,
             Self::Udp(_) => udp::KIND,
         }
     }
 
-    /// Returns what the node's lease says.
-    pub(crate) fn lease_record(&self, underlay: &Underlay) -> LeaseRecord {
+    /// Returns the families that the underlay must have.
+    pub(crate) const fn needs(&self, network: &NetworkConfig) -> Families {
         match self {
-            Self::Udp(_) => udp::lease_record(underlay),
+            Self::Alloc => alloc::needs(network),
+            Self::Udp(_) => Families::V4,
+        }
+    }
+
+    /// Returns what the node's lease says.
+    pub(crate) fn lease_record(&self, underlay: &Underlay, network: &NetworkConfig) -> LeaseRecord {
+        match self {
+            // Flannel's `udp` and `alloc` write no `BackendType`.
+            Self::Alloc | Self::Udp(_) => plain_record(underlay, network),
         }
     }
 
     /// Returns the objects that ought to exist on the node.
     pub(crate) fn desired(&self, placement: &Placement<'_>) -> Vec<KernelObject> {
         match self {
+            Self::Alloc => alloc::desired(placement),
             Self::Udp(udp) => udp.desired(placement),
         }
     }
@@ -100,8 +118,34 @@ impl Backend {
     /// Returns what the forwarding table needs besides the peers, if packets pass through the daemon.
     pub(crate) fn tunnel(&self, placement: &Placement<'_>) -> Option<TunnelParams> {
         match self {
+            Self::Alloc => None,
             Self::Udp(udp) => udp.tunnel(placement),
         }
+    }
+}
+
+/// Returns a record without type and data, with the addresses of the network's families.
+fn plain_record(underlay: &Underlay, network: &NetworkConfig) -> LeaseRecord {
+    LeaseRecord {
+        public_ip: match network.v4 {
+            Some(_) => underlay.public_ip,
+            None => Ipv4Addr::UNSPECIFIED,
+        },
+        public_ipv6: underlay.public_ipv6.filter(|_| network.v6.is_some()),
+        backend_type: String::new(),
+        backend_data: None,
+        backend_v6_data: None,
+    }
+}
+
+/// Returns the subnet file for an overlay with this MTU.
+fn subnet_file(placement: &Placement<'_>, mtu: u32) -> SubnetFile {
+    let v6 = placement.network.v6.map(|range| range.network);
+    SubnetFile {
+        v4: v4_of(placement).map(|(range, subnet)| (range.network, subnet)),
+        v6: v6.zip(placement.subnet.v6()),
+        mtu,
+        masquerade: placement.setup.masquerade,
     }
 }
 

@@ -233,6 +233,11 @@ impl Engine {
         }
     }
 
+    /// Returns the subnet that the node carries; unlike [`Engine::status`] this copies nothing.
+    pub const fn subnet(&self) -> Option<Subnet> {
+        self.keeper.carried()
+    }
+
     /// Says what becomes of a packet for `destination`, and why.
     pub fn explain(&self, destination: Ipv4Addr) -> Explanation {
         let Some(table) = &self.table else {
@@ -301,9 +306,7 @@ impl Engine {
         }
         if self.config.awaits(id) {
             if let Some(config) = self.config.handle_response(result, &mut self.outbox) {
-                let record = config.backend.lease_record(&self.setup.underlay);
-                self.active = Some(Active { config, record });
-                self.follower.list(&mut self.outbox);
+                self.serve(config);
             }
             return News::None;
         }
@@ -315,6 +318,19 @@ impl Engine {
         };
         self.keeper
             .handle_response(result, &active.claim(), &mut self.follower, &mut self.outbox)
+    }
+
+    /// Serves a network config, if the node has what its backend needs.
+    fn serve(&mut self, config: ActiveConfig) {
+        let underlay = &self.setup.underlay;
+        let needed = config.backend.needs(&config.network);
+        if !underlay.serves(needed) {
+            let interface = underlay.interface.clone();
+            return self.exit(ExitReason::Underlay { interface, needed });
+        }
+        let record = config.backend.lease_record(underlay, &config.network);
+        self.active = Some(Active { config, record });
+        self.follower.list(&mut self.outbox);
     }
 
     fn handle_failure(&mut self, failure: Failure) {

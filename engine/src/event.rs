@@ -2,7 +2,7 @@
 
 use alloc::string::String;
 use core::fmt;
-use core::net::Ipv4Addr;
+use core::net::{IpAddr, Ipv4Addr};
 use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -83,8 +83,8 @@ pub enum Event {
         subnet: Subnet,
         /// At which revision it was seen.
         revision: Revision,
-        /// The public IP of the node that the lease is written for now, if there is one.
-        to: Option<Ipv4Addr>,
+        /// The address of the node that the lease is written for now, if there is one.
+        to: Option<IpAddr>,
     },
     /// The node's lease was written by another machine: the node takes it unless that machine objects.
     LeaseClaimed {
@@ -101,16 +101,12 @@ pub enum Event {
     },
     /// Another machine announces this node's public IP and wants its subnet; the node keeps it.
     PublicIpContested {
-        /// The address.
-        public_ip: Ipv4Addr,
-        /// The subnet, and what that machine is.
+        /// That machine, and what it is about.
         twin: Twin,
     },
     /// Another machine announces this node's public IP and holds the subnet that goes with it; the node has none.
     DuplicatePublicIp {
-        /// The address.
-        public_ip: Ipv4Addr,
-        /// The subnet, and what that machine is.
+        /// That machine, and what it is about.
         twin: Twin,
         /// When it is tried again.
         retry_in: Duration,
@@ -384,21 +380,25 @@ fn fmt_contest(event: &Event, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             "carrying {subnet} again, which this node had before, while it claims the lease"
         );
     }
-    if let Event::PublicIpContested { public_ip, twin } = event {
-        let Twin { subnet, rival } = twin;
-        let cure = rival.cure();
+    if let Event::PublicIpContested { twin } = event {
+        let cure = twin.cure();
+        let Twin {
+            public_ip,
+            subnet,
+            rival,
+        } = twin;
         return write!(
             f,
             "{rival} announces this node's public IP {public_ip} and wants {subnet}; keeping it: {cure}"
         );
     }
-    if let Event::DuplicatePublicIp {
-        public_ip,
-        twin: Twin { subnet, rival },
-        retry_in,
-    } = event
-    {
-        let cure = rival.cure();
+    if let Event::DuplicatePublicIp { twin, retry_in } = event {
+        let cure = twin.cure();
+        let Twin {
+            public_ip,
+            subnet,
+            rival,
+        } = twin;
         return write!(
             f,
             "public IP {public_ip} is taken: {rival} announces it and holds {subnet}; {cure}; trying again in {retry_in:.1?}"

@@ -8,13 +8,14 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::net::Ipv4Addr;
+use core::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
 use self::span_index::{EntryId, Prefix, SpanIndex};
 use crate::lease::LeaseRecord;
 use crate::network_config::NetworkConfig;
+use crate::public_addresses::PublicAddresses;
 use crate::reject_reason::RejectReason;
 use crate::setup::StorePrefix;
 use crate::snapshot::keyed::{self, Keyed};
@@ -25,7 +26,7 @@ use crate::text_bytes;
 /// All keys under the lease prefix, as of a revision.
 ///
 /// A key that is no subnet, or whose value is no record, is remembered with its reason and harms nothing else. For n
-/// keys a change, and a search by public IP or by range, takes O(log n) steps, and one for each key found.
+/// keys a change, and a search by address or by range, takes O(log n) steps, and one for each key found.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct Leases {
     prefix: StorePrefix,
@@ -34,7 +35,7 @@ pub(crate) struct Leases {
     entries: BTreeMap<Arc<[u8]>, Entry>,
     last_id: EntryId,
     #[serde(skip)]
-    by_public_ip: BTreeMap<(Ipv4Addr, EntryId), Arc<[u8]>>,
+    by_address: BTreeMap<(IpAddr, EntryId), Arc<[u8]>>,
     #[serde(skip)]
     v4: SpanIndex,
     #[serde(skip)]
@@ -93,7 +94,7 @@ impl Leases {
             revision: Revision(0),
             entries: BTreeMap::new(),
             last_id: EntryId(0),
-            by_public_ip: BTreeMap::new(),
+            by_address: BTreeMap::new(),
             v4: SpanIndex::default(),
             v6: SpanIndex::default(),
             changes: Changes::new(),
@@ -136,13 +137,16 @@ impl Leases {
             .filter(|(_, subnet)| network.gives_out(subnet))
     }
 
-    /// Returns the leases that announce a public IP, in key order.
-    pub(crate) fn of_public_ip(&self, public_ip: Ipv4Addr) -> impl Iterator<Item = (&Entry, Subnet)> {
-        let bounds = (public_ip, EntryId(0))..=(public_ip, EntryId(u64::MAX));
-        let mut keys: Vec<_> = self.by_public_ip.range(bounds).map(|(_, key)| key).collect();
-        keys.sort_unstable();
-        keys.into_iter().filter_map(|key| {
-            let entry = self.entries.get(key)?;
+    /// Returns the leases of a node, in key order.
+    pub(crate) fn of_node(&self, node: PublicAddresses) -> impl Iterator<Item = (&Entry, Subnet)> {
+        let bounds = |address| (address, EntryId(0))..=(address, EntryId(u64::MAX));
+        let keys: BTreeSet<_> = node
+            .iter()
+            .flat_map(|address| self.by_address.range(bounds(address)))
+            .map(|(_, key)| key)
+            .collect();
+        keys.into_iter().filter_map(move |key| {
+            let entry = self.entries.get(key).filter(|entry| entry.is_of(node))?;
             Some((entry, entry.subnet.ok()?))
         })
     }
@@ -163,13 +167,13 @@ impl Leases {
         &self,
         entry: &Entry,
         subnet: &Subnet,
-        own_ip: Ipv4Addr,
+        own: PublicAddresses,
         network: &NetworkConfig,
     ) -> bool {
         self.overlapping(subnet).any(|(other, range)| {
             other.create_revision < entry.create_revision
                 && network.gives_out(&range)
-                && other.is_of_another(own_ip)
+                && other.is_of_another(own)
         })
     }
 
@@ -278,7 +282,9 @@ impl Leases {
     fn index(&mut self, entry: &Entry) {
         let (key, id) = (&entry.key, entry.id);
         if let Ok(record) = &entry.record {
-            self.by_public_ip.insert((record.public_ip, id), key.clone());
+            for address in PublicAddresses::of(record).iter() {
+                self.by_address.insert((address, id), key.clone());
+            }
         }
         for (index, prefix) in spans(&mut self.v4, &mut self.v6, entry.subnet) {
             index.insert(prefix, id, key.clone());
@@ -290,7 +296,9 @@ impl Leases {
             return;
         };
         if let Ok(record) = &entry.record {
-            self.by_public_ip.remove(&(record.public_ip, entry.id));
+            for address in PublicAddresses::of(record).iter() {
+                self.by_address.remove(&(address, entry.id));
+            }
         }
         for (index, prefix) in spans(&mut self.v4, &mut self.v6, entry.subnet) {
             index.remove(prefix, entry.id);
@@ -330,18 +338,21 @@ impl Keyed for Entry {
 }
 
 impl Entry {
-    /// Tells whether the record announces this public IP.
-    pub(crate) fn is_of(&self, public_ip: Ipv4Addr) -> bool {
-        self.record
-            .as_ref()
-            .is_ok_and(|record| record.public_ip == public_ip)
+    /// Tells whether the record is this node's.
+    pub(crate) fn is_of(&self, node: PublicAddresses) -> bool {
+        self.addresses()
+            .is_some_and(|addresses| addresses.is_same_node(node))
     }
 
-    /// Tells whether the record announces another public IP.
-    pub(crate) fn is_of_another(&self, public_ip: Ipv4Addr) -> bool {
-        self.record
-            .as_ref()
-            .is_ok_and(|record| record.public_ip != public_ip)
+    /// Tells whether the record is another node's.
+    pub(crate) fn is_of_another(&self, node: PublicAddresses) -> bool {
+        self.addresses()
+            .is_some_and(|addresses| !addresses.is_same_node(node))
+    }
+
+    /// Returns the addresses that the record announces, if it can be read.
+    pub(crate) fn addresses(&self) -> Option<PublicAddresses> {
+        self.record.as_ref().ok().map(PublicAddresses::of)
     }
 
     /// Tells whether the store says the same of the key.

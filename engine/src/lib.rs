@@ -43,6 +43,7 @@ mod leases;
 mod machine_id;
 mod network_config;
 mod peers;
+mod public_addresses;
 mod recording;
 mod reject_reason;
 mod rng;

@@ -1,6 +1,7 @@
 //! What a node says of another machine that announces its public IP.
 
 use core::fmt;
+use core::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
@@ -10,7 +11,9 @@ use crate::subnet::Subnet;
 /// Another machine with the node's public IP, and what it keeps the node from.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Twin {
-    /// The subnet that it holds.
+    /// The address that both announce.
+    pub public_ip: IpAddr,
+    /// The subnet that it holds, or wants.
     pub subnet: Subnet,
     /// What it is.
     pub rival: Rival,
@@ -32,13 +35,19 @@ impl Rival {
             Maker::Other(_) | Maker::Unknown => Self::Other,
         }
     }
+}
 
+impl Twin {
     /// Returns what ends the quarrel.
-    pub const fn cure(self) -> &'static str {
-        match self {
-            Self::Other => "give each machine its own with --iface or --public-ip",
-            Self::Copy => {
+    pub const fn cure(&self) -> &'static str {
+        match (self.rival, self.public_ip) {
+            (Rival::Other, IpAddr::V4(_)) => "give each machine its own with --iface or --public-ip",
+            (Rival::Other, IpAddr::V6(_)) => "give each machine its own with --iface or --public-ipv6",
+            (Rival::Copy, IpAddr::V4(_)) => {
                 "give each machine its own with --iface or --public-ip, and the copy a new /etc/machine-id"
+            }
+            (Rival::Copy, IpAddr::V6(_)) => {
+                "give each machine its own with --iface or --public-ipv6, and the copy a new /etc/machine-id"
             }
         }
     }

@@ -23,9 +23,9 @@ pub struct Underlay {
     pub index: u32,
     /// Its MTU in bytes.
     pub mtu: u32,
-    /// Its IPv4 address: what the tunnel binds to.
+    /// Its IPv4 address: what the tunnel binds to; unspecified if it has none.
     pub address: Ipv4Addr,
-    /// The IPv4 address announced to other nodes; differs from `address` behind NAT.
+    /// The IPv4 address announced to other nodes; differs from `address` behind NAT, unspecified if there is none.
     pub public_ip: Ipv4Addr,
     /// The IPv6 address announced to other nodes.
     pub public_ipv6: Option<Ipv6Addr>,
@@ -41,18 +41,41 @@ impl Underlay {
     ///
     /// [`SelectError`]: why each choice does not fit, and which interfaces there are.
     pub fn select(attachments: &Attachments, selection: &Selection) -> Result<Self, SelectError> {
-        let mut refusals = Vec::new();
-        for choice in choices(selection) {
-            match candidate(attachments, selection.families, &choice) {
-                Ok(candidate) => {
-                    let underlay = candidate.announced_as(selection);
-                    return underlay.map_err(|refusal| error(vec![refusal], attachments, selection));
-                }
-                Err(refusal) => refusals.push(refusal),
-            }
+        let found = select(attachments, selection);
+        if selection.families != Families::Any || found.is_ok() {
+            return found;
         }
-        Err(error(refusals, attachments, selection))
+        let v6 = Selection {
+            families: Families::V6,
+            ..selection.clone()
+        };
+        select(attachments, &v6).or(found)
     }
+
+    /// Tells whether it has an address of each of these families.
+    pub(crate) const fn serves(&self, families: Families) -> bool {
+        let (has_v4, has_v6) = (!self.public_ip.is_unspecified(), self.public_ipv6.is_some());
+        match families {
+            Families::V4 => has_v4,
+            Families::V6 => has_v6,
+            Families::Dual => has_v4 && has_v6,
+            Families::Any => has_v4 || has_v6,
+        }
+    }
+}
+
+fn select(attachments: &Attachments, selection: &Selection) -> Result<Underlay, SelectError> {
+    let mut refusals = Vec::new();
+    for choice in choices(selection) {
+        match candidate(attachments, selection.families, &choice) {
+            Ok(candidate) => {
+                let underlay = candidate.announced_as(selection);
+                return underlay.map_err(|refusal| error(vec![refusal], attachments, selection));
+            }
+            Err(refusal) => refusals.push(refusal),
+        }
+    }
+    Err(error(refusals, attachments, selection))
 }
 
 /// A way to find the interface.
@@ -65,7 +88,7 @@ enum Choice<'a> {
 /// An interface that fits, with its addresses.
 struct Candidate<'a> {
     interface: &'a Interface,
-    v4: Ipv4Addr,
+    v4: Option<Ipv4Addr>,
     v6: Option<Ipv6Addr>,
 }
 
@@ -75,17 +98,20 @@ impl Candidate<'_> {
         if self.interface.mtu == 0 {
             return Err(Refusal::NoMtu(interface));
         }
-        let public_ip = selection.public_ip.unwrap_or(self.v4);
-        if is_unreachable(public_ip) {
-            return Err(Refusal::UnusablePublicIp(public_ip));
+        let public_ip = self.v4.map(|address| selection.public_ip.unwrap_or(address));
+        let public_ipv6 = self.v6.map(|address| selection.public_ipv6.unwrap_or(address));
+        let announced = public_ip.map(IpAddr::V4);
+        let mut announced = announced.into_iter().chain(public_ipv6.map(IpAddr::V6));
+        if let Some(address) = announced.find(is_unreachable) {
+            return Err(Refusal::UnusablePublicIp(address));
         }
         Ok(Underlay {
             interface,
             index: self.interface.index,
             mtu: self.interface.mtu,
-            address: self.v4,
-            public_ip,
-            public_ipv6: self.v6.map(|address| selection.public_ipv6.unwrap_or(address)),
+            address: self.v4.unwrap_or(Ipv4Addr::UNSPECIFIED),
+            public_ip: public_ip.unwrap_or(Ipv4Addr::UNSPECIFIED),
+            public_ipv6,
         })
     }
 }
@@ -94,13 +120,13 @@ fn choices(selection: &Selection) -> Vec<Choice<'_>> {
     if !selection.interfaces.is_empty() {
         return selection.interfaces.iter().map(Choice::Given).collect();
     }
-    let public_ipv6 = selection
-        .public_ipv6
-        .filter(|_| selection.families == Families::Dual);
-    let public = selection
-        .public_ip
-        .map(IpAddr::V4)
-        .or(public_ipv6.map(IpAddr::V6));
+    let v4 = selection.public_ip.map(IpAddr::V4);
+    let v6 = selection.public_ipv6.map(IpAddr::V6);
+    let public = match selection.families {
+        Families::V4 => v4,
+        Families::V6 => v6,
+        Families::Dual | Families::Any => v4.or(v6),
+    };
     vec![public.map_or(Choice::DefaultRoute, Choice::OwnerOf)]
 }
 
@@ -140,24 +166,33 @@ fn candidate<'a>(
         Some(IpAddr::V4(address)) => Some(address),
         Some(IpAddr::V6(_)) | None => interface.best_v4(),
     };
-    let v6 = match (families, wanted) {
-        (Families::V4, _) => None,
-        (Families::Dual, Some(IpAddr::V6(address))) => Some(address),
-        (Families::Dual, Some(IpAddr::V4(_)) | None) => {
-            Some(interface.best_v6().ok_or_else(|| Refusal::NoV6Address(name()))?)
-        }
+    let v6 = match wanted {
+        Some(IpAddr::V6(address)) => Some(address),
+        Some(IpAddr::V4(_)) | None => interface.best_v6(),
     };
-    let v4 = v4.ok_or_else(|| Refusal::NoV4Address(name()))?;
+    let v4 = match families {
+        Families::V4 | Families::Dual | Families::Any => {
+            Some(v4.ok_or_else(|| Refusal::NoV4Address(name()))?)
+        }
+        Families::V6 => None,
+    };
+    let v6 = match families {
+        Families::V4 => None,
+        Families::V6 | Families::Dual => Some(v6.ok_or_else(|| Refusal::NoV6Address(name()))?),
+        Families::Any => v6.filter(|address| !address.is_unicast_link_local()),
+    };
     Ok(Candidate { interface, v4, v6 })
 }
 
 fn default_interface(attachments: &Attachments, families: Families) -> Result<&Interface, Refusal> {
     let first = |routes: &[u32]| routes.iter().find_map(|index| attachments.indexed(*index));
-    let v4 = first(&attachments.default_routes).ok_or(Refusal::NoDefaultRoute)?;
-    if families == Families::V4 {
-        return Ok(v4);
-    }
-    let v6 = first(&attachments.default_routes_v6).ok_or(Refusal::NoDefaultRouteV6)?;
+    let v4 = first(&attachments.default_routes).ok_or(Refusal::NoDefaultRoute);
+    let v6 = first(&attachments.default_routes_v6).ok_or(Refusal::NoDefaultRouteV6);
+    let (v4, v6) = match families {
+        Families::V4 | Families::Any => return v4,
+        Families::V6 => return v6,
+        Families::Dual => (v4?, v6?),
+    };
     if v4.index != v6.index {
         return Err(Refusal::DefaultRoutesDiffer {
             v4: v4.name.clone(),
@@ -168,8 +203,9 @@ fn default_interface(attachments: &Attachments, families: Families) -> Result<&I
 }
 
 /// Tells whether other nodes can never reach the address.
-fn is_unreachable(address: Ipv4Addr) -> bool {
-    address.is_unspecified() || address.is_loopback() || address.is_multicast() || address.is_broadcast()
+fn is_unreachable(address: &IpAddr) -> bool {
+    let is_broadcast = matches!(address, IpAddr::V4(address) if address.is_broadcast());
+    address.is_unspecified() || address.is_loopback() || address.is_multicast() || is_broadcast
 }
 
 fn error(refusals: Vec<Refusal>, attachments: &Attachments, selection: &Selection) -> SelectError {

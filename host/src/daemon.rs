@@ -70,6 +70,7 @@ async fn serve(options: RunOptions) -> io::Result<ExitCode> {
         interface = underlay.interface,
         address = %underlay.address,
         public_ip = %underlay.public_ip,
+        public_ipv6 = ?underlay.public_ipv6,
         mtu = underlay.mtu,
         "found the interface"
     );

@@ -30,6 +30,7 @@ impl ExitCode {
         match reason {
             ExitReason::Shutdown => Self::Clean,
             ExitReason::LeaseLost { subnet: _ } => Self::LeaseLost,
+            ExitReason::Underlay { .. } => Self::Unavailable,
             ExitReason::Kernel { object: _, error } => Self::of_kernel(error),
         }
     }

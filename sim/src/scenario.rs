@@ -13,7 +13,7 @@ mod text;
 
 use std::time::Duration;
 
-use selvedge_engine::{Masquerade, Membership, OnExpiry, OnLoss, StorePrefix};
+use selvedge_engine::{Masquerade, Membership, NetworkConfig, OnExpiry, OnLoss, StorePrefix};
 use serde::{Deserialize, Serialize};
 
 use crate::duration_text;
@@ -128,6 +128,11 @@ impl Scenario {
             Some(length) => format!("10.0.0.0/{length}"),
             None => "10.0.0.0/8".to_owned(),
         }
+    }
+
+    /// Tells whether the daemons carry packets: those of the `alloc` backend leave that to others.
+    pub(crate) fn carries_packets(&self) -> bool {
+        !NetworkConfig::parse(self.config.as_bytes()).is_ok_and(|config| config.backend.kind == "alloc")
     }
 
     /// Returns the names of the nodes.

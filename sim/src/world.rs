@@ -277,7 +277,7 @@ impl World {
         }
         for (id, plan) in self.scenario.node_ids().zip(&self.scenario.nodes) {
             self.queue.push(Instant::ZERO + plan.starts_at, Event::Start(id));
-            if !self.scenario.probe_interval.is_zero() {
+            if !self.scenario.probe_interval.is_zero() && self.scenario.carries_packets() {
                 self.queue.push(Instant::ZERO + plan.starts_at, Event::Probe(id));
             }
         }

@@ -1,7 +1,7 @@
 //! Engines wired straight to the store's model: no network, no delay, so that a test decides what is lost.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -98,7 +98,11 @@ impl Bench {
 
     /// Adds a node with its own setup.
     pub fn add_with(&mut self, setup: Setup) -> usize {
-        let seed = u64::from(u32::from(setup.underlay.public_ip));
+        let v6 = setup
+            .underlay
+            .public_ipv6
+            .map_or(0, |address| address.segments()[7]);
+        let seed = u64::from(u32::from(setup.underlay.public_ip)) ^ u64::from(v6);
         self.nodes.push(BenchNode {
             engine: Engine::new(setup, seed, self.now),
             events: Vec::new(),
@@ -435,6 +439,31 @@ pub fn setup(public_ip: [u8; 4]) -> Setup {
     };
     let machine = u64::from(address.to_bits());
     Setup::new(MachineId::new(machine, machine), underlay)
+}
+
+/// Returns the setup of a node with this host's address of IPv6 alone, on a machine of its own.
+pub fn setup_v6(host: u16) -> Setup {
+    let v4 = setup([0, 0, 0, 0]);
+    Setup {
+        machine: MachineId::new(host.into(), host.into()),
+        underlay: Underlay {
+            public_ipv6: Some(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, host)),
+            ..v4.underlay
+        },
+        ..v4
+    }
+}
+
+/// Returns the setup of a node with this host's addresses of both families, on a machine of its own.
+pub fn setup_dual(host: u8) -> Setup {
+    let v4 = setup([192, 0, 2, host]);
+    Setup {
+        underlay: Underlay {
+            public_ipv6: setup_v6(host.into()).underlay.public_ipv6,
+            ..v4.underlay
+        },
+        ..v4
+    }
 }
 
 fn takes_room(request: &StoreRequest) -> bool {

@@ -8,14 +8,11 @@ use core::net::SocketAddrV4;
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
-use super::{ConfigError, Placement, v4_of};
+use super::{ConfigError, Placement, subnet_file, v4_of};
 use crate::forwarding_table::TunnelParams;
 use crate::json::Object;
 use crate::kernel::{Address, KernelObject, Link, LinkKind, LinkName, Route, Sysctl};
-use crate::lease::LeaseRecord;
 use crate::network_config::NetworkConfig;
-use crate::subnet_file::SubnetFile;
-use crate::underlay::Underlay;
 
 pub(super) const KIND: &str = "udp";
 
@@ -51,16 +48,6 @@ impl Udp {
         let underlay = &placement.setup.underlay;
         let link = link_name(placement.names_taken);
         let mtu = underlay.mtu.saturating_sub(OVERHEAD);
-        let file = SubnetFile {
-            v4: Some((range.network, subnet)),
-            v6: placement
-                .network
-                .v6
-                .map(|v6| v6.network)
-                .zip(placement.subnet.v6()),
-            mtu,
-            masquerade: placement.setup.masquerade,
-        };
         vec![
             KernelObject::Socket(SocketAddrV4::new(underlay.address, self.port)),
             KernelObject::Link(Link {
@@ -81,7 +68,7 @@ impl Udp {
                 destination: range.network,
                 link,
             }),
-            KernelObject::SubnetFile(file),
+            KernelObject::SubnetFile(subnet_file(placement, mtu)),
         ]
     }
 
@@ -95,17 +82,6 @@ impl Udp {
             port: self.port,
             membership: placement.setup.membership,
         })
-    }
-}
-
-/// The record has no `BackendType`: flannel's `udp` writes none.
-pub(super) fn lease_record(underlay: &Underlay) -> LeaseRecord {
-    LeaseRecord {
-        public_ip: underlay.public_ip,
-        public_ipv6: underlay.public_ipv6,
-        backend_type: String::new(),
-        backend_data: None,
-        backend_v6_data: None,
     }
 }
 

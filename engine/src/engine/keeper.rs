@@ -28,6 +28,7 @@ use crate::event::Event;
 use crate::lease::LeaseRecord;
 use crate::machine_id::{MachineId, Maker};
 use crate::network_config::NetworkConfig;
+use crate::public_addresses::PublicAddresses;
 use crate::setup::{LeasePolicy, Setup, StorePrefix};
 use crate::store::{
     EtcdLeaseId, Header, KeyValue, Revision, StoreError, StoreRequest, StoreResponse, TxnOpResponse,
@@ -93,6 +94,13 @@ pub(crate) struct Keeper {
 pub(crate) struct Claim<'a> {
     pub(crate) network: &'a NetworkConfig,
     pub(crate) record: &'a LeaseRecord,
+}
+
+impl Claim<'_> {
+    /// Returns the addresses that tell the node from the others.
+    fn addresses(&self) -> PublicAddresses {
+        PublicAddresses::of(self.record)
+    }
 }
 
 #[derive(Debug, Deserialize, Serialize)]

@@ -5,6 +5,8 @@ use core::net::Ipv6Addr;
 use ipnet::{Ipv4Net, Ipv6Net};
 use proptest::prelude::*;
 
+use core::net::Ipv4Addr;
+
 use super::*;
 
 const NOTHING_UNSEEN: Revision = Revision(0);
@@ -119,12 +121,12 @@ proptest! {
         }
 
         let overlapping: BTreeSet<_> = leases.overlapping(&wanted).map(|(_, subnet)| subnet).collect();
-        let of_host: Vec<_> = leases.of_public_ip(ip(3)).map(|(_, subnet)| subnet).collect();
+        let of_host: Vec<_> = leases.of_node(host(3)).map(|(_, subnet)| subnet).collect();
 
         let all = || leases.entries().map(|entry| (entry, entry.subnet.unwrap()));
         let expected = all().map(|(_, subnet)| subnet).filter(|subnet| subnet.overlaps(&wanted));
         prop_assert_eq!(overlapping, expected.collect());
-        let expected = all().filter(|(entry, _)| entry.is_of(ip(3))).map(|(_, subnet)| subnet);
+        let expected = all().filter(|(entry, _)| entry.is_of(host(3))).map(|(_, subnet)| subnet);
         prop_assert_eq!(of_host, expected.collect::<Vec<_>>());
     }
 }
@@ -159,6 +161,13 @@ fn written(key: Vec<u8>, host: Option<u8>, revision: i64) -> WatchEvent {
             value: format!(r#"{{"PublicIP":"{}"}}"#, ip(host)).into_bytes(),
             ..kv(revision)
         }),
+    }
+}
+
+const fn host(host: u8) -> PublicAddresses {
+    PublicAddresses {
+        v4: Some(ip(host)),
+        v6: None,
     }
 }
 

@@ -87,8 +87,9 @@ impl Attachments {
     pub(super) fn usable(&self, families: Families) -> String {
         let mut usable = Vec::new();
         for interface in &self.interfaces {
-            let v4 = interface.best_v4().map(IpAddr::V4);
-            let v6 = interface.best_v6().filter(|_| families == Families::Dual);
+            let v4 = interface.best_v4().filter(|_| families != Families::V6);
+            let v4 = v4.map(IpAddr::V4);
+            let v6 = interface.best_v6().filter(|_| families != Families::V4);
             for address in v4.into_iter().chain(v6.map(IpAddr::V6)) {
                 usable.push(format!("{} {address}", interface.name));
             }

@@ -37,8 +37,23 @@ pub enum Families {
     /// IPv4 alone.
     #[default]
     V4,
+    /// IPv6 alone.
+    V6,
     /// IPv4 and IPv6 on the same interface.
     Dual,
+    /// IPv4, with IPv6 if the same interface has a global address; IPv6 alone if there is no IPv4.
+    Any,
+}
+
+impl fmt::Display for Families {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::V4 => "IPv4",
+            Self::V6 => "IPv6",
+            Self::Dual => "IPv4 and IPv6",
+            Self::Any => "IPv4 or IPv6",
+        })
+    }
 }
 
 /// Why no interface could be chosen.
@@ -91,8 +106,16 @@ pub enum Refusal {
     #[error("{0} has the MTU 0: set its MTU or choose another with --iface NAME")]
     NoMtu(String),
     /// The public IP is unspecified, loopback, multicast or broadcast.
-    #[error("other nodes cannot reach the public IP {0}: correct --public-ip or choose another --iface")]
-    UnusablePublicIp(Ipv4Addr),
+    #[error("other nodes cannot reach the public IP {0}: correct {flag} or choose another --iface", flag = flag(.0))]
+    UnusablePublicIp(IpAddr),
+}
+
+/// Returns the flag that gives a public IP of this family.
+const fn flag(public_ip: &IpAddr) -> &'static str {
+    match public_ip {
+        IpAddr::V4(_) => "--public-ip",
+        IpAddr::V6(_) => "--public-ipv6",
+    }
 }
 
 impl FromStr for InterfaceChoice {

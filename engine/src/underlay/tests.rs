@@ -117,6 +117,76 @@ fn a_v6_address_chooses_its_owner_in_dual_stack() {
 }
 
 #[test]
+fn ipv6_alone_takes_the_interface_of_its_own_default_route() {
+    let selection = Selection {
+        families: Families::V6,
+        ..Selection::default()
+    };
+    let attachments = Attachments {
+        default_routes_v6: vec![3],
+        ..host()
+    };
+
+    let underlay = Underlay::select(&attachments, &selection).unwrap();
+
+    assert_eq!(underlay.interface, "dummy0");
+    assert_eq!(underlay.public_ipv6, Some("2001:db8::1".parse().unwrap()));
+    assert!(underlay.address.is_unspecified() && underlay.public_ip.is_unspecified());
+    assert!(underlay.serves(Families::V6) && !underlay.serves(Families::V4));
+}
+
+#[test]
+fn the_public_ipv6_alone_chooses_its_owner() {
+    for families in [Families::V6, Families::Any] {
+        let selection = Selection {
+            families,
+            public_ipv6: Some("2001:db8::1".parse().unwrap()),
+            ..Selection::default()
+        };
+
+        let underlay = Underlay::select(&host(), &selection).unwrap();
+
+        assert_eq!(underlay.interface, "dummy0");
+        assert_eq!(underlay.public_ipv6, selection.public_ipv6);
+    }
+}
+
+#[test]
+fn any_family_is_ipv4_with_what_else_there_is_and_ipv6_only_without_ipv4() {
+    let any = Selection {
+        families: Families::Any,
+        ..Selection::default()
+    };
+    let link_local = Attachments {
+        interfaces: vec![interface(
+            "eth0",
+            2,
+            1500,
+            &[("192.0.2.1", PERMANENT), ("fe80::1", PERMANENT)],
+        )],
+        ..host()
+    };
+    let both = Attachments {
+        default_routes: vec![3],
+        ..host()
+    };
+    let v6 = Attachments {
+        interfaces: vec![interface("eth0", 2, 1500, &[("2001:db8::7", PERMANENT)])],
+        default_routes: Vec::new(),
+        default_routes_v6: vec![2],
+        lookup: None,
+    };
+
+    let [link_local, both, v6] =
+        [link_local, both, v6].map(|attachments| Underlay::select(&attachments, &any).unwrap());
+
+    assert!(link_local.serves(Families::V4) && !link_local.serves(Families::V6));
+    assert!(both.serves(Families::Dual));
+    assert!(v6.serves(Families::V6) && !v6.serves(Families::V4));
+    assert!(Underlay::select(&Attachments::default(), &any).is_err());
+}
+
+#[test]
 fn better_addresses_come_first_whatever_the_kernels_order() {
     let secondary = AddressFlags(PERMANENT.0 | AddressFlags::TEMPORARY.0);
     let deprecated = AddressFlags(PERMANENT.0 | AddressFlags::DEPRECATED.0);
@@ -173,6 +243,15 @@ fn errors_say_what_there_is_and_what_to_do() {
         ..asked(&["eth0"])
     };
 
+    let v6_alone = |selection: Selection| Selection {
+        families: Families::V6,
+        ..selection
+    };
+    let multicast = Selection {
+        public_ipv6: Some("ff02::1".parse().unwrap()),
+        ..asked(&["dummy0"])
+    };
+
     let report = [
         (&without_routes, Selection::default()),
         (&bare, Selection::default()),
@@ -187,6 +266,9 @@ fn errors_say_what_there_is_and_what_to_do() {
         (&host(), dual(asked(&["eth0"]))),
         (&host(), dual(Selection::default())),
         (&two_ways, dual(Selection::default())),
+        (&host(), v6_alone(Selection::default())),
+        (&host(), v6_alone(asked(&["eth0"]))),
+        (&host(), v6_alone(multicast)),
     ]
     .map(|(attachments, selection)| Underlay::select(attachments, &selection).unwrap_err().to_string())
     .join("\n");

@@ -1,6 +1,6 @@
 //! The flags of `selvedge run`, named as flannel names them.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 
 use clap::ValueEnum;
@@ -68,6 +68,10 @@ pub struct RunArgs {
     /// interface's]
     #[arg(long, value_name = "ADDRESS", value_parser = parse_public_ip, help_heading = "Node")]
     pub public_ip: Option<Ipv4Addr>,
+
+    /// IPv6 address announced to other nodes, in networks with IPv6 [default: the interface's]
+    #[arg(long, value_name = "ADDRESS", value_parser = parse_public_ipv6, help_heading = "Node")]
+    pub public_ipv6: Option<Ipv6Addr>,
 
     /// File written for CNI plugins and Docker, and read at start to ask for the same subnet again
     #[arg(
@@ -270,6 +274,15 @@ fn parse_public_ip(text: &str) -> Result<Ipv4Addr, String> {
         Ok(address)
     } else {
         Err("not an address that other nodes could reach".to_owned())
+    }
+}
+
+fn parse_public_ipv6(text: &str) -> Result<Ipv6Addr, String> {
+    let address: Ipv6Addr = text.parse().map_err(|_| "not an IPv6 address".to_owned())?;
+    if address.is_unspecified() || address.is_loopback() || address.is_multicast() {
+        Err("not an address that other nodes could reach".to_owned())
+    } else {
+        Ok(address)
     }
 }
 

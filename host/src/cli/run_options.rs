@@ -25,7 +25,7 @@ pub struct RunOptions {
     pub credentials: Option<Credentials>,
     /// Where the network's keys live.
     pub prefix: StorePrefix,
-    /// The interface that is asked for, and the address announced to other nodes.
+    /// The interface that is asked for, and the addresses announced to other nodes.
     pub selection: Selection,
     /// The file for CNI plugins and Docker.
     pub subnet_file: PathBuf,
@@ -106,8 +106,8 @@ fn selection(args: &RunArgs) -> Selection {
     Selection {
         interfaces: named.into_iter().chain(reaching).collect(),
         public_ip: args.public_ip,
-        public_ipv6: None,
-        families: Families::V4,
+        public_ipv6: args.public_ipv6,
+        families: Families::Any,
     }
 }
 

@@ -108,6 +108,8 @@ fn bad_input_gives_one_clear_line() {
         (&["run", "--ip-masq=maybe"], &[]),
         (&["run", "--public-ip=10.0.0.300"], &[]),
         (&["run", "--public-ip=127.0.0.1"], &[]),
+        (&["run", "--public-ipv6=10.0.0.1"], &[]),
+        (&["run", "--public-ipv6=::1"], &[]),
         (&["run", "--subnet-lease-renew-margin=1440"], &[]),
         (&["run", "--membership=strict"], &[]),
         (&["run", "--etcd-endpoints=ftp://a"], &[]),

@@ -22,7 +22,6 @@ const NOT_YET: &[&str] = &[
     "kubeconfig-file",
     "log_backtrace_at",
     "net-config-path",
-    "public-ipv6",
     "set-node-network-unavailable",
     "vmodule",
 ];

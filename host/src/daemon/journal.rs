@@ -65,12 +65,14 @@ impl Drop for Journal {
 }
 
 fn line(status: &Status) -> String {
-    if let Some(Twin { subnet, rival }) = status.twin {
-        let cure = rival.cure();
-        return format!(
-            "public IP {} is taken by {rival}, which holds {subnet}: {cure}",
-            status.public_ip
-        );
+    if let Some(twin) = status.twin {
+        let cure = twin.cure();
+        let Twin {
+            public_ip,
+            subnet,
+            rival,
+        } = twin;
+        return format!("public IP {public_ip} is taken by {rival}, which holds {subnet}: {cure}");
     }
     match (status.phase, status.subnet) {
         (Phase::Configuring, _) => "waiting for the network config".to_owned(),
@@ -94,7 +96,7 @@ fn peers(status: &Status) -> String {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
-    use std::net::Ipv4Addr;
+    use std::net::{IpAddr, Ipv4Addr};
     use std::time::Duration;
 
     use ipnet::Ipv4Net;
@@ -110,6 +112,7 @@ mod tests {
     #[test]
     fn the_service_manager_reads_who_has_the_public_ip_and_what_to_do() {
         let twin = Twin {
+            public_ip: IpAddr::from([192, 0, 2, 1]),
             subnet: Subnet::V4("10.5.3.0/24".parse().unwrap()),
             rival: Rival::Copy,
         };

@@ -152,6 +152,14 @@ impl Daemon {
         }
     }
 
+    /// Tells whether packets pass through it.
+    pub(crate) const fn forwards(&self) -> bool {
+        match &self.program {
+            Program::Selvedge(selvedge) => selvedge.forwards(),
+            Program::Flannel(_) => true,
+        }
+    }
+
     /// Returns the subnet that it forwards packets for.
     pub(crate) fn carried(&self) -> Option<Ipv4Net> {
         match &self.program {
@@ -163,7 +171,7 @@ impl Daemon {
     /// Returns the peers that it forwards to, in the order of their subnets; `None` while it forwards nothing.
     pub(crate) fn peers(&self) -> Option<Box<dyn Iterator<Item = (Ipv4Net, Ipv4Addr)> + '_>> {
         match &self.program {
-            Program::Selvedge(selvedge) => Some(Box::new(selvedge.peers()?)),
+            Program::Selvedge(selvedge) => selvedge.peers(),
             Program::Flannel(flanneld) => Some(Box::new(flanneld.peers()?)),
         }
     }

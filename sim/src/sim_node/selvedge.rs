@@ -113,12 +113,29 @@ impl Selvedge {
         self.tables
     }
 
-    pub(super) fn carried(&self) -> Option<Ipv4Net> {
-        Some(self.table.as_deref()?.params().subnet)
+    /// Tells whether packets pass through the daemon.
+    pub(super) const fn forwards(&self) -> bool {
+        self.table.is_some()
     }
 
-    pub(super) fn peers(&self) -> Option<impl Iterator<Item = (Ipv4Net, Ipv4Addr)>> {
-        Some(self.table.as_deref()?.peers())
+    /// Returns the subnet that packets are carried for, by this daemon or, where its backend has none of them pass through
+    /// it, by others.
+    pub(super) fn carried(&self) -> Option<Ipv4Net> {
+        match self.table.as_deref() {
+            Some(table) => Some(table.params().subnet),
+            None => self.engine.subnet()?.v4(),
+        }
+    }
+
+    pub(super) fn peers(&self) -> Option<Box<dyn Iterator<Item = (Ipv4Net, Ipv4Addr)> + '_>> {
+        if let Some(table) = self.table.as_deref() {
+            return Some(Box::new(table.peers()));
+        }
+        self.engine.subnet()?;
+        let peers = self.engine.status().peers.into_iter();
+        Some(Box::new(
+            peers.filter_map(|(subnet, owner)| Some((subnet.v4()?, owner))),
+        ))
     }
 
     pub(super) const fn counters(&self) -> &PacketCounters {

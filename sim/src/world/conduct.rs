@@ -70,8 +70,8 @@ impl World {
             return Ok(());
         };
         daemon.check_counters()?;
-        let has_tunnel = state.linux.tunnel().is_some();
-        if let Some(carried) = daemon.carried().filter(|_| has_tunnel) {
+        let carries = state.linux.tunnel().is_some() || !daemon.forwards();
+        if let Some(carried) = daemon.carried().filter(|_| carries) {
             single_owner::check_belief(&self.reference, node, carried, self.now)?;
         }
         match daemon.model() {

@@ -29,6 +29,9 @@ impl World {
             .filter(|node| self.reference.is_up_to_date(*node, self.now))
             .filter(|node| self.reference.must_carry(*node, self.now))
             .collect();
+        if !self.scenario.carries_packets() {
+            return Ok(());
+        }
         self.links.calm(LinkOptions {
             loss: Probability::ZERO,
             duplication: Probability::ZERO,

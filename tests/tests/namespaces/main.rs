@@ -7,6 +7,7 @@ mod etcd_faults;
 mod facts;
 mod hostile;
 mod icmp_errors;
+mod ipv6;
 mod life;
 mod recordings;
 mod traffic;

@@ -6,7 +6,7 @@ use ipnet::{Ipv4Net, Ipv6Net};
 
 use super::Claim;
 use super::Held;
-use super::contest::Claimant;
+use super::contest::{Claimant, Sighting};
 use super::write::Write;
 use crate::allocator::{pick_v4, pick_v6};
 use crate::event::LeaseOrigin;
@@ -17,7 +17,7 @@ use crate::rng::Rng;
 use crate::store::{EtcdLeaseId, Revision};
 use crate::subnet::Subnet;
 use crate::subnet_file::PreviousSubnet;
-use crate::twin::{Rival, Twin};
+use crate::twin::Rival;
 
 /// The next step towards a lease.
 #[derive(Debug)]
@@ -37,7 +37,7 @@ pub(super) enum Choice<'a> {
         by: Claimant,
     },
     /// Another machine holds what this node held.
-    Refuse(Twin),
+    Refuse(Sighting),
     /// The node's lease does not fit the network; the parts of it that do shall be kept.
     Clear {
         key: Vec<u8>,
@@ -115,11 +115,9 @@ impl<'a> Situation<'a> {
         }
     }
 
-    /// Returns the leases that announce this node's public IP; if there are none, the one that it wrote under another one
-    /// since the machine was booted.
+    /// Returns this node's leases by its public addresses; if there are none, the one that it wrote under others since the machine was booted.
     fn candidates(&self) -> Vec<Candidate<'a>> {
-        let public_ip = self.claim.record.public_ip;
-        let announced = self.leases.of_public_ip(public_ip);
+        let announced = self.leases.of_node(self.claim.addresses());
         let announced: Vec<_> = announced
             .map(|(entry, subnet)| self.candidate(entry, subnet))
             .collect();
@@ -239,7 +237,7 @@ impl<'a> Situation<'a> {
             let write = Write::adoption(entry, subnet, LeaseOrigin::Defended, self.claim.record);
             return Choice::Defend { write, rival };
         }
-        Choice::Refuse(Twin { subnet, rival })
+        Choice::Refuse(Sighting { subnet, rival })
     }
 
     fn clear(&self, entry: &Entry, subnet: Subnet) -> Choice<'a> {
@@ -293,7 +291,7 @@ impl<'a> Situation<'a> {
         fits(network, subnet)
             && !self
                 .leases
-                .is_shadowed(entry, subnet, self.claim.record.public_ip, network)
+                .is_shadowed(entry, subnet, self.claim.addresses(), network)
     }
 
     fn was_held(&self, subnet: &Subnet) -> bool {

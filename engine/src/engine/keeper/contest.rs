@@ -34,6 +34,7 @@
 //! reservation hangs on no etcd lease, so that twins on one are not told apart.
 
 use alloc::vec::Vec;
+use core::net::IpAddr;
 use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -74,6 +75,25 @@ pub(super) struct Contest {
     /// The claim is as it was written while the key has this revision.
     mod_revision: Revision,
     until: Instant,
+}
+
+/// Another machine that was seen to write the node's lease.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sighting {
+    pub(super) subnet: Subnet,
+    pub(super) rival: Rival,
+}
+
+impl Sighting {
+    fn of_twin(self, claim: &Claim<'_>) -> Twin {
+        let Self { subnet, rival } = self;
+        let public_ip = claim.addresses().first();
+        Twin {
+            public_ip: public_ip.unwrap_or(IpAddr::V4(claim.record.public_ip)),
+            subnet,
+            rival,
+        }
+    }
 }
 
 /// Whose claim it is.
@@ -134,7 +154,7 @@ impl Keeper {
             Some(entry) if entry.mod_revision == contest.mod_revision => {}
             Some(entry) => match self.rival(entry, claim) {
                 Some(rival) if self.carried != Some(subnet) => {
-                    self.refuse(Twin { subnet, rival }, claim, outbox);
+                    self.refuse(Sighting { subnet, rival }, claim, outbox);
                 }
                 Some(_) | None => self.decide_anew(claim, follower, outbox),
             },
@@ -189,24 +209,20 @@ impl Keeper {
     /// Takes a key back that another machine claims, before that may hold it.
     pub(super) fn defend(&mut self, write: Write, rival: Rival, claim: &Claim<'_>, outbox: &mut Outbox) {
         if write.seen() > self.answered {
-            outbox.tell(Event::PublicIpContested {
-                public_ip: claim.record.public_ip,
-                twin: Twin {
-                    subnet: write.subnet,
-                    rival,
-                },
-            });
+            let subnet = write.subnet;
+            let twin = Sighting { subnet, rival }.of_twin(claim);
+            outbox.tell(Event::PublicIpContested { twin });
         }
         self.answered = write.seen();
         self.grant(write, outbox);
     }
 
     /// Leaves the subnet to the other machine, and carries nothing.
-    pub(super) fn refuse(&mut self, twin: Twin, claim: &Claim<'_>, outbox: &mut Outbox) {
+    pub(super) fn refuse(&mut self, sighting: Sighting, claim: &Claim<'_>, outbox: &mut Outbox) {
         if let State::Held { held, .. } = &self.state {
             let left = held.term.map(|term| term.id).filter(|id| self.is_own(*id));
             self.orphans.extend(left);
-            self.given_up = (self.policy.on_loss == OnLoss::Exit).then_some(twin.subnet);
+            self.given_up = (self.policy.on_loss == OnLoss::Exit).then_some(sighting.subnet);
         }
         let mut claims = core::mem::take(&mut self.superseded);
         claims.retain(|id| self.is_own(*id));
@@ -216,11 +232,8 @@ impl Keeper {
         self.release_spare(outbox);
         let retry_in = self.refusals.wait(&mut outbox.rng);
         self.state = State::Waiting(outbox.now + retry_in);
-        outbox.tell(Event::DuplicatePublicIp {
-            public_ip: claim.record.public_ip,
-            twin,
-            retry_in,
-        });
+        let twin = sighting.of_twin(claim);
+        outbox.tell(Event::DuplicatePublicIp { twin, retry_in });
         self.twin = Some(twin);
     }
 
@@ -231,7 +244,7 @@ impl Keeper {
 
     /// Returns what wrote a key with this node's public IP, unless it was this machine in this boot.
     fn rival(&self, entry: &Entry, claim: &Claim<'_>) -> Option<Rival> {
-        if !entry.is_of(claim.record.public_ip) {
+        if !entry.is_of(claim.addresses()) {
             return None;
         }
         match self.machine.maker_of(entry.etcd_lease?) {

@@ -1,8 +1,9 @@
 //! Noticing that the lease is gone, another's, or changed.
 
-use core::net::Ipv4Addr;
+use core::net::IpAddr;
 use core::time::Duration;
 
+use super::contest::Sighting;
 use super::write::Write;
 use super::{Claim, Held, Keeper, Spare, State, Term};
 use crate::engine::follower::Follower;
@@ -10,10 +11,11 @@ use crate::engine::outbox::Outbox;
 use crate::event::{Event, LeaseOrigin};
 use crate::leases::Entry;
 use crate::machine_id::{Maker, Standing};
+use crate::public_addresses::PublicAddresses;
 use crate::setup::{OnExpiry, OnLoss};
 use crate::store::Revision;
 use crate::subnet_file::PreviousSubnet;
-use crate::twin::{Rival, Twin};
+use crate::twin::Rival;
 
 /// The first and the longest wait after a lease was lost.
 pub(super) const LOSS_WAIT: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(30));
@@ -44,23 +46,23 @@ impl Keeper {
     /// in a store that was restored from a backup the write may never have happened, and its revision may be that
     /// of another's.
     pub(super) fn check_held(&mut self, claim: &Claim<'_>, follower: &Follower, outbox: &mut Outbox) {
-        let own_ip = claim.record.public_ip;
+        let own = claim.addresses();
         let State::Held { held, .. } = &self.state else {
             return;
         };
         let leases = follower.leases();
         match leases.get(&held.key) {
-            Some(entry) if leases.is_shadowed(entry, &held.subnet, own_ip, claim.network) => {
+            Some(entry) if leases.is_shadowed(entry, &held.subnet, own, claim.network) => {
                 self.lose(None, follower, outbox);
             }
             None | Some(_) if leases.revision() < held.mod_revision => {}
-            Some(entry) if held.is_written_in(entry, own_ip) => {}
-            Some(entry) if entry.is_of(own_ip) => {
+            Some(entry) if held.is_written_in(entry, own) => {}
+            Some(entry) if entry.is_of(own) => {
                 let (held, entry) = (held.clone(), entry.clone());
                 self.handle_rewritten(held, &entry, claim, follower, outbox);
             }
             other => {
-                let to = other.and_then(|entry| Some(entry.record.as_ref().ok()?.public_ip));
+                let to = other.and_then(|entry| entry.addresses()?.first());
                 self.lose(to, follower, outbox);
             }
         }
@@ -106,7 +108,7 @@ impl Keeper {
     ) {
         let subnet = held.subnet;
         if !standing.is_claim() {
-            return self.refuse(Twin { subnet, rival }, claim, outbox);
+            return self.refuse(Sighting { subnet, rival }, claim, outbox);
         }
         self.spare = held.term.filter(|term| self.is_own(term.id)).map(Spare::of);
         let write = Write::adoption(entry, subnet, LeaseOrigin::Defended, claim.record);
@@ -135,7 +137,7 @@ impl Keeper {
 
     /// Acquires a lease anew, the later the more often one was lost of late: whoever takes them, or deletes them, shall not
     /// be raced against.
-    fn lose(&mut self, to: Option<Ipv4Addr>, follower: &Follower, outbox: &mut Outbox) {
+    fn lose(&mut self, to: Option<IpAddr>, follower: &Follower, outbox: &mut Outbox) {
         let State::Held { held, .. } = &self.state else {
             return;
         };
@@ -178,7 +180,7 @@ impl Keeper {
 
     /// Stops serving a subnet that was lost once another node's lease covers it, or another machine holds it.
     pub(super) fn yield_if_claimed(&mut self, claim: &Claim<'_>, follower: &Follower) {
-        let own_ip = claim.record.public_ip;
+        let own = claim.addresses();
         let Some(carried) = self.carried else { return };
         if self.held().is_some() {
             return;
@@ -186,7 +188,7 @@ impl Keeper {
         let claimed = follower
             .leases()
             .overlapping(&carried)
-            .any(|(entry, subnet)| claim.network.gives_out(&subnet) && entry.is_of_another(own_ip));
+            .any(|(entry, subnet)| claim.network.gives_out(&subnet) && entry.is_of_another(own));
         let is_held_by_other = |entry: &Entry| {
             let maker = entry.etcd_lease.map(|lease| self.machine.maker_of(lease));
             let is_others = matches!(
@@ -206,8 +208,8 @@ impl Keeper {
 
 impl Held {
     /// Tells whether the key is as this node wrote it.
-    fn is_written_in(&self, entry: &Entry, own_ip: Ipv4Addr) -> bool {
-        entry.is_of(own_ip)
+    fn is_written_in(&self, entry: &Entry, own: PublicAddresses) -> bool {
+        entry.is_of(own)
             && entry.mod_revision == self.mod_revision
             && entry.etcd_lease == self.term.map(|term| term.id)
     }
