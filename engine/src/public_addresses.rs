@@ -23,6 +23,14 @@ impl PublicAddresses {
         }
     }
 
+    /// Returns the addresses of a node of which no more than its IPv4 address is known.
+    pub(crate) const fn v4_alone(address: Ipv4Addr) -> Self {
+        Self {
+            v4: Some(address),
+            v6: None,
+        }
+    }
+
     /// Tells whether both are of one node.
     pub(crate) fn is_same_node(self, other: Self) -> bool {
         match (self.v4, other.v4) {

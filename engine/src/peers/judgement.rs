@@ -9,6 +9,7 @@ use ipnet::Ipv4Net;
 
 use super::{Age, Peer, PeerNews, Peers, Standpoint, overlaps};
 use crate::leases::{Changed, Entry, Leases};
+use crate::public_addresses::PublicAddresses;
 use crate::reject_reason::RejectReason;
 use crate::subnet::Subnet;
 use crate::time::Instant;
@@ -134,7 +135,11 @@ impl<'a> Judgement<'a> {
             || !lies_in(peer.v4, network)
             || overlaps(peer.v4, self.standpoint.own_subnet)
             || peer.public_ip == self.standpoint.public_ip
-            || self.leases.of_public_ip(peer.public_ip).next().is_some()
+            || self
+                .leases
+                .of_node(PublicAddresses::v4_alone(peer.public_ip))
+                .next()
+                .is_some()
     }
 
     fn judge(&mut self, entry: &Entry, age: Age) {

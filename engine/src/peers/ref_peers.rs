@@ -10,6 +10,7 @@ use ipnet::Ipv4Net;
 
 use super::{PeerNews, Peers, Standpoint, overlaps};
 use crate::leases::{Changes, Departure, Entry, Leases};
+use crate::public_addresses::PublicAddresses;
 use crate::reject_reason::RejectReason;
 use crate::store::Revision;
 use crate::subnet::Subnet;
@@ -142,7 +143,7 @@ fn is_contradicted(subnet: &Subnet, public_ip: Ipv4Addr, situation: &Situation<'
         let is_claim = other.is_some_and(|other| {
             other != standpoint.network && standpoint.network.contains(&other) && overlaps(other, v4)
         });
-        let is_of_node = entry.subnet.is_ok() && entry.is_of(public_ip);
+        let is_of_node = entry.subnet.is_ok() && entry.is_of(PublicAddresses::v4_alone(public_ip));
         entry.record.is_ok() && (is_claim || is_of_node)
     };
     overlaps(v4, standpoint.own_subnet) || leases.entries().any(claims)

@@ -55,17 +55,24 @@ fn mask(value: &mut Value) {
         Value::Null | Value::Bool(_) | Value::Number(_) => {}
         Value::String(text) => mask_string(text, redact_value),
         Value::Array(values) => values.iter_mut().for_each(mask),
-        Value::Object(fields) => {
-            for (name, value) in fields {
-                match value {
-                    Value::String(secret) if name.eq_ignore_ascii_case("psk") => {
-                        mask_string(secret, |bytes| bytes.fill(b'x'));
-                    }
-                    Value::String(hex) if name == "hex" => mask_hex(hex),
-                    other => mask(other),
-                }
-            }
+        Value::Object(fields) => fields
+            .iter_mut()
+            .for_each(|(name, value)| mask_field(name, value)),
+    }
+}
+
+fn mask_field(name: &str, value: &mut Value) {
+    match value {
+        Value::String(secret) if name.eq_ignore_ascii_case("psk") => {
+            mask_string(secret, |bytes| bytes.fill(b'x'));
         }
+        Value::String(hex) if name == "hex" => mask_hex(hex),
+        Value::Null
+        | Value::Bool(_)
+        | Value::Number(_)
+        | Value::String(_)
+        | Value::Array(_)
+        | Value::Object(_) => mask(value),
     }
 }
 

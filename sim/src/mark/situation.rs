@@ -51,6 +51,8 @@ pub enum Situation {
     ConfigInvalidWhileServed,
     /// A node made anew what somebody had taken away in its kernel.
     KernelRepaired,
+    /// A node went on forwarding to peers whose leases had vanished while it could not look.
+    PeersKept,
     /// A core of nodes came to rest while others stayed broken.
     CoreAtRest,
 }
@@ -81,6 +83,7 @@ impl Situation {
         Self::ConfigDeletedWhileServed,
         Self::ConfigInvalidWhileServed,
         Self::KernelRepaired,
+        Self::PeersKept,
         Self::CoreAtRest,
     ];
 }
@@ -111,6 +114,7 @@ impl fmt::Display for Situation {
             Self::ConfigDeletedWhileServed => "the network config was deleted while served",
             Self::ConfigInvalidWhileServed => "the network config became invalid while served",
             Self::KernelRepaired => "a node repaired what others had changed",
+            Self::PeersKept => "peers were kept whose leases had vanished",
             Self::CoreAtRest => "a core came to rest while others stayed broken",
         })
     }

@@ -79,10 +79,11 @@ impl World {
     /// Returns what a comparison of this node depends on; `None` if nobody counts it.
     fn versions(&self, node: NodeId) -> Option<Versions> {
         let state = self.nodes.get(node.index())?;
+        let daemon = state.daemon.as_ref().filter(|daemon| daemon.forwards())?;
         Some(Versions {
             leases: self.reference.changes(),
             life: state.life,
-            tables: state.daemon.as_ref()?.tables()?,
+            tables: daemon.tables()?,
         })
     }
 

@@ -140,7 +140,9 @@ impl World {
 
     fn is_well(&mut self, node: NodeId) -> bool {
         let state = self.nodes.get(node.index());
-        let carries = state.is_some_and(|state| state.daemon.is_some() && state.linux.carries());
+        let needs_tunnel = self.scenario.carries_packets();
+        let carries =
+            state.is_some_and(|state| state.daemon.is_some() && (state.linux.carries() || !needs_tunnel));
         carries && !self.paused.contains_key(&node) && self.agrees(node)
     }
 

@@ -51,6 +51,7 @@ impl World {
             },
             Told::StoreRestarted { .. } => self.mark(Situation::StoreRestarted),
             Told::KernelRepairing { .. } => self.mark(Situation::KernelRepaired),
+            Told::PeersStale { .. } => self.mark(Situation::PeersKept),
             Told::RecordRejected { reason, .. } | Told::RecordsRejected { reason, .. } => {
                 self.statistics.marks.hit(Mark::Rejected(*reason));
             }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use selvedge_engine::{Event, ExitReason, Recording};
+use selvedge_engine::{ActionHash, Event, ExitReason, Recording};
 use selvedge_sim::{Replay, ReplayDetail, ReplayVerdict};
 use selvedge_tests::turmoil_cluster::{ClusterOptions, TurmoilCluster};
 
@@ -31,37 +31,33 @@ fn recordings_of_a_run_with_faults_are_replayed_action_for_action() {
 
 #[test]
 fn a_recording_of_bounded_size_ends_with_the_newest_and_is_replayed_action_for_action() {
-    for seed in 95..97 {
-        let options = ClusterOptions {
-            ring_size: Some(RING),
-            ..ClusterOptions::new(seed)
-        };
-        let mut cluster = a_run_with_faults_in(options);
-        cluster.delete_key(&cluster.nodes[0].subnet().unwrap());
-        cluster.run_for(90 * MINUTE);
-
-        for node in &cluster.nodes {
-            let files = node.ring();
-            let size: usize = files.iter().map(String::len).sum();
-            assert!(u64::try_from(size).unwrap() <= RING, "{}: {size}", node.name);
-            let (_, mut actions) = node.recording();
-            for file in &files {
-                let replay = Replay::run(file, ReplayDetail::Events).unwrap();
-
-                assert!(replay.is_identical(), "{}: {replay}", node.name);
-                assert_eq!(replay.actions(), actions, "{}", node.name);
-                let header = Recording::parse(file).unwrap().header().clone();
-                let Some(continued) = header.continued else {
-                    break;
-                };
-                assert!(replay.to_string().contains("with a snapshot"), "{replay}");
-                actions = continued.actions;
-            }
-        }
-        let wrapped = |file: &String| Recording::parse(file).unwrap().header().continued.is_some();
-        let oldest = cluster.nodes[0].ring().pop().unwrap();
-        assert!(wrapped(&oldest), "nothing was dropped");
+    let options = ClusterOptions {
+        ring_size: Some(RING),
+        ..ClusterOptions::new(95)
+    };
+    let mut cluster = a_run_with_faults_in(options);
+    for _ in 0..200 {
+        put_newcomer(&cluster);
+        cluster.run_for(Duration::from_secs(1));
     }
+
+    for node in &cluster.nodes {
+        let files = node.ring();
+        let size: usize = files.iter().map(String::len).sum();
+        assert!(u64::try_from(size).unwrap() <= RING, "{}: {size}", node.name);
+        let (_, mut actions) = node.recording();
+        for file in &files {
+            let replay = Replay::run(file, ReplayDetail::Events).unwrap();
+
+            assert!(replay.is_identical(), "{}: {replay}", node.name);
+            assert_eq!(replay.actions(), actions, "{}", node.name);
+            let Some(begun) = continued(file) else { break };
+            assert!(replay.to_string().contains("with a snapshot"), "{replay}");
+            actions = begun;
+        }
+    }
+    let oldest = cluster.nodes[0].ring().pop().unwrap();
+    assert!(continued(&oldest).is_some(), "nothing was dropped");
 }
 
 #[test]
@@ -89,6 +85,12 @@ fn a_replay_says_where_a_changed_recording_leads_elsewhere() {
     assert_eq!(line, told, "{replay}");
     assert_ne!(recorded, replayed);
     assert!(replay.to_string().contains("identical actions: no"), "{replay}");
+}
+
+/// Returns the actions before a recording, if it goes on from another.
+fn continued(recording: &str) -> Option<ActionHash> {
+    let recording = Recording::parse(recording).expect("it can be read");
+    Some(recording.header().continued.as_ref()?.actions)
 }
 
 fn a_run_with_faults(seed: u64) -> TurmoilCluster {
