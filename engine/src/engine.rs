@@ -383,7 +383,7 @@ impl Engine {
         self.follower.handle_timeout(&mut self.outbox);
         let Some(active) = &self.active else { return };
         self.keeper
-            .handle_timeout(&active.claim(), &self.follower, &mut self.outbox);
+            .handle_timeout(&active.claim(), &mut self.follower, &mut self.outbox);
         if let Some(subnet) = self.keeper.given_up() {
             return self.exit(ExitReason::LeaseLost { subnet });
         }

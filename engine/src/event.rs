@@ -161,6 +161,13 @@ pub enum Event {
         /// Why the first is not used.
         reason: RejectReason,
     },
+    /// There are more records than are read; the rest is left out, and no new subnet is taken.
+    TooManyRecords {
+        /// What their keys begin with.
+        prefix: String,
+        /// How many are read.
+        read: usize,
+    },
     /// The watch ended and all leases were listed instead.
     Relisted {
         /// The revision of the list.
@@ -256,6 +263,7 @@ impl Event {
             | Self::StoreRestarted { .. }
             | Self::RecordRejected { .. }
             | Self::RecordsRejected { .. }
+            | Self::TooManyRecords { .. }
             | Self::KernelFailed { .. }
             | Self::KernelRepairing { .. } => EventLevel::Warn,
         }
@@ -294,13 +302,7 @@ impl fmt::Display for Event {
                     "another node changed the leases while {subnet} was being taken; choosing again"
                 )
             }
-            Self::SubnetsExhausted { leases, retry_in } => {
-                write!(f, "no free subnet: {leases} leases fill the network; ")?;
-                write!(
-                    f,
-                    "delete leases of dead nodes or enlarge Network; trying again in {retry_in:.1?}"
-                )
-            }
+            Self::SubnetsExhausted { leases, retry_in } => fmt_exhausted(f, *leases, *retry_in),
             Self::LeaseRenewed { subnet, ttl } => write!(f, "renewed the lease of {subnet} for {ttl:?}"),
             Self::LeaseLost { subnet, revision, to } => {
                 write!(f, "lost the lease of {subnet} at {revision}")?;
@@ -343,6 +345,7 @@ impl fmt::Display for Event {
                     reason.name()
                 )
             }
+            Self::TooManyRecords { prefix, read } => fmt_too_many_records(f, prefix, *read),
             Self::Relisted { revision, leases } => write!(f, "listed {leases} leases at {revision}"),
             Self::KernelFailed {
                 object,
@@ -364,6 +367,19 @@ impl fmt::Display for Event {
             Self::Ready => f.write_str("ready"),
         }
     }
+}
+
+fn fmt_exhausted(f: &mut fmt::Formatter<'_>, leases: usize, retry_in: Duration) -> fmt::Result {
+    write!(f, "no free subnet: {leases} leases fill the network; ")?;
+    write!(
+        f,
+        "delete leases of dead nodes or enlarge Network; trying again in {retry_in:.1?}"
+    )
+}
+
+fn fmt_too_many_records(f: &mut fmt::Formatter<'_>, prefix: &str, read: usize) -> fmt::Result {
+    write!(f, "more than {read} records under {prefix}: ")?;
+    f.write_str("the rest is not read, and no new subnet is taken; delete what is no lease")
 }
 
 /// Says what becomes of a public IP that two machines announce, and the cure; nothing for any other event.

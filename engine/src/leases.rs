@@ -9,6 +9,7 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::net::IpAddr;
+use core::ops::Bound;
 
 use serde::{Deserialize, Serialize};
 
@@ -42,6 +43,21 @@ pub(crate) struct Leases {
     v6: SpanIndex,
     #[serde(with = "text_bytes::map")]
     changes: Changes,
+    extent: Extent,
+}
+
+/// How many records are read: more than the largest IPv4 network has subnets of a usual size.
+///
+/// A view holds twice as many at most: what a list does not reach stays as it was known.
+pub(crate) const MAX_RECORDS: usize = 100_000;
+
+/// Whether every record is in a view, or there are more than [`MAX_RECORDS`].
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub(crate) enum Extent {
+    #[default]
+    Whole,
+    /// Some records are left out, so that nobody can tell what is free.
+    Cut,
 }
 
 /// The keys that changed since somebody last asked, in order.
@@ -98,6 +114,7 @@ impl Leases {
             v4: SpanIndex::default(),
             v6: SpanIndex::default(),
             changes: Changes::new(),
+            extent: Extent::Whole,
         }
     }
 
@@ -186,9 +203,28 @@ impl Leases {
         self.entries = entries;
     }
 
-    /// Replaces the view by a list of all keys; whatever it lacks went in this way.
-    pub(crate) fn apply_list(&mut self, header: &Header, kvs: Vec<KeyValue>, departure: Departure) -> Change {
-        let mut gone: BTreeSet<_> = self.entries.keys().cloned().collect();
+    /// Tells whether every record is in the view.
+    pub(crate) const fn extent(&self) -> Extent {
+        self.extent
+    }
+
+    /// Replaces the view by a list of all keys, or as much of it as the list reaches; whatever it lacks went in this way.
+    pub(crate) fn apply_list(
+        &mut self,
+        header: &Header,
+        kvs: Vec<KeyValue>,
+        extent: Extent,
+        departure: Departure,
+    ) -> Change {
+        let mut gone: BTreeSet<_> = match (extent, kvs.last()) {
+            (Extent::Whole, _) | (Extent::Cut, None) => self.entries.keys().cloned().collect(),
+            (Extent::Cut, Some(last)) => {
+                let bounds = (Bound::Unbounded, Bound::Included(last.key.as_slice()));
+                let reached = self.entries.range::<[u8], _>(bounds);
+                reached.map(|(key, _)| key.clone()).collect()
+            }
+        };
+        self.extent = extent;
         let mut change = Change::None;
         for kv in kvs {
             gone.remove(kv.key.as_slice());
@@ -255,6 +291,10 @@ impl Leases {
         let known = self.entries.get(key.as_slice());
         match event {
             _ if known.is_some_and(|entry| entry.mod_revision >= revision) => Change::None,
+            WatchEvent::Put(_) if known.is_none() && self.entries.len() >= MAX_RECORDS => {
+                self.extent = Extent::Cut;
+                Change::None
+            }
             WatchEvent::Put(kv) => {
                 let entry = self.entry(kv);
                 self.insert(entry);

@@ -88,7 +88,7 @@ pub use setup::{LeasePolicy, Membership, OnExpiry, OnLoss, Setup, StorePrefix};
 pub use snapshot::{Snapshot, SnapshotError};
 pub use status::{Explanation, Phase, Status};
 pub use store::{
-    Compare, CompareOp, CompareTarget, EtcdLeaseId, Header, KeyRange, KeyValue, Revision, StoreError,
+    Compare, CompareOp, CompareTarget, EtcdLeaseId, Header, KeyRange, KeyValue, Page, Revision, StoreError,
     StoreErrorKind, StoreRequest, StoreResponse, Txn, TxnOp, TxnOpResponse, TxnOutcome, WatchEnd, WatchEvent,
 };
 pub use subnet::Subnet;

@@ -5,6 +5,7 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
+use core::num::NonZero;
 
 use serde::{Deserialize, Serialize};
 
@@ -81,6 +82,21 @@ impl KeyRange {
         }
     }
 
+    /// Returns the first key behind the range, `None` if it has no end.
+    pub fn end(&self) -> Option<Vec<u8>> {
+        match self {
+            Self::Key(key) => Some([key.as_slice(), &[0]].concat()),
+            Self::Prefix(prefix) => {
+                let last = prefix.iter().rposition(|byte| *byte != u8::MAX)?;
+                let (kept, _) = prefix.split_at_checked(last.checked_add(1)?)?;
+                let mut end = kept.to_vec();
+                let byte = end.last_mut()?;
+                *byte = byte.checked_add(1)?;
+                Some(end)
+            }
+        }
+    }
+
     /// Tells whether `key` lies in the range.
     pub fn contains(&self, key: &[u8]) -> bool {
         match self {
@@ -97,6 +113,8 @@ pub enum StoreRequest {
     Range {
         /// The keys to read.
         range: KeyRange,
+        /// Which of them.
+        page: Page,
         /// The revision to read at.
         revision: Option<Revision>,
     },
@@ -119,6 +137,27 @@ pub enum StoreRequest {
         /// The lease.
         id: EtcdLeaseId,
     },
+}
+
+/// A part of a range of keys that is read at a time; all of it by default.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Page {
+    /// The last key before the part, if it does not begin where the range does.
+    pub after: Option<Vec<u8>>,
+    /// How many keys it has at most.
+    pub limit: Option<NonZero<u32>>,
+}
+
+impl Page {
+    /// Returns the first key of the part, for a range that begins at `start`: the one right behind `after`, unless that
+    /// lies before the range.
+    pub fn first_key(&self, start: &[u8]) -> Vec<u8> {
+        let behind = self.after.as_ref().map(|after| [after.as_slice(), &[0]].concat());
+        match behind {
+            Some(behind) if behind.as_slice() > start => behind,
+            Some(_) | None => start.to_vec(),
+        }
+    }
 }
 
 /// A transaction: `success` if all of `compares` hold, else `failure`.
@@ -170,8 +209,6 @@ pub enum CompareOp {
 /// One operation inside a transaction.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum TxnOp {
-    /// Reads keys.
-    Range(KeyRange),
     /// Writes a key, attached to `lease` or to none.
     Put {
         /// The key.
@@ -195,6 +232,9 @@ pub enum StoreResponse {
         header: Header,
         /// The keys.
         kvs: Vec<KeyValue>,
+        /// Whether the limit left out keys behind them.
+        #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+        more: bool,
     },
     /// The outcome of a transaction.
     Txn {
@@ -244,8 +284,6 @@ pub enum TxnOutcome {
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TxnOpResponse {
-    /// The keys read.
-    Range(Vec<KeyValue>),
     /// The key is written.
     Put,
     /// How many keys were deleted.
@@ -325,5 +363,33 @@ impl StoreError {
             | StoreErrorKind::LeaseExists
             | StoreErrorKind::Invalid => false,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_range_ends_before_the_first_key_behind_it() {
+        let end = |range: KeyRange| range.end();
+
+        assert_eq!(end(KeyRange::Key(b"a".to_vec())), Some(b"a\0".to_vec()));
+        assert_eq!(end(KeyRange::Prefix(b"a/".to_vec())), Some(b"a0".to_vec()));
+        assert_eq!(end(KeyRange::Prefix(b"a\xff".to_vec())), Some(b"b".to_vec()));
+        assert_eq!(end(KeyRange::Prefix(b"\xff".to_vec())), None);
+        assert_eq!(end(KeyRange::Prefix(Vec::new())), None);
+    }
+
+    #[test]
+    fn a_page_begins_right_behind_the_one_before() {
+        let page = Page {
+            after: Some(b"a/1".to_vec()),
+            limit: None,
+        };
+
+        assert_eq!(page.first_key(b"a/"), b"a/1\0");
+        assert_eq!(page.first_key(b"b/"), b"b/");
+        assert_eq!(Page::default().first_key(b"a/"), b"a/");
     }
 }

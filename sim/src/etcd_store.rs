@@ -108,11 +108,20 @@ impl EtcdStore {
     pub fn handle(&mut self, request: &StoreRequest, now: Instant) -> Result<StoreResponse, StoreError> {
         self.handle_timeout(now);
         match request {
-            StoreRequest::Range { range, revision } => {
-                let kvs = self.range(&KeySpan::from(range), *revision)?;
+            StoreRequest::Range {
+                range,
+                page,
+                revision,
+            } => {
+                let mut kvs = self.range(&KeySpan::page(range, page), *revision)?;
+                let limit = page.limit.map(|limit| usize::try_from(limit.get()));
+                let limit = limit.and_then(Result::ok).unwrap_or(usize::MAX);
+                let more = kvs.len() > limit;
+                kvs.truncate(limit);
                 Ok(StoreResponse::Range {
                     header: self.header(),
                     kvs: owned(&kvs),
+                    more,
                 })
             }
             StoreRequest::Txn(txn) => {
@@ -450,12 +459,11 @@ fn owned(kvs: &[Arc<KeyValue>]) -> Vec<KeyValue> {
 /// Returns the engine's form of a result; the engine's transactions have no nested ones.
 fn engine_response(result: &OperationResult) -> Option<TxnOpResponse> {
     match result {
-        OperationResult::Range(kvs) => Some(TxnOpResponse::Range(owned(kvs))),
         OperationResult::Put { .. } => Some(TxnOpResponse::Put),
         OperationResult::Delete { previous } => Some(TxnOpResponse::Delete(
             i64::try_from(previous.len()).unwrap_or(i64::MAX),
         )),
-        OperationResult::Transaction(_) => None,
+        OperationResult::Range(_) | OperationResult::Transaction(_) => None,
     }
 }
 

@@ -27,8 +27,8 @@ use std::time::Duration;
 use ipnet::Ipv4Net;
 use selvedge_engine::{
     Action, Address, ExitReason, Instant, KernelEvent, KernelObject, KernelOp, KeyRange, Link, LinkKind,
-    LinkName, Masquerade, NetworkConfig, OpId, Phase, PreviousSubnet, Revision, Rng, Route, Setup, Status,
-    StoreError, StoreEvent, StorePrefix, StoreRequest, StoreResponse, Subnet, SubnetFile,
+    LinkName, Masquerade, NetworkConfig, OpId, Page, Phase, PreviousSubnet, Revision, Rng, Route, Setup,
+    Status, StoreError, StoreEvent, StorePrefix, StoreRequest, StoreResponse, Subnet, SubnetFile,
 };
 
 use acquisition::{Acquired, Acquisition, Progress};
@@ -432,6 +432,7 @@ const CONFIG_AGAIN: Duration = Duration::from_secs(1);
 fn config_request(prefix: &StorePrefix) -> StoreRequest {
     StoreRequest::Range {
         range: KeyRange::Key(prefix.config_key()),
+        page: Page::default(),
         revision: None,
     }
 }

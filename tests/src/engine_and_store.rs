@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use selvedge_engine::{
     Action, Command, Engine, Event, ExitReason, ForwardingTable, Instant, KernelEvent, KernelObject,
-    KernelOp, MachineId, RequestId, Setup, StoreError, StoreErrorKind, StoreEvent, StoreRequest,
+    KernelOp, MachineId, Page, RequestId, Setup, StoreError, StoreErrorKind, StoreEvent, StoreRequest,
     StoreResponse, Subnet, TxnOp, Underlay, WatchEnd, WatchId,
 };
 use selvedge_sim::{EtcdStore, WatchMessage, WatcherId};
@@ -143,6 +143,7 @@ impl Bench {
         let Ok(StoreResponse::Range { kvs, .. }) = self.store.handle(
             &StoreRequest::Range {
                 range,
+                page: Page::default(),
                 revision: None,
             },
             self.now,

@@ -3,11 +3,12 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::net::Ipv4Addr;
+use std::num::NonZero;
 use std::time::Duration;
 
 use etcd_client::{Client, CompactionOptions, Permission, PermissionType};
 use selvedge_engine::{
-    Compare, CompareOp, CompareTarget, EtcdLeaseId, KeyRange, RequestId, Revision, StoreError,
+    Compare, CompareOp, CompareTarget, EtcdLeaseId, KeyRange, Page, RequestId, Revision, StoreError,
     StoreErrorKind, StoreEvent, StoreRequest, StoreResponse, Txn, TxnOp, TxnOpResponse, TxnOutcome, WatchEnd,
     WatchEvent, WatchId,
 };
@@ -125,6 +126,7 @@ async fn check(endpoints: &[String]) {
     let created = check_transactions(&mut asker).await;
     check_watch(&mut asker, created).await;
     check_history(&mut asker, endpoints).await;
+    check_pages(&mut asker).await;
 }
 
 async fn check_leases(asker: &mut Asker) {
@@ -177,7 +179,7 @@ async fn check_transactions(asker: &mut Asker) -> Revision {
                 value: b"1".to_vec(),
                 lease: Some(LEASE),
             }],
-            failure: vec![TxnOp::Range(KeyRange::Prefix(b"/net/".to_vec()))],
+            failure: Vec::new(),
         })
     };
 
@@ -198,9 +200,12 @@ async fn check_transactions(asker: &mut Asker) -> Revision {
         panic!("no answer");
     };
     assert_eq!(outcome, TxnOutcome::Failed);
-    let [TxnOpResponse::Range(kvs)] = responses.as_slice() else {
-        panic!("{responses:?}");
+    assert_eq!(responses, []);
+    let Ok(StoreResponse::Range { kvs, more, .. }) = asker.ask(read_all("/net/a", Page::default())).await
+    else {
+        panic!("no answer");
     };
+    assert!(!more);
     let [kv] = kvs.as_slice() else { panic!("{kvs:?}") };
     assert_eq!(kv.key, b"/net/a");
     assert_eq!(kv.value, b"1");
@@ -211,6 +216,45 @@ async fn check_transactions(asker: &mut Asker) -> Revision {
         (header.revision, header.revision)
     );
     header.revision
+}
+
+async fn check_pages(asker: &mut Asker) {
+    let keys = ["/page/a", "/page/b", "/page/c", "/page0"];
+    for key in keys {
+        let put = TxnOp::Put {
+            key: key.into(),
+            value: b"1".to_vec(),
+            lease: None,
+        };
+        let write = Txn {
+            success: vec![put],
+            ..Txn::default()
+        };
+        assert!(asker.ask(StoreRequest::Txn(write)).await.is_ok());
+    }
+    let page = |after: Option<&str>, limit| Page {
+        after: after.map(|after| after.as_bytes().to_vec()),
+        limit: NonZero::new(limit),
+    };
+
+    let first = asker.ask(read_all("/page/", page(None, 2))).await;
+    let last = asker.ask(read_all("/page/", page(Some("/page/b"), 2))).await;
+    let behind = asker.ask(read_all("/page/", page(Some("/page/c"), 2))).await;
+    let exact = asker.ask(read_all("/page/", page(None, 3))).await;
+
+    assert_eq!(found(&first), (vec!["/page/a", "/page/b"], true));
+    assert_eq!(found(&last), (vec!["/page/c"], false));
+    assert_eq!(found(&behind), (vec![], false));
+    assert_eq!(found(&exact), (vec!["/page/a", "/page/b", "/page/c"], false));
+}
+
+/// Returns the keys of a page, and whether more follow.
+fn found(answer: &Result<StoreResponse, StoreError>) -> (Vec<&str>, bool) {
+    let Ok(StoreResponse::Range { kvs, more, .. }) = answer else {
+        panic!("{answer:?}");
+    };
+    let keys = kvs.iter().filter_map(|kv| std::str::from_utf8(&kv.key).ok());
+    (keys.collect(), *more)
 }
 
 async fn check_watch(asker: &mut Asker, created: Revision) {
@@ -309,7 +353,16 @@ fn start_etcd() -> Etcd {
 fn read(key: &str, revision: Option<Revision>) -> StoreRequest {
     StoreRequest::Range {
         range: KeyRange::Key(key.as_bytes().to_vec()),
+        page: Page::default(),
         revision,
+    }
+}
+
+fn read_all(prefix: &str, page: Page) -> StoreRequest {
+    StoreRequest::Range {
+        range: KeyRange::Prefix(prefix.as_bytes().to_vec()),
+        page,
+        revision: None,
     }
 }
 

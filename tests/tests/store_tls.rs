@@ -10,7 +10,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::Duration;
 
-use selvedge_engine::{KeyRange, RequestId, StoreError, StoreEvent, StoreRequest, StoreResponse};
+use selvedge_engine::{KeyRange, Page, RequestId, StoreError, StoreEvent, StoreRequest, StoreResponse};
 use selvedge_host::store::Store;
 use selvedge_host::store::endpoint::Endpoint;
 use selvedge_host::store::tls::Tls;
@@ -83,6 +83,7 @@ async fn ask(url: &str, tls: &Tls) -> Result<StoreResponse, StoreError> {
     let mut store = Store::new(&[endpoint], None, &|endpoint| tls.channel(endpoint));
     let request = StoreRequest::Range {
         range: KeyRange::Key(b"/any".to_vec()),
+        page: Page::default(),
         revision: None,
     };
     store.request(RequestId(1), Duration::from_secs(5), request);

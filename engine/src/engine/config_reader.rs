@@ -15,7 +15,7 @@ use crate::event::{ConfigUnused, Event};
 use crate::network_config::NetworkConfig;
 use crate::setup::StorePrefix;
 use crate::store::{
-    Header, KeyRange, KeyValue, Revision, StoreError, StoreRequest, StoreResponse, WatchEnd, WatchEvent,
+    Header, KeyRange, KeyValue, Page, Revision, StoreError, StoreRequest, StoreResponse, WatchEnd, WatchEvent,
 };
 use crate::text_bytes;
 use crate::time::Instant;
@@ -162,7 +162,7 @@ impl ConfigReader {
     ) -> Result<(Header, Option<ActiveConfig>), Box<Event>> {
         let key = self.key();
         let (header, kv) = match result {
-            Ok(StoreResponse::Range { header, kvs }) => (header, kvs.into_iter().next()),
+            Ok(StoreResponse::Range { header, kvs, .. }) => (header, kvs.into_iter().next()),
             Ok(_) => return Err(Box::new(Event::ConfigMissing { key, retry_in })),
             Err(error) => {
                 let wanted = "read the network config";
@@ -224,6 +224,7 @@ impl ConfigReader {
 fn read(prefix: &StorePrefix, outbox: &mut Outbox) -> RequestId {
     outbox.request(StoreRequest::Range {
         range: KeyRange::Key(prefix.config_key()),
+        page: Page::default(),
         revision: None,
     })
 }
@@ -251,6 +252,7 @@ mod tests {
         let outdated = StoreResponse::Range {
             header: Header::default(),
             kvs: Vec::new(),
+            more: false,
         };
         reader.handle_response(Ok(outdated), &mut outbox);
         let after = asked(&mut outbox);

@@ -1,20 +1,24 @@
 //! Following all leases: one list, then a watch, and a list again whenever the watch cannot be trusted.
 
+mod listing;
+#[cfg(test)]
+mod tests;
+
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use self::listing::{Listed, Listing, Turn};
 use super::followed_time::FollowedTime;
 use super::outbox::Outbox;
 use crate::action::{Action, RequestId, WatchId};
 use crate::backoff::Backoff;
 use crate::event::Event;
-use crate::leases::{Change, Changes, Departure, Leases};
+use crate::leases::{Change, Changes, Departure, Extent, Leases};
 use crate::setup::StorePrefix;
-use crate::store::{
-    Header, KeyRange, KeyValue, Revision, StoreError, StoreRequest, StoreResponse, WatchEnd, WatchEvent,
-};
+use crate::store::{Header, KeyRange, KeyValue, Revision, StoreError, StoreResponse, WatchEnd, WatchEvent};
 use crate::time::Instant;
 
 /// How often all leases are listed although the watch stands: events in unhealthy clusters may never arrive.
@@ -50,12 +54,7 @@ pub(crate) struct Follower {
 #[derive(Debug, Deserialize, Serialize)]
 enum List {
     Idle,
-    Asked {
-        id: RequestId,
-        /// The newest revision known when the list was asked for: an answer below it means that the store went
-        /// back in time.
-        seen: Revision,
-    },
+    UnderWay(Listing),
     Waiting(Instant),
 }
 
@@ -120,34 +119,32 @@ impl Follower {
     /// Asks for a fresh list, unless one is under way.
     pub(crate) fn list(&mut self, outbox: &mut Outbox) {
         match self.list {
-            List::Asked { .. } => {}
+            List::UnderWay(_) => {}
             List::Idle | List::Waiting(_) => {
-                let id = outbox.request(StoreRequest::Range {
-                    range: self.range.clone(),
-                    revision: None,
-                });
-                self.list = List::Asked { id, seen: self.seen };
+                self.list = List::UnderWay(Listing::begin(&self.range, self.seen, outbox));
             }
         }
     }
 
     pub(crate) fn awaits(&self, id: RequestId) -> bool {
-        matches!(self.list, List::Asked { id: own, .. } if own == id)
+        matches!(&self.list, List::UnderWay(listing) if listing.awaits(id))
     }
 
-    /// Takes the answer to the list.
+    /// Takes a page of the list.
     pub(crate) fn handle_response(
         &mut self,
         result: Result<StoreResponse, StoreError>,
         outbox: &mut Outbox,
     ) -> News {
-        let List::Asked { seen, .. } = self.list else {
+        let List::UnderWay(listing) = core::mem::replace(&mut self.list, List::Idle) else {
             return News::None;
         };
-        self.list = List::Idle;
-        let (header, kvs) = match result {
-            Ok(StoreResponse::Range { header, kvs }) => (header, kvs),
-            Ok(_) => return News::None,
+        let listed = match listing.take(result, &self.range, outbox) {
+            Ok(Turn::Done(listed)) => listed,
+            Ok(Turn::Next(listing)) => {
+                self.list = List::UnderWay(listing);
+                return News::None;
+            }
             Err(error) => {
                 let retry_in = self.backoff.wait(&mut outbox.rng);
                 self.list = List::Waiting(outbox.now + retry_in);
@@ -159,24 +156,30 @@ impl Follower {
                 return News::None;
             }
         };
-        if self.is_of_another_cluster(&header) || header.revision < seen {
-            return self.start_over(&header, kvs, outbox);
+        if listed.extent == Extent::Cut {
+            outbox.tell(Event::TooManyRecords {
+                prefix: self.range_text(),
+                read: listed.kvs.len(),
+            });
+        }
+        if self.is_of_another_cluster(&listed.header) || listed.header.revision < listed.seen {
+            return self.start_over(listed, outbox);
         }
         self.backoff.reset();
-        self.adopt(&header, kvs, outbox)
+        self.adopt(listed, outbox)
     }
 
-    /// Takes a list that came with another answer; its revision is that of the answer.
-    pub(crate) fn adopt(&mut self, header: &Header, kvs: Vec<KeyValue>, outbox: &mut Outbox) -> News {
+    fn adopt(&mut self, listed: Listed, outbox: &mut Outbox) -> News {
+        let header = listed.header;
         self.relist_at = Some(outbox.now + outbox.rng.between(RELIST_INTERVAL, RELIST_INTERVAL * 3 / 2));
         let is_behind = header.revision < self.leases.revision();
-        if self.is_of_another_cluster(header) || (!is_behind && header.revision < self.seen) {
+        if self.is_of_another_cluster(&header) || (!is_behind && header.revision < self.seen) {
             self.list(outbox);
             return News::None;
         }
-        self.note(header);
+        self.note(&header);
         if !is_behind {
-            self.replace(header, kvs, outbox);
+            self.replace(listed, outbox);
         }
         if matches!(self.watch, Watch::Closed) {
             self.open(outbox);
@@ -264,14 +267,17 @@ impl Follower {
         };
         let list = match self.list {
             List::Waiting(until) => Some((until, "list the leases again")),
-            List::Idle | List::Asked { .. } => None,
+            List::Idle | List::UnderWay(_) => None,
         };
         let relist = self.relist_at.map(|at| (at, "compare with a fresh list"));
         [watch, list, relist].into_iter().flatten().min()
     }
 
     /// Takes a list that is no older than the view.
-    fn replace(&mut self, header: &Header, kvs: Vec<KeyValue>, outbox: &mut Outbox) {
+    fn replace(&mut self, listed: Listed, outbox: &mut Outbox) {
+        let Listed {
+            header, kvs, extent, ..
+        } = listed;
         let is_unseen = self.is_away_for_long(outbox.now) || self.leases.revision() < self.unseen;
         let departure = if is_unseen {
             Departure::Unseen
@@ -279,7 +285,7 @@ impl Follower {
             Departure::Seen
         };
         self.away_since = self.away_since.map(|_| outbox.now);
-        if self.leases.apply_list(header, kvs, departure) == Change::Some {
+        if self.leases.apply_list(&header, kvs, extent, departure) == Change::Some {
             outbox.tell(Event::Relisted {
                 revision: header.revision,
                 leases: self.leases.len(),
@@ -298,7 +304,8 @@ impl Follower {
 
     /// The store was wiped, restored from a backup, or replaced: its list is the truth, and every watch is on
     /// a history that is gone.
-    fn start_over(&mut self, header: &Header, kvs: Vec<KeyValue>, outbox: &mut Outbox) -> News {
+    fn start_over(&mut self, listed: Listed, outbox: &mut Outbox) -> News {
+        let header = listed.header;
         outbox.tell(Event::StoreRestarted {
             known: self.seen,
             found: header.revision,
@@ -306,7 +313,8 @@ impl Follower {
         if let Watch::Open(id) = self.watch {
             outbox.push(Action::CancelWatch(id));
         }
-        self.leases.apply_list(header, kvs, Departure::Unseen);
+        self.leases
+            .apply_list(&header, listed.kvs, listed.extent, Departure::Unseen);
         self.cluster_id = Some(header.cluster_id);
         self.seen = header.revision;
         self.unseen = Revision(0);
@@ -330,6 +338,10 @@ impl Follower {
 
     fn is_of_another_cluster(&self, header: &Header) -> bool {
         self.cluster_id.is_some_and(|known| known != header.cluster_id)
+    }
+
+    fn range_text(&self) -> String {
+        String::from_utf8_lossy(self.range.start()).into_owned()
     }
 
     fn is_open(&self, id: WatchId) -> bool {

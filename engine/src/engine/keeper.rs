@@ -30,9 +30,7 @@ use crate::machine_id::{MachineId, Maker};
 use crate::network_config::NetworkConfig;
 use crate::public_addresses::PublicAddresses;
 use crate::setup::{LeasePolicy, Setup, StorePrefix};
-use crate::store::{
-    EtcdLeaseId, Header, KeyValue, Revision, StoreError, StoreRequest, StoreResponse, TxnOpResponse,
-};
+use crate::store::{EtcdLeaseId, Revision, StoreError, StoreRequest, StoreResponse};
 use crate::subnet::Subnet;
 use crate::subnet_file::PreviousSubnet;
 use crate::text_bytes;
@@ -72,6 +70,8 @@ pub(crate) struct Keeper {
     /// For new leases after one was lost.
     losses: Backoff,
     lost_at: Option<Instant>,
+    /// The revision of the view that a write was refused for: the store knows something newer.
+    refused_at: Option<Revision>,
     carried: Option<Subnet>,
     /// The newest revision at which the key of the subnet carried was this node's; zero in a store that was restored.
     known: Revision,
@@ -214,6 +214,7 @@ impl Keeper {
             objections: Backoff::new(OBJECTION_WAIT.0, OBJECTION_WAIT.1),
             losses: Backoff::new(LOSS_WAIT.0, LOSS_WAIT.1),
             lost_at: None,
+            refused_at: None,
             carried: None,
             known: Revision(0),
             answered: Revision(0),
@@ -329,10 +330,17 @@ impl Keeper {
         News::None
     }
 
-    pub(crate) fn handle_timeout(&mut self, claim: &Claim<'_>, follower: &Follower, outbox: &mut Outbox) {
+    pub(crate) fn handle_timeout(&mut self, claim: &Claim<'_>, follower: &mut Follower, outbox: &mut Outbox) {
         self.fence(outbox);
         match &mut self.state {
-            State::Waiting(until) if *until <= outbox.now => self.decide(claim, follower, outbox),
+            State::Waiting(until) if *until <= outbox.now => {
+                // What the write was refused for, the watch should have brought since.
+                if self.refused_at.take() == Some(follower.leases().revision()) {
+                    self.state = State::Listing;
+                    return follower.list(outbox);
+                }
+                self.decide(claim, follower, outbox);
+            }
             State::Contesting(contest) if contest.until() <= outbox.now => {
                 self.matured = Some(contest.claim());
                 self.decide(claim, follower, outbox);
@@ -343,7 +351,7 @@ impl Keeper {
             } => {
                 let Renewal::Due(at) = *renewal else { return };
                 if at <= outbox.now {
-                    let request = outbox.request(verify(&held.key, held.mod_revision, &self.prefix));
+                    let request = outbox.request(verify(&held.key, held.mod_revision));
                     *renewal = Renewal::Verifying(request);
                 }
             }
@@ -426,7 +434,7 @@ impl Keeper {
                 preferred,
             } => {
                 self.preferred = preferred;
-                let request = outbox.request(delete(&key, mod_revision, &self.prefix));
+                let request = outbox.request(delete(&key, mod_revision));
                 self.state = State::Clearing { request };
                 self.supersede(lease);
             }
@@ -493,21 +501,4 @@ impl Keeper {
 
 fn seconds(ttl: i64) -> Duration {
     Duration::from_secs(u64::try_from(ttl).unwrap_or(0))
-}
-
-/// Takes the list that a failed comparison came back with.
-fn adopt_listed(
-    header: &Header,
-    responses: Vec<TxnOpResponse>,
-    follower: &mut Follower,
-    outbox: &mut Outbox,
-) -> News {
-    let listed: Option<Vec<KeyValue>> = responses.into_iter().find_map(|response| match response {
-        TxnOpResponse::Range(kvs) => Some(kvs),
-        TxnOpResponse::Put | TxnOpResponse::Delete(_) => None,
-    });
-    match listed {
-        Some(kvs) => follower.adopt(header, kvs, outbox),
-        None => News::None,
-    }
 }

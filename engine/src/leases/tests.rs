@@ -15,7 +15,7 @@ const KEY: &[u8] = b"/coreos.com/network/subnets/10.5.1.0-24";
 #[test]
 fn events_at_or_below_the_known_revision_change_nothing() {
     let mut leases = Leases::new(StorePrefix::default());
-    leases.apply_list(&at(10), vec![kv(10)], Departure::Seen);
+    leases.apply_list(&at(10), vec![kv(10)], Extent::Whole, Departure::Seen);
 
     assert_eq!(
         leases.apply_events(&at(12), vec![deleted(9)], NOTHING_UNSEEN),
@@ -35,7 +35,7 @@ fn events_at_or_below_the_known_revision_change_nothing() {
 #[test]
 fn a_progress_notice_moves_the_revision_and_a_batch_only_as_far_as_its_events() {
     let mut leases = Leases::new(StorePrefix::default());
-    leases.apply_list(&at(3), Vec::new(), Departure::Seen);
+    leases.apply_list(&at(3), Vec::new(), Extent::Whole, Departure::Seen);
 
     leases.apply_events(&at(20), vec![WatchEvent::Put(kv(8))], NOTHING_UNSEEN);
     assert_eq!(leases.revision(), Revision(8));
@@ -47,7 +47,7 @@ fn a_progress_notice_moves_the_revision_and_a_batch_only_as_far_as_its_events() 
 #[test]
 fn an_own_write_that_the_watch_has_overtaken_is_not_brought_back() {
     let mut leases = Leases::new(StorePrefix::default());
-    leases.apply_list(&at(3), Vec::new(), Departure::Seen);
+    leases.apply_list(&at(3), Vec::new(), Extent::Whole, Departure::Seen);
     leases.apply_events(&at(6), vec![WatchEvent::Put(kv(5)), deleted(6)], NOTHING_UNSEEN);
 
     leases.apply_own(kv(5));
@@ -60,12 +60,12 @@ fn what_went_is_told_with_how_it_went() {
     let departures = [
         |leases: &mut Leases| leases.apply_events(&at(7), vec![deleted(6)], NOTHING_UNSEEN),
         |leases: &mut Leases| leases.apply_events(&at(7), vec![deleted(6)], Revision(6)),
-        |leases: &mut Leases| leases.apply_list(&at(7), Vec::new(), Departure::Seen),
-        |leases: &mut Leases| leases.apply_list(&at(7), Vec::new(), Departure::Unseen),
+        |leases: &mut Leases| leases.apply_list(&at(7), Vec::new(), Extent::Whole, Departure::Seen),
+        |leases: &mut Leases| leases.apply_list(&at(7), Vec::new(), Extent::Whole, Departure::Unseen),
     ]
     .map(|remove| {
         let mut leases = Leases::new(StorePrefix::default());
-        leases.apply_list(&at(3), vec![kv(2)], Departure::Seen);
+        leases.apply_list(&at(3), vec![kv(2)], Extent::Whole, Departure::Seen);
         leases.take_changes();
         remove(&mut leases);
         leases.take_changes().get(KEY).map(|changed| changed.departure)

@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 use super::ref_peers::{RefPeers, Situation};
 use super::*;
+use crate::leases::Extent;
 use crate::setup::StorePrefix;
 use crate::store::{Header, KeyValue, WatchEvent};
 
@@ -272,7 +273,7 @@ fn take(step: Step, revision: Revision, leases: &mut Leases, standpoint: &mut St
                 revision,
                 ..Header::default()
             };
-            leases.apply_list(&header, kvs.into_values().collect(), departure);
+            leases.apply_list(&header, kvs.into_values().collect(), Extent::Whole, departure);
         }
         Step::Move(slot) => *standpoint = self::standpoint(slot),
     }
@@ -310,7 +311,7 @@ impl Cluster {
             key_value(subnet, &value, Revision(*revision))
         });
         self.leases
-            .apply_list(&Header::default(), kvs.collect(), departure);
+            .apply_list(&Header::default(), kvs.collect(), Extent::Whole, departure);
         self.wait_until(second)
     }
 

@@ -11,7 +11,7 @@ use crate::action::StoreEvent;
 use crate::input::Input;
 use crate::setup::Setup;
 use crate::snapshot::Snapshot;
-use crate::store::{KeyValue, StoreResponse, TxnOpResponse};
+use crate::store::{KeyValue, StoreResponse};
 use crate::time::Instant;
 
 /// What a recording begins with: all that an engine is made of.
@@ -120,14 +120,8 @@ pub(super) fn lists(input: &mut Input) -> Vec<&mut Vec<KeyValue>> {
     };
     match response {
         StoreResponse::Range { kvs, .. } => Vec::from([kvs]),
-        StoreResponse::Txn { responses, .. } => responses
-            .iter_mut()
-            .filter_map(|response| match response {
-                TxnOpResponse::Range(kvs) => Some(kvs),
-                TxnOpResponse::Put | TxnOpResponse::Delete(_) => None,
-            })
-            .collect(),
-        StoreResponse::LeaseGrant { .. }
+        StoreResponse::Txn { .. }
+        | StoreResponse::LeaseGrant { .. }
         | StoreResponse::LeaseKeepAlive { .. }
         | StoreResponse::LeaseRevoke { .. } => Vec::new(),
     }

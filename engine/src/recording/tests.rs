@@ -93,20 +93,7 @@ fn pre_shared_keys_are_masked() {
         value: value.to_vec(),
         ..lease(1)
     };
-    let inputs = |value: &[u8]| {
-        [
-            list(vec![kv(value)]),
-            watched(vec![WatchEvent::Put(kv(value))]),
-            Input::Store(StoreEvent::Response {
-                id: RequestId(1),
-                result: Ok(StoreResponse::Txn {
-                    header: HEADER,
-                    outcome: TxnOutcome::Failed,
-                    responses: vec![TxnOpResponse::Range(vec![kv(value)])],
-                }),
-            }),
-        ]
-    };
+    let inputs = |value: &[u8]| [list(vec![kv(value)]), watched(vec![WatchEvent::Put(kv(value))])];
 
     let text = recorded(&inputs(config));
 
@@ -158,6 +145,7 @@ fn pre_shared_keys_are_masked_in_snapshots() {
     let answer = StoreResponse::Range {
         header: Header::default(),
         kvs: vec![config(text)],
+        more: false,
     };
     engine.handle(
         Input::Store(StoreEvent::Response {
@@ -290,16 +278,17 @@ fn store_events() -> Vec<StoreEvent> {
                     ..lease(2)
                 },
             ],
+            more: false,
+        },
+        StoreResponse::Range {
+            header: HEADER,
+            kvs: vec![lease(1)],
+            more: true,
         },
         StoreResponse::Txn {
             header: HEADER,
             outcome: TxnOutcome::Succeeded,
-            responses: vec![
-                TxnOpResponse::Put,
-                TxnOpResponse::Range(vec![lease(1)]),
-                TxnOpResponse::Delete(7),
-                TxnOpResponse::Range(vec![]),
-            ],
+            responses: vec![TxnOpResponse::Put, TxnOpResponse::Delete(7)],
         },
         StoreResponse::Txn {
             header: Header::default(),
@@ -518,7 +507,11 @@ fn lease(number: u32) -> KeyValue {
 fn list(kvs: Vec<KeyValue>) -> Input {
     Input::Store(StoreEvent::Response {
         id: RequestId(1),
-        result: Ok(StoreResponse::Range { header: HEADER, kvs }),
+        result: Ok(StoreResponse::Range {
+            header: HEADER,
+            kvs,
+            more: false,
+        }),
     })
 }
 

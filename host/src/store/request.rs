@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use etcd_client::{Client, Error, GetOptions, LeaseGrantOptions};
+use etcd_client::{Client, Error, LeaseGrantOptions};
 use selvedge_engine::{
-    EtcdLeaseId, KeyRange, Revision, StoreError, StoreRequest, StoreResponse, Txn, TxnOutcome,
+    EtcdLeaseId, KeyRange, Page, Revision, StoreError, StoreRequest, StoreResponse, Txn, TxnOutcome,
 };
 
 use super::pool::Pool;
@@ -27,7 +27,11 @@ pub(super) async fn answer(
 
 async fn send(client: Client, request: StoreRequest) -> Result<StoreResponse, Error> {
     match request {
-        StoreRequest::Range { range, revision } => read(client, range, revision).await,
+        StoreRequest::Range {
+            range,
+            page,
+            revision,
+        } => read(client, range, page, revision).await,
         StoreRequest::Txn(txn) => transact(client, txn).await,
         StoreRequest::LeaseGrant { id, ttl_seconds } => grant(client, id, ttl_seconds).await,
         StoreRequest::LeaseKeepAlive { id } => keep_alive(client, id).await,
@@ -35,20 +39,22 @@ async fn send(client: Client, request: StoreRequest) -> Result<StoreResponse, Er
     }
 }
 
-async fn read(client: Client, range: KeyRange, revision: Option<Revision>) -> Result<StoreResponse, Error> {
-    let options = GetOptions::new().with_revision(revision.map_or(0, |Revision(revision)| revision));
-    let options = match range {
-        KeyRange::Key(_) => options,
-        KeyRange::Prefix(_) => options.with_prefix(),
-    };
+async fn read(
+    client: Client,
+    range: KeyRange,
+    page: Page,
+    revision: Option<Revision>,
+) -> Result<StoreResponse, Error> {
+    let (first, options) = translate::range(&range, &page, revision);
     let response = client
         .kv_client()
         .max_decoding_message_size(MAX_ANSWER)
-        .get(range.start(), Some(options))
+        .get(first, Some(options))
         .await?;
     Ok(StoreResponse::Range {
         header: translate::header(response.header()),
         kvs: translate::key_values(response.kvs()),
+        more: response.more(),
     })
 }
 

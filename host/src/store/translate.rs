@@ -2,7 +2,7 @@
 
 use etcd_client as etcd;
 use selvedge_engine::{
-    Compare, CompareOp, CompareTarget, EtcdLeaseId, Header, KeyRange, KeyValue, Revision, Txn, TxnOp,
+    Compare, CompareOp, CompareTarget, EtcdLeaseId, Header, KeyRange, KeyValue, Page, Revision, Txn, TxnOp,
     TxnOpResponse, WatchEvent,
 };
 
@@ -14,6 +14,22 @@ pub(super) fn header(header: Option<&etcd::ResponseHeader>) -> Header {
         revision: Revision(header.revision()),
         raft_term: header.raft_term(),
     })
+}
+
+/// Translates a read: its first key, and what goes with it.
+pub(super) fn range(
+    range: &KeyRange,
+    page: &Page,
+    revision: Option<Revision>,
+) -> (Vec<u8>, etcd::GetOptions) {
+    let first = page.first_key(range.start());
+    let limit = page.limit.map_or(0, |limit| i64::from(limit.get()));
+    let options = etcd::GetOptions::new()
+        .with_limit(limit)
+        .with_revision(revision.map_or(0, |Revision(revision)| revision));
+    // A zero byte is etcd's word for no end.
+    let end = range.end().unwrap_or_else(|| vec![0]);
+    (first, options.with_range(end))
 }
 
 /// Translates key-value pairs.
@@ -30,13 +46,12 @@ pub(super) fn txn(txn: Txn) -> etcd::Txn {
         .or_else(ops(txn.failure))
 }
 
-/// Translates the answer to an operation; `None` for a nested transaction, which the engine never sends.
+/// Translates the answer to an operation; `None` for a read and a nested transaction, which the engine never sends.
 pub(super) fn txn_op_response(response: &etcd::TxnOpResponse) -> Option<TxnOpResponse> {
     match response {
-        etcd::TxnOpResponse::Get(get) => Some(TxnOpResponse::Range(key_values(get.kvs()))),
         etcd::TxnOpResponse::Put(_) => Some(TxnOpResponse::Put),
         etcd::TxnOpResponse::Delete(delete) => Some(TxnOpResponse::Delete(delete.deleted())),
-        etcd::TxnOpResponse::Txn(_) => None,
+        etcd::TxnOpResponse::Get(_) | etcd::TxnOpResponse::Txn(_) => None,
     }
 }
 
@@ -84,10 +99,6 @@ fn compare(compare: &Compare) -> etcd::Compare {
 
 fn txn_op(op: TxnOp) -> etcd::TxnOp {
     match op {
-        TxnOp::Range(KeyRange::Key(key)) => etcd::TxnOp::get(key, None),
-        TxnOp::Range(KeyRange::Prefix(key)) => {
-            etcd::TxnOp::get(key, Some(etcd::GetOptions::new().with_prefix()))
-        }
         TxnOp::Put { key, value, lease } => {
             let options = lease.map(|EtcdLeaseId(id)| etcd::PutOptions::new().with_lease(id));
             etcd::TxnOp::put(key, value, options)

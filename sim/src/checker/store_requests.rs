@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use selvedge_engine::{EtcdLeaseId, Instant, KeyRange, RequestId, StoreRequest};
+use selvedge_engine::{EtcdLeaseId, Instant, KeyRange, RequestId, Revision, StoreRequest};
 
 use super::Verdict;
 use crate::node_id::NodeId;
@@ -26,7 +26,8 @@ const MINUTE: Duration = Duration::from_mins(1);
 /// What a request is about; a node has no reason to ask for the same twice at a time.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) enum RequestKind {
-    Read(KeyRange),
+    /// The keys, and the revision if it is not the newest.
+    Read(KeyRange, Option<Revision>),
     Transaction,
     Grant,
     KeepAlive(EtcdLeaseId),
@@ -36,7 +37,7 @@ pub(crate) enum RequestKind {
 impl RequestKind {
     pub(crate) fn of(request: &StoreRequest) -> Self {
         match request {
-            StoreRequest::Range { range, .. } => Self::Read(range.clone()),
+            StoreRequest::Range { range, revision, .. } => Self::Read(range.clone(), *revision),
             StoreRequest::Txn(_) => Self::Transaction,
             StoreRequest::LeaseGrant { .. } => Self::Grant,
             StoreRequest::LeaseKeepAlive { id } => Self::KeepAlive(*id),

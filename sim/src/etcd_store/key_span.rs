@@ -2,7 +2,7 @@
 
 use std::ops::Bound;
 
-use selvedge_engine::KeyRange;
+use selvedge_engine::{KeyRange, Page};
 
 /// A span of keys in byte order.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -41,6 +41,18 @@ impl KeySpan {
         Self::Interval {
             start: key,
             end: range_end,
+        }
+    }
+
+    /// Returns what is left of a range from the beginning of a page on.
+    pub fn page(range: &KeyRange, page: &Page) -> Self {
+        if page.after.is_none() {
+            return Self::from(range);
+        }
+        let start = page.first_key(range.start());
+        match range.end() {
+            Some(end) => Self::Interval { start, end },
+            None => Self::From(start),
         }
     }
 

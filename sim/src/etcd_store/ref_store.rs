@@ -13,7 +13,8 @@ type State = BTreeMap<Vec<u8>, KeyValue>;
 /// What the model answers; headers are left to the caller.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) enum RefAnswer {
-    Range(Vec<KeyValue>),
+    /// The keys, and whether the limit left some out.
+    Range(Vec<KeyValue>, bool),
     Txn(TxnOutcome, Vec<TxnOpResponse>),
     Ttl(i64),
     Done,
@@ -52,9 +53,20 @@ impl RefStore {
     ) -> Result<RefAnswer, StoreErrorKind> {
         self.expire(now);
         match request {
-            StoreRequest::Range { range, revision } => self
-                .range_at(range, revision.unwrap_or(self.revision()))
-                .map(RefAnswer::Range),
+            StoreRequest::Range {
+                range,
+                page,
+                revision,
+            } => {
+                let mut kvs = self.range_at(range, revision.unwrap_or(self.revision()))?;
+                kvs.retain(|kv| page.after.as_ref().is_none_or(|after| kv.key > *after));
+                let limit = page
+                    .limit
+                    .map_or(usize::MAX, |limit| usize::try_from(limit.get()).unwrap());
+                let more = kvs.len() > limit;
+                kvs.truncate(limit);
+                Ok(RefAnswer::Range(kvs, more))
+            }
             StoreRequest::Txn(txn) => self.txn(txn),
             StoreRequest::LeaseGrant { id, ttl_seconds } => {
                 let ttl_seconds = 2.max(*ttl_seconds);
@@ -190,7 +202,6 @@ impl RefStore {
 
 fn apply(state: &mut State, op: &TxnOp, revision: Revision) -> TxnOpResponse {
     match op {
-        TxnOp::Range(range) => TxnOpResponse::Range(select(state, range)),
         TxnOp::Put { key, value, lease } => {
             let old = state.get(key);
             let kv = KeyValue {

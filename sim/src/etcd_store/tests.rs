@@ -69,14 +69,14 @@ fn put_operation(key: &str) -> Operation {
 fn create_if_absent(key: &str) -> Txn {
     let range = KeyRange::Key(key.into());
     let absent = Compare {
-        range: range.clone(),
+        range,
         target: CompareTarget::Version(0),
         op: CompareOp::Equal,
     };
     Txn {
         compares: vec![absent],
         success: vec![put_op(key, None)],
-        failure: vec![TxnOp::Range(range)],
+        failure: Vec::new(),
     }
 }
 
@@ -107,15 +107,6 @@ fn keys(store: &EtcdStore, span: &KeySpan, revision: Option<Revision>) -> Result
         .iter()
         .map(|kv| String::from_utf8_lossy(&kv.key).into_owned())
         .collect())
-}
-
-fn keys_of(response: &TxnOpResponse) -> Vec<String> {
-    let TxnOpResponse::Range(kvs) = response else {
-        panic!("no answer to a read: {response:?}")
-    };
-    kvs.iter()
-        .map(|kv| String::from_utf8_lossy(&kv.key).into_owned())
-        .collect()
 }
 
 fn drain(store: &mut EtcdStore) -> Vec<(WatcherId, WatchMessage)> {

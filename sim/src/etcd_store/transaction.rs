@@ -374,10 +374,6 @@ impl From<&Compare> for Condition {
 impl From<&TxnOp> for Operation {
     fn from(op: &TxnOp) -> Self {
         match op {
-            TxnOp::Range(range) => Self::Range {
-                span: KeySpan::from(range),
-                revision: None,
-            },
             TxnOp::Put { key, value, lease } => Self::Put(Put {
                 key: key.clone(),
                 value: Field::Set(value.clone()),

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use selvedge_engine::{
-    KeyRange, Revision, StoreError, StorePrefix, StoreRequest, StoreResponse, Subnet, WatchEnd, WatchEvent,
-    WatchId,
+    KeyRange, Page, Revision, StoreError, StorePrefix, StoreRequest, StoreResponse, Subnet, WatchEnd,
+    WatchEvent, WatchId,
 };
 
 use super::client::{Client, Purpose};
@@ -63,7 +63,7 @@ impl LeaseWatch {
         result: Result<StoreResponse, StoreError>,
         client: &mut Client,
     ) -> Vec<Change> {
-        let Ok(StoreResponse::Range { header, kvs }) = result else {
+        let Ok(StoreResponse::Range { header, kvs, .. }) = result else {
             self.gave_up = true;
             client.say("cannot list the leases, and will not watch them".to_owned());
             return Vec::new();
@@ -191,6 +191,7 @@ pub(super) fn lease_range(prefix: &StorePrefix) -> KeyRange {
 pub(super) fn list(range: &KeyRange) -> StoreRequest {
     StoreRequest::Range {
         range: range.clone(),
+        page: Page::default(),
         revision: None,
     }
 }

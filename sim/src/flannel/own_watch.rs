@@ -1,8 +1,8 @@
 //! The watch of the own key (control-plane.md, 5.3).
 
 use selvedge_engine::{
-    EtcdLeaseId, Instant, KeyRange, KeyValue, Revision, StoreError, StoreRequest, StoreResponse, WatchEnd,
-    WatchEvent, WatchId,
+    EtcdLeaseId, Instant, KeyRange, KeyValue, Page, Revision, StoreError, StoreRequest, StoreResponse,
+    WatchEnd, WatchEvent, WatchId,
 };
 
 use super::client::{Client, Purpose};
@@ -63,7 +63,7 @@ impl OwnWatch {
     ) -> Vec<OwnNews> {
         let reading = self.reading;
         let found = match result {
-            Ok(StoreResponse::Range { header, kvs }) => Some((header.revision, kvs.into_iter().next())),
+            Ok(StoreResponse::Range { header, kvs, .. }) => Some((header.revision, kvs.into_iter().next())),
             Ok(_) | Err(_) => None,
         };
         match (reading, found) {
@@ -110,6 +110,7 @@ impl OwnWatch {
 fn read(key: &[u8]) -> StoreRequest {
     StoreRequest::Range {
         range: KeyRange::Key(key.to_vec()),
+        page: Page::default(),
         revision: None,
     }
 }

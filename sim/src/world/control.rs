@@ -240,6 +240,7 @@ impl World {
             | Told::ConfigUnused { .. }
             | Told::StoreReached
             | Told::StoreRestarted { .. }
+            | Told::TooManyRecords { .. }
             | Told::KernelRepairing { .. }
             | Told::KernelFailed { .. }
             | Told::Ready => self.milestone(Some(node), event.to_string()),

@@ -69,6 +69,7 @@ impl World {
             | Told::PeerAdded { .. }
             | Told::PeerRemoved { .. }
             | Told::PeersChanged { .. }
+            | Told::TooManyRecords { .. }
             | Told::Relisted { .. }
             | Told::KernelFailed { .. }
             | Told::Ready => {}

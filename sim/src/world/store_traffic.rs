@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use selvedge_engine::{
     Instant, KeyRange, RequestId, Revision, StoreError, StoreErrorKind, StoreEvent, StoreRequest,
-    StoreResponse, Txn, TxnOp, TxnOpResponse, TxnOutcome, WatchEnd, WatchEvent, WatchId,
+    StoreResponse, Txn, TxnOp, TxnOutcome, WatchEnd, WatchEvent, WatchId,
 };
 
 use super::World;
@@ -176,26 +176,22 @@ impl World {
         }
     }
 
-    /// Returns the revision of the list of all leases that an answer is or brings, if it does.
+    /// Returns the revision of the list of all leases that an answer is, or completes.
     fn listed_at(&self, event: &StoreEvent, request: Option<&RequestKind>) -> Option<Revision> {
         let StoreEvent::Response {
-            result: Ok(answer), ..
+            result: Ok(StoreResponse::Range {
+                header, more: false, ..
+            }),
+            ..
         } = event
         else {
             return None;
         };
-        let leases = RequestKind::Read(self.scenario.prefix.leases());
-        match answer {
-            StoreResponse::Range { header, .. } => (request == Some(&leases)).then_some(header.revision),
-            StoreResponse::Txn {
-                header, responses, ..
-            } => responses
-                .iter()
-                .any(|response| matches!(response, TxnOpResponse::Range(_)))
-                .then_some(header.revision),
-            StoreResponse::LeaseGrant { .. }
-            | StoreResponse::LeaseKeepAlive { .. }
-            | StoreResponse::LeaseRevoke { .. } => None,
+        match request {
+            Some(RequestKind::Read(range, revision)) if *range == self.scenario.prefix.leases() => {
+                Some(revision.unwrap_or(header.revision))
+            }
+            Some(_) | None => None,
         }
     }
 
@@ -432,7 +428,10 @@ const TCP_GIVES_UP: Duration = Duration::from_mins(15);
 
 fn described(request: &StoreRequest) -> String {
     match request {
-        StoreRequest::Range { range, .. } => format!("read {}", key_text(range)),
+        StoreRequest::Range { range, page, .. } => match &page.after {
+            Some(after) => format!("read {} after {}", key_text(range), after.escape_ascii()),
+            None => format!("read {}", key_text(range)),
+        },
         StoreRequest::Txn(Txn { success, .. }) => {
             let steps: Vec<String> = success.iter().map(described_step).collect();
             format!("if unchanged {}", steps.join(", "))
@@ -445,7 +444,6 @@ fn described(request: &StoreRequest) -> String {
 
 fn described_step(step: &TxnOp) -> String {
     match step {
-        TxnOp::Range(range) => format!("read {}", key_text(range)),
         TxnOp::Put { key, value, .. } => format!("write {} = {}", key.escape_ascii(), value.escape_ascii()),
         TxnOp::Delete(range) => format!("delete {}", key_text(range)),
     }
@@ -489,7 +487,10 @@ const fn topic_of(event: &StoreEvent) -> Topic {
 
 fn answer(response: &StoreResponse) -> String {
     match response {
-        StoreResponse::Range { header, kvs } => format!("{} keys at {}", kvs.len(), header.revision),
+        StoreResponse::Range { header, kvs, more } => {
+            let more = if *more { " and more" } else { "" };
+            format!("{} keys{more} at {}", kvs.len(), header.revision)
+        }
         StoreResponse::Txn { header, outcome, .. } => match outcome {
             TxnOutcome::Succeeded => format!("done at {}", header.revision),
             TxnOutcome::Failed => format!("not done, something had changed by {}", header.revision),

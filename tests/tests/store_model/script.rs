@@ -106,6 +106,17 @@ async fn ranges(r: &mut Recorder) {
     r.get("prefix with a limit", "r/", Some(prefix().with_limit(2)))
         .await;
     r.get(
+        "the rest of a prefix behind a key, at the revision of its beginning",
+        "r/b\0",
+        Some(
+            GetOptions::new()
+                .with_range("r0")
+                .with_limit(1)
+                .with_revision(r.revision(12)),
+        ),
+    )
+    .await;
+    r.get(
         "prefix with a limit that suffices",
         "r/",
         Some(prefix().with_limit(3)),

@@ -10,7 +10,7 @@ use super::contest::{Claimant, Sighting};
 use super::write::Write;
 use crate::allocator::{pick_v4, pick_v6};
 use crate::event::LeaseOrigin;
-use crate::leases::{Entry, Leases};
+use crate::leases::{Entry, Extent, Leases};
 use crate::machine_id::{MachineId, Maker, Standing};
 use crate::network_config::{NetworkConfig, Range4, Range6};
 use crate::rng::Rng;
@@ -253,6 +253,10 @@ impl<'a> Situation<'a> {
     }
 
     fn create(&self, rng: &mut Rng) -> Choice<'a> {
+        match self.leases.extent() {
+            Extent::Whole => {}
+            Extent::Cut => return Choice::Exhausted,
+        }
         let network = self.claim.network;
         let taken: Vec<Subnet> = self
             .leases

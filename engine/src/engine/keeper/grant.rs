@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use super::write::Write;
-use super::{Held, Keeper, Spare, State, TTL, Term, adopt_listed, seconds};
+use super::{Held, Keeper, Spare, State, TTL, Term, seconds};
 use crate::engine::follower::{Follower, News};
 use crate::engine::outbox::Outbox;
 use crate::event::{Event, LeaseOrigin};
@@ -117,13 +117,13 @@ impl Keeper {
                 News::Changed
             }
             Ok(StoreResponse::Txn {
-                header,
                 outcome: TxnOutcome::Failed,
-                responses,
+                ..
             }) => {
                 outbox.tell(Event::CreateRaceLost { subnet: write.subnet });
+                self.refused_at = Some(follower.leases().revision());
                 self.wait(outbox);
-                adopt_listed(&header, responses, follower, outbox)
+                News::None
             }
             Ok(_) => News::None,
             Err(error) if error.is_ambiguous() => {

@@ -7,7 +7,7 @@
 use core::time::Duration;
 
 use super::write::Write;
-use super::{Claim, Held, Keeper, Renewal, State, Term, adopt_listed, seconds};
+use super::{Claim, Held, Keeper, Renewal, State, Term, seconds};
 use crate::engine::follower::{Follower, News};
 use crate::engine::outbox::Outbox;
 use crate::event::Event;
@@ -46,14 +46,14 @@ impl Keeper {
             (
                 Renewal::Verifying(_),
                 Ok(StoreResponse::Txn {
-                    header,
                     outcome: TxnOutcome::Failed,
-                    responses,
+                    ..
                 }),
                 _,
             ) => {
                 self.hold_until(held, outbox.now + Duration::from_secs(1));
-                adopt_listed(&header, responses, follower, outbox)
+                follower.list(outbox);
+                News::None
             }
             (
                 Renewal::Extending { asked_at, .. },

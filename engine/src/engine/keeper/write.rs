@@ -166,7 +166,7 @@ impl Write {
         StoreRequest::Txn(Txn {
             compares,
             success: vec![put],
-            failure: vec![TxnOp::Range(prefix.leases())],
+            failure: Vec::new(),
         })
     }
 
@@ -212,20 +212,20 @@ impl Write {
 }
 
 /// Deletes a key of the node's own that does not suit, if it is unchanged.
-pub(super) fn delete(key: &[u8], mod_revision: Revision, prefix: &StorePrefix) -> StoreRequest {
+pub(super) fn delete(key: &[u8], mod_revision: Revision) -> StoreRequest {
     StoreRequest::Txn(Txn {
         compares: vec![unchanged(key, mod_revision)],
         success: vec![TxnOp::Delete(KeyRange::Key(key.to_vec()))],
-        failure: vec![TxnOp::Range(prefix.leases())],
+        failure: Vec::new(),
     })
 }
 
-/// Asks whether a key is unchanged, and for all leases if it is not.
-pub(super) fn verify(key: &[u8], mod_revision: Revision, prefix: &StorePrefix) -> StoreRequest {
+/// Asks whether a key is unchanged.
+pub(super) fn verify(key: &[u8], mod_revision: Revision) -> StoreRequest {
     StoreRequest::Txn(Txn {
         compares: vec![unchanged(key, mod_revision)],
         success: Vec::new(),
-        failure: vec![TxnOp::Range(prefix.leases())],
+        failure: Vec::new(),
     })
 }
 

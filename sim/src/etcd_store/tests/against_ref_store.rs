@@ -1,14 +1,15 @@
 //! The store and the naive model agree on whatever clients do.
 
 use std::collections::BTreeMap;
+use std::num::NonZero;
 use std::time::Duration;
 
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 use selvedge_engine::{
-    Compare, CompareOp, CompareTarget, EtcdLeaseId, Instant, KeyRange, Revision, StoreRequest, StoreResponse,
-    Txn, TxnOp, WatchEvent,
+    Compare, CompareOp, CompareTarget, EtcdLeaseId, Instant, KeyRange, Page, Revision, StoreRequest,
+    StoreResponse, Txn, TxnOp, WatchEvent,
 };
 
 use super::super::ref_store::{RefAnswer, RefStore};
@@ -19,7 +20,7 @@ use super::revision_of;
 #[derive(Clone, Debug)]
 enum Step {
     Request(StoreRequest),
-    Read(KeyRange, Ago),
+    Read(KeyRange, Page, Ago),
     Compact(Ago),
     Wait(Duration),
     Watch(WatcherId, KeyRange, Option<Ago>),
@@ -93,9 +94,13 @@ impl Twins {
     fn step(&mut self, step: Step) {
         match step {
             Step::Request(request) => self.request(&request),
-            Step::Read(range, ago) => {
+            Step::Read(range, page, ago) => {
                 let revision = Some(self.revision(ago));
-                self.request(&StoreRequest::Range { range, revision });
+                self.request(&StoreRequest::Range {
+                    range,
+                    page,
+                    revision,
+                });
             }
             Step::Compact(ago) => {
                 let revision = self.revision(ago);
@@ -208,7 +213,7 @@ fn in_key_order(mut events: Vec<WatchEvent>) -> Vec<WatchEvent> {
 
 fn ref_answer(response: StoreResponse) -> RefAnswer {
     match response {
-        StoreResponse::Range { kvs, .. } => RefAnswer::Range(kvs),
+        StoreResponse::Range { kvs, more, .. } => RefAnswer::Range(kvs, more),
         StoreResponse::Txn {
             outcome, responses, ..
         } => RefAnswer::Txn(outcome, responses),
@@ -222,8 +227,9 @@ fn ref_answer(response: StoreResponse) -> RefAnswer {
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         8 => txn().prop_map(|txn| Step::Request(StoreRequest::Txn(txn))),
-        2 => (range(), ago()).prop_map(|(range, ago)| Step::Read(range, ago)),
-        1 => range().prop_map(|range| Step::Request(StoreRequest::Range { range, revision: None })),
+        2 => (range(), page(), ago()).prop_map(|(range, page, ago)| Step::Read(range, page, ago)),
+        1 => (range(), page())
+            .prop_map(|(range, page)| Step::Request(StoreRequest::Range { range, page, revision: None })),
         2 => (lease(), 1..20_i64)
             .prop_map(|(id, ttl_seconds)| Step::Request(StoreRequest::LeaseGrant { id, ttl_seconds })),
         1 => lease().prop_map(|id| Step::Request(StoreRequest::LeaseKeepAlive { id })),
@@ -262,11 +268,15 @@ fn compare() -> impl Strategy<Value = Compare> {
 
 fn op() -> impl Strategy<Value = TxnOp> {
     prop_oneof![
-        1 => range().prop_map(TxnOp::Range),
         4 => (key(), vec(any::<u8>(), 0..2), option::weighted(0.4, lease()))
             .prop_map(|(key, value, lease)| TxnOp::Put { key, value, lease }),
         1 => range().prop_map(TxnOp::Delete),
     ]
+}
+
+fn page() -> impl Strategy<Value = Page> {
+    let limit = option::of((1..4_u32).prop_map(|limit| NonZero::new(limit).unwrap()));
+    (option::of(key()), limit).prop_map(|(after, limit)| Page { after, limit })
 }
 
 fn range() -> impl Strategy<Value = KeyRange> {
