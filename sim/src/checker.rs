@@ -65,6 +65,7 @@ pub(crate) mod source_binding;
 pub(crate) mod store_requests;
 pub(crate) mod store_values;
 pub(crate) mod survival;
+pub(crate) mod twins;
 pub(crate) mod wire_format;
 
 use crate::violation::Finding;

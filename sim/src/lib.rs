@@ -102,7 +102,7 @@ pub use probability::{BadProbability, Probability};
 pub use replay::{Replay, ReplayDetail, ReplayVerdict};
 pub use report::Report;
 pub use sabotage::Sabotage;
-pub use scenario::{Liveness, Model, NodePlan, Profile, Scenario, ScenarioError};
+pub use scenario::{Identity, Liveness, Model, NodePlan, Profile, Scenario, ScenarioError};
 #[cfg(any(test, feature = "proptest"))]
 pub use scenario::{ScenarioStrategy, ScenarioTree};
 pub use shrink::Shrunk;

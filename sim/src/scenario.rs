@@ -4,6 +4,7 @@ mod bytes;
 mod draw;
 mod generate;
 mod hollow;
+mod identity;
 mod liveness;
 mod model;
 mod profile;
@@ -21,6 +22,7 @@ use crate::fault::TimedFault;
 use crate::links::LinkOptions;
 use crate::node_id::NodeId;
 use crate::store_path::StorePathOptions;
+pub use identity::Identity;
 pub use liveness::Liveness;
 pub use model::Model;
 pub use profile::Profile;
@@ -86,6 +88,9 @@ pub struct NodePlan {
     pub starts_at: Duration,
     /// Which daemon it runs.
     pub model: Model,
+    /// Which machine it takes itself for.
+    #[serde(default, skip_serializing_if = "Identity::is_own")]
+    pub identity: Identity,
 }
 
 impl Scenario {
@@ -94,6 +99,7 @@ impl Scenario {
         let starts = (0..nodes).map(|number| NodePlan {
             starts_at: Duration::from_millis(200) * number,
             model: Model::default(),
+            identity: Identity::default(),
         });
         Self {
             seed,

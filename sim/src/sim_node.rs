@@ -18,7 +18,7 @@ pub(crate) use handling::{Continuity, Handling};
 
 use crate::linux::{Foreign, Linux};
 use crate::node_id::NodeId;
-use crate::scenario::{Model, Scenario};
+use crate::scenario::{Identity, Model, NodePlan, Scenario};
 
 /// A node of the cluster; the daemon comes and goes, the rest stays.
 #[derive(Debug)]
@@ -34,13 +34,15 @@ pub(crate) struct SimNode {
     asleep_since: Option<Instant>,
     /// Which daemon is started.
     pub(crate) model: Model,
+    /// Which machine it takes itself for.
+    pub(crate) identity: Identity,
     handling: Handling,
     rng: Rng,
     kernel_free_at: Instant,
 }
 
 impl SimNode {
-    pub(crate) fn new(id: NodeId, model: Model, handling: Handling, rng: &Rng) -> Self {
+    pub(crate) fn new(id: NodeId, plan: &NodePlan, handling: Handling, rng: &Rng) -> Self {
         Self {
             id,
             linux: shared_linux(id),
@@ -48,7 +50,8 @@ impl SimNode {
             life: 0,
             reboots: 0,
             asleep_since: None,
-            model,
+            model: plan.model,
+            identity: plan.identity,
             handling,
             rng: rng.fork(&format!("node {id}")),
             kernel_free_at: Instant::ZERO,
@@ -60,13 +63,14 @@ impl SimNode {
         let previous = self.linux.subnet_file().map(PreviousSubnet::parse);
         let is_dual =
             NetworkConfig::parse(scenario.config.as_bytes()).is_ok_and(|config| config.v6.is_some());
+        let announced = self.identity.original().unwrap_or(self.id);
         let underlay = Underlay {
             interface: "eth0".to_owned(),
             index: 2,
             mtu: 1500,
             address: self.id.public_ip(),
-            public_ip: self.id.public_ip(),
-            public_ipv6: is_dual.then(|| self.id.public_ipv6()),
+            public_ip: announced.public_ip(),
+            public_ipv6: is_dual.then(|| announced.public_ipv6()),
         };
         let setup = Setup {
             prefix: scenario.prefix.clone(),
@@ -129,8 +133,12 @@ impl SimNode {
 
     /// The boot's identity is another after each boot, as the kernel's boot id is.
     fn machine(&self) -> MachineId {
-        let hardware = u64::from(self.id.number());
-        MachineId::new(hardware, hardware << 32 | u64::from(self.reboots))
+        let machine = match self.identity {
+            Identity::Own | Identity::TwinOf(_) => self.id,
+            Identity::CopyOf(original) => original,
+        };
+        let boot = u64::from(self.id.number()) << 32 | u64::from(self.reboots);
+        MachineId::new(machine.number().into(), boot)
     }
 }
 

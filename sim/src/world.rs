@@ -35,6 +35,7 @@ use crate::checker::Verdict;
 use crate::checker::identity::Identities;
 use crate::checker::one_data_path::DataPaths;
 use crate::checker::store_requests::RequestRate;
+use crate::checker::twins::Twins;
 use crate::etcd_store::Snapshot;
 use crate::event_queue::EventQueue;
 use crate::fault::Fault;
@@ -104,6 +105,7 @@ pub(crate) struct World {
     rest_probes: BTreeSet<u64>,
     agreement: Option<usize>,
     identities: Identities,
+    twins: Twins,
     data_paths: DataPaths,
     comparisons: Comparisons,
     recoveries: Recoveries,
@@ -139,7 +141,7 @@ impl World {
             nodes: scenario
                 .node_ids()
                 .zip(&scenario.nodes)
-                .map(|(id, plan)| SimNode::new(id, plan.model, handling, &rng))
+                .map(|(id, plan)| SimNode::new(id, plan, handling, &rng))
                 .collect(),
             paths: ids.iter().map(path).collect(),
             rates: vec![RequestRate::default(); ids.len()],
@@ -160,6 +162,7 @@ impl World {
             rest_probes: BTreeSet::new(),
             agreement: None,
             identities: Identities::default(),
+            twins: Twins::default(),
             data_paths: DataPaths::default(),
             comparisons: Comparisons::new(ids.len()),
             recoveries: Recoveries::default(),

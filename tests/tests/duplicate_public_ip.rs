@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use proptest::prelude::*;
-use selvedge_engine::{EtcdLeaseId, Phase, PreviousSubnet, Rival, Setup, StoreRequest};
+use selvedge_engine::{EtcdLeaseId, Event, Phase, PreviousSubnet, Rival, Setup, StoreRequest};
 use selvedge_tests::engine_and_store::{Bench, Fate, PREFIX, Room, setup_after_boots, setup_on};
 
 const CONFIG: &str = r#"{"Network":"10.50.0.0/16"}"#;
@@ -115,6 +115,10 @@ fn a_copy_of_the_machine_withdraws_at_the_first_objection_and_is_told_so() {
             .said("public IP 10.0.2.15 is taken: a copy of this machine announces it and holds")
     );
     assert!(bench.node(copy).said("the copy a new /etc/machine-id"));
+    bench.run_for(Duration::from_hours(1));
+    let resumed = bench.node(copy).events.iter();
+    let resumed = resumed.filter(|event| matches!(event, Event::LeaseResumed { .. }));
+    assert_eq!(resumed.count(), 1, "it knows better from then on");
     let twin = bench.node(copy).engine.status().twin;
     assert_eq!(twin.map(|twin| twin.rival), Some(Rival::Copy));
     assert_eq!(bench.node(first).engine.status().twin, None);

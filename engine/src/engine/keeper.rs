@@ -17,7 +17,7 @@ use core::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use self::choice::{Choice, Situation};
-use self::contest::{Claimant, Contest, OBJECTION_WAIT, REFUSED_WAIT};
+use self::contest::{Claimant, Contest, OBJECTION_PAUSE, REFUSED_WAIT};
 use self::loss::LOSS_WAIT;
 use self::write::{Write, delete, verify};
 use super::follower::{Follower, News};
@@ -65,8 +65,8 @@ pub(crate) struct Keeper {
     backoff: Backoff,
     /// For tries after another machine objected.
     refusals: Backoff,
-    /// For tries to answer the claim of another machine.
-    objections: Backoff,
+    /// When the node last answered the claim of another machine, or tried to.
+    objected_at: Option<Instant>,
     /// For new leases after one was lost.
     losses: Backoff,
     lost_at: Option<Instant>,
@@ -211,7 +211,7 @@ impl Keeper {
             superseded: Vec::new(),
             backoff: Backoff::new(Duration::from_millis(50), Duration::from_secs(10)),
             refusals: Backoff::new(REFUSED_WAIT.0, REFUSED_WAIT.1),
-            objections: Backoff::new(OBJECTION_WAIT.0, OBJECTION_WAIT.1),
+            objected_at: None,
             losses: Backoff::new(LOSS_WAIT.0, LOSS_WAIT.1),
             lost_at: None,
             refused_at: None,
@@ -403,6 +403,7 @@ impl Keeper {
             avoided: self.avoided,
             carried: self.carried,
             known: self.known,
+            twin: self.twin,
             matured: self.matured.take(),
             leases,
         };
@@ -488,12 +489,11 @@ impl Keeper {
     }
 
     fn wait(&mut self, outbox: &mut Outbox) -> Duration {
-        let backoff = if self.is_defending() {
-            &mut self.objections
+        let retry_in = if self.is_defending() {
+            OBJECTION_PAUSE
         } else {
-            &mut self.backoff
+            self.backoff.wait(&mut outbox.rng)
         };
-        let retry_in = backoff.wait(&mut outbox.rng);
         self.state = State::Waiting(outbox.now + retry_in);
         retry_in
     }

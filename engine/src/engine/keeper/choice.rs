@@ -17,7 +17,7 @@ use crate::rng::Rng;
 use crate::store::{EtcdLeaseId, Revision};
 use crate::subnet::Subnet;
 use crate::subnet_file::PreviousSubnet;
-use crate::twin::Rival;
+use crate::twin::{Rival, Twin};
 
 /// The next step towards a lease.
 #[derive(Debug)]
@@ -59,6 +59,8 @@ pub(super) struct Situation<'a> {
     pub(super) carried: Option<Subnet>,
     /// Up to which revision the subnet carried is known to be this node's, zero for none.
     pub(super) known: Revision,
+    /// Another machine is known to hold the subnet that goes with the public IP.
+    pub(super) twin: Option<Twin>,
     /// The claim that had its time.
     pub(super) matured: Option<Revision>,
     pub(super) leases: &'a Leases,
@@ -146,6 +148,8 @@ impl<'a> Situation<'a> {
             }
         };
         let title = match (title, maker) {
+            // It was no echo of this machine's past.
+            (Title::Old, Maker::OtherBoot(_)) if self.twin.is_some() => Title::Doubtful,
             (title, _) if self.is_mine(entry, &subnet) => title,
             (Title::Own, _) | (_, Maker::Unknown) => Title::Void,
             (Title::Old | Title::Doubtful | Title::Void, _) => Title::Doubtful,

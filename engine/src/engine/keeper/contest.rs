@@ -18,8 +18,8 @@
 //!   holds the subnet.
 //!
 //! The last two compare with the same revision, so one of them succeeds, whatever is slow or lost. The other node is
-//! refused: it carries nothing, says so with the cure, and tries again ever more rarely. Clocks decide only how much time
-//! the holder has, never who holds.
+//! refused: it carries nothing, says so with the cure, and tries again ever more rarely, now by claims alone. Clocks decide
+//! only how much time the holder has, never who holds.
 //!
 //! While the store takes no writes, nothing is contested: who carries goes on, who may resume carries, who has to claim
 //! waits. The time for objections begins only with a claim that was written, and a holder tries to object more often than
@@ -31,7 +31,8 @@
 //!
 //! What this cannot give: a holder that is cut off from the store for longer than the probation does not hear of its
 //! loss, and carries the subnet until it reaches the store again or, with `--on-lease-expiry=fence`, its lease ends. A
-//! reservation hangs on no etcd lease, so that twins on one are not told apart.
+//! reservation hangs on no etcd lease, so that twins on one are not told apart. A copy with the identity of the firmware,
+//! too, carries the subnet once, for as long as the first objection takes, `--on-lease-expiry=fence` or not.
 
 use alloc::vec::Vec;
 use core::net::IpAddr;
@@ -63,8 +64,9 @@ const PATIENCE: Duration = PROBATION.saturating_mul(2);
 /// The first and the longest wait after a refusal. Each try costs two writes that every node hears of.
 pub(super) const REFUSED_WAIT: (Duration, Duration) = (Duration::from_secs(10), Duration::from_mins(10));
 
-/// The first and the longest wait between tries to object: shorter than the probation, so that each has one.
-pub(super) const OBJECTION_WAIT: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
+/// The time between two objections, or tries to object: so much shorter than the probation that each claim meets one, and
+/// so long that a twin which claims whenever it is started, once a second, does not wear the holder and the store down.
+pub(super) const OBJECTION_PAUSE: Duration = Duration::from_secs(2);
 
 /// A claim that waits for objections.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -214,7 +216,13 @@ impl Keeper {
             outbox.tell(Event::PublicIpContested { twin });
         }
         self.answered = write.seen();
-        self.grant(write, outbox);
+        match self.objected_at.map(|at| at + OBJECTION_PAUSE) {
+            Some(next) if next > outbox.now => self.state = State::Waiting(next),
+            Some(_) | None => {
+                self.objected_at = Some(outbox.now);
+                self.grant(write, outbox);
+            }
+        }
     }
 
     /// Leaves the subnet to the other machine, and carries nothing.

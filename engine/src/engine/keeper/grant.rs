@@ -172,7 +172,6 @@ impl Keeper {
         self.release_spare(outbox);
         self.backoff.reset();
         self.refusals.reset();
-        self.objections.reset();
         self.matured = None;
         self.twin = None;
         self.preferred = PreviousSubnet {

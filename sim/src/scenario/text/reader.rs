@@ -121,6 +121,15 @@ fn change_nodes(plans: &mut [NodePlan], nodes: Option<Entry<'_>>) -> Result<(), 
             return Err(Problem::new(&name_span, format!("{id} is here twice")));
         }
         *plan = with_defaults(table, span, &table_of(plan))?;
+        match plan.identity.original() {
+            Some(original) if original.index() >= count => {
+                return Err(no_such_node(&name_span, original, count));
+            }
+            Some(original) if original == id => {
+                return Err(Problem::new(&name_span, format!("{id} is no twin of itself")));
+            }
+            Some(_) | None => {}
+        }
     }
     Ok(())
 }
