@@ -57,12 +57,12 @@ fn a_recording_that_is_full_keeps_the_newest_and_is_replayed_from_a_snapshot() {
     let mut real = RealNodes::up_flagged("t-ring", 1, 1, PROGRAM, &["--record-size=1"]);
     let first = node(1);
 
-    // Values as large as nodes take, so that the ring of a MiB turns over several times.
-    for number in 0..40 {
-        let data = "x".repeat(60_000);
-        let record = format!(r#"{{"PublicIP":"192.0.2.{number}","BackendType":"udp","Junk":"{data}"}}"#);
+    // As much as the ring of a MiB holds several times, in pieces of which many that come together still fit into a file.
+    for number in 0..700 {
+        let data = "x".repeat(4_000);
+        let record = format!(r#"{{"PublicIP":"192.0.2.9","BackendType":"udp","Junk":"{number} {data}"}}"#);
         real.put("subnets/nonsense", &record);
-        if number == 20 {
+        if number == 300 {
             real.lab.cut(first, Cut::Store).expect("it is cut off");
             thread::sleep(Duration::from_secs(1));
             real.lab.heal(first).expect("it is healed");
@@ -87,7 +87,8 @@ fn a_recording_that_is_full_keeps_the_newest_and_is_replayed_from_a_snapshot() {
     assert!(!newest.with_extension("rec.4").exists());
 }
 
-/// Runs a node's recording of at least so many inputs again and returns what that tells; the recording's own hash confirms the actions.
+/// Runs a node's recording of at least so many inputs again and returns what that tells; the recording's own hash confirms
+/// the actions.
 fn replayed(real: &RealNodes, number: u8, inputs: usize) -> String {
     let file = real.lab.recording(node(number));
     let text = fs::read_to_string(&file).expect("the recording");
