@@ -96,6 +96,21 @@ impl MachineId {
     }
 }
 
+impl Maker {
+    /// Tells whether the lease is lost to the maker for whoever held it before.
+    ///
+    /// Another machine resumes only what it held before it was booted; what a copy resumes may be this machine's.
+    pub(crate) const fn has_taken(self) -> bool {
+        match self {
+            Self::OtherBoot(Standing::Held) | Self::Other(Standing::Held | Standing::Resumed) => true,
+            Self::This(_)
+            | Self::OtherBoot(Standing::Claimed | Standing::Resumed)
+            | Self::Other(Standing::Claimed)
+            | Self::Unknown => false,
+        }
+    }
+}
+
 impl Standing {
     /// Tells whether others have the time to object.
     pub(crate) const fn is_claim(self) -> bool {

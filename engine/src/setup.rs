@@ -78,7 +78,7 @@ pub enum OnLoss {
     /// It takes the same subnet again if that is free, else another.
     #[default]
     Reclaim,
-    /// It takes another subnet.
+    /// It takes another subnet, and the lost one only if no other is free.
     Reallocate,
     /// It ends, so that its supervisor decides.
     Exit,

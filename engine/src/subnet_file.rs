@@ -10,6 +10,8 @@ use core::str::FromStr;
 use ipnet::{Ipv4Net, Ipv6Net};
 use serde::{Deserialize, Serialize};
 
+use crate::subnet::Subnet;
+
 /// The longest earlier file that is read, in bytes.
 const MAX_FILE: usize = 64 * 1024;
 
@@ -78,6 +80,15 @@ impl SubnetFile {
             },
         );
         out
+    }
+}
+
+impl From<Subnet> for PreviousSubnet {
+    fn from(subnet: Subnet) -> Self {
+        Self {
+            v4: subnet.v4(),
+            v6: subnet.v6(),
+        }
     }
 }
 

@@ -465,6 +465,34 @@ fn the_lease_of_another_machine_outside_the_network_is_replaced() {
 }
 
 #[test]
+fn what_another_machine_resumed_after_its_reboot_is_lost_to_it() {
+    let mut bench = Bench::new(CONFIG);
+    let before = bench.add_with(setup_on(1, PUBLIC_IP));
+    bench.settle();
+    let subnet = bench.subnet(before);
+    bench.cut_off(before);
+    let twin = bench.add_with(setup_on(2, PUBLIC_IP));
+    bench.run_for(Duration::from_secs(10));
+    assert_eq!(bench.subnet(twin), subnet);
+
+    bench.kill(twin);
+    let rebooted = bench.add_with(setup_after_boots(2, 1, PUBLIC_IP));
+    bench.settle();
+    assert_eq!(bench.subnet(rebooted), subnet);
+    bench.cut_off(rebooted);
+    bench.reconnect(before);
+    for _ in 0..100 {
+        bench.run_for(Duration::from_millis(100));
+        if bench.subnet(before).is_none() {
+            break;
+        }
+    }
+
+    assert_eq!(bench.subnet(before), None);
+    assert!(bench.node(before).said("give each machine"));
+}
+
+#[test]
 fn a_store_restored_from_before_the_last_boot_stops_no_traffic() {
     let mut bench = Bench::new(CONFIG);
     let before = bench.add_with(setup_on(1, PUBLIC_IP));

@@ -245,6 +245,21 @@ fn a_node_told_to_reallocate_takes_another_subnet_than_the_lost_one() {
 }
 
 #[test]
+fn a_node_told_to_reallocate_takes_the_lost_subnet_again_if_no_other_is_free() {
+    let mut bench = Bench::new(r#"{"Network":"10.50.0.0/29","SubnetLen":30}"#);
+    let node = bench.add_with(with_policy(OnLoss::Reallocate, OnExpiry::Keep));
+    bench.settle();
+    let lost = bench.subnet(node);
+    assert_eq!(lost.as_deref(), Some("10.50.0.4-30"));
+
+    bench.delete("subnets/10.50.0.4-30");
+    bench.run_for(Duration::from_secs(1));
+
+    assert_eq!(bench.subnet(node), lost);
+    assert_eq!(bench.leases().len(), 1);
+}
+
+#[test]
 fn a_node_told_to_exit_ends_when_its_lease_is_lost() {
     let mut bench = Bench::new(CONFIG);
     let node = bench.add_with(with_policy(OnLoss::Exit, OnExpiry::Keep));

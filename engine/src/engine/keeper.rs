@@ -9,6 +9,7 @@ mod contest;
 mod grant;
 mod loss;
 mod renewal;
+mod surplus;
 mod write;
 
 use alloc::vec::Vec;
@@ -293,7 +294,11 @@ impl Keeper {
         self.check_contest(claim, follower, outbox);
         self.check_challenge(claim, follower, outbox);
         self.yield_if_claimed(claim, follower);
-        if news != News::Changed && matches!(self.state, State::Listing) {
+        if news == News::Changed {
+            return;
+        }
+        self.release_surplus(claim, follower, outbox);
+        if matches!(self.state, State::Listing) {
             self.decide(claim, follower, outbox);
         }
     }

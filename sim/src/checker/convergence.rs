@@ -27,7 +27,8 @@ pub(crate) fn check(
     peers: &BTreeMap<Ipv4Net, Ipv4Addr>,
     now: Instant,
 ) -> Verdict {
-    let Some(own) = cluster.subnet_held_by(node) else {
+    let held = || cluster.subnets_held_by(node);
+    let Some(own) = held().find(|own| carried == Some(*own)).or_else(|| held().next()) else {
         return Ok(());
     };
     let wrong = if carried == Some(own) {
@@ -49,8 +50,10 @@ pub(crate) fn difference(
     peers: &BTreeMap<Ipv4Net, Ipv4Addr>,
     now: Instant,
 ) -> Option<String> {
-    let expected: BTreeMap<Ipv4Net, Ipv4Addr> =
-        cluster.leases().filter(|(subnet, _)| *subnet != own).collect();
+    let expected: BTreeMap<Ipv4Net, Ipv4Addr> = cluster
+        .leases()
+        .filter(|(subnet, owner)| *subnet != own && *owner != node.public_ip())
+        .collect();
     if *peers == expected {
         return None;
     }

@@ -69,7 +69,7 @@ impl Identities {
         let informed = cluster.informed(node, now);
         let need_not_know =
             |began| now < began + OTHER_HISTORY || informed.is_none_or(|informed| informed < began);
-        if self.history_began.is_some_and(need_not_know) {
+        if self.history_began.is_some_and(need_not_know) || cluster.is_deaf(node) {
             return Ok(());
         }
         if let Some(other) = cluster.other_subnet_of(node, *subnet) {
@@ -100,8 +100,11 @@ fn finding(node: NodeId, text: String) -> Finding {
 
 #[cfg(test)]
 mod tests {
+    use selvedge_engine::Revision;
+
     use super::*;
     use crate::ref_cluster::fixture::{N1, N2, after, connected, delete, lease};
+    use crate::scenario::Model;
 
     #[test]
     fn a_node_whose_lease_lives_takes_no_other() {
@@ -135,6 +138,22 @@ mod tests {
 
         assert!(identities.check_write(&cluster, &other, 3, after(9)).is_err());
         assert_eq!(identities.check_write(&given_away, &excused, 3, after(9)), Ok(()));
+    }
+
+    #[test]
+    fn a_node_that_never_heard_of_its_lease_may_take_another_until_it_lists() {
+        let mut cluster = connected();
+        lease(&mut cluster, "10.5.1.0-24", N1, after(1));
+        cluster.lose_change(N1, Model::Selvedge, Revision(1), after(1));
+        let identities = Identities::default();
+
+        let unheard = lease(&mut cluster, "10.5.2.0-24", N1, after(9));
+        let before = identities.check_write(&cluster, &unheard, 3, after(9));
+        cluster.list(N1, Revision(2), after(10));
+        let heard = lease(&mut cluster, "10.5.3.0-24", N1, after(11));
+
+        assert_eq!(before, Ok(()));
+        assert!(identities.check_write(&cluster, &heard, 3, after(11)).is_err());
     }
 
     #[test]

@@ -61,12 +61,24 @@ struct Absence {
     has_break: bool,
 }
 
+impl Absence {
+    const fn since(blind_since: Instant, began: Instant) -> Self {
+        Self {
+            blind_since,
+            began,
+            ended: None,
+            has_break: false,
+        }
+    }
+}
+
 impl Knowledge {
     pub(super) fn starting(model: Model, now: Instant) -> Self {
         Self {
             model,
             disturbed_at: Some(now),
             hold: Hold::Sought,
+            absences: vec![Absence::since(now, now)],
             ..Self::default()
         }
     }
@@ -241,12 +253,7 @@ impl Knowledge {
         if let Some(last) = self.absences.last_mut() {
             last.ended = ended;
         }
-        self.absences.push(Absence {
-            blind_since: informed.unwrap_or(now),
-            began: now,
-            ended: None,
-            has_break: false,
-        });
+        self.absences.push(Absence::since(informed.unwrap_or(now), now));
     }
 
     fn end_of(&self, absence: &Absence, windows: &Windows) -> Option<Instant> {

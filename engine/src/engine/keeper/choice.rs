@@ -186,9 +186,7 @@ impl<'a> Situation<'a> {
             entry, subnet, maker, ..
         } = *candidate;
         match (maker, entry.etcd_lease) {
-            (Maker::OtherBoot(standing), _) if self.is_lost(entry, &subnet) => {
-                self.answer(candidate, standing, Rival::Copy)
-            }
+            (Maker::OtherBoot(_), _) if self.is_lost(entry, &subnet) => self.answer(candidate),
             (Maker::This(_), _) if self.has_matured(entry) => {
                 Choice::Write(Write::adoption(entry, subnet, LeaseOrigin::Reused, record))
             }
@@ -220,7 +218,7 @@ impl<'a> Situation<'a> {
             Maker::OtherBoot(standing) | Maker::Other(standing)
                 if is_carried && (standing.is_claim() || self.is_lost(entry, &subnet)) =>
             {
-                self.answer(candidate, standing, Rival::of(maker))
+                self.answer(candidate)
             }
             Maker::Other(standing) if standing.is_claim() && !self.has_matured(entry) => Choice::Contest {
                 entry,
@@ -235,13 +233,16 @@ impl<'a> Situation<'a> {
     }
 
     /// Answers another machine that wrote the lease of the subnet carried.
-    fn answer(&self, candidate: &Candidate<'a>, standing: Standing, rival: Rival) -> Choice<'a> {
-        let Candidate { entry, subnet, .. } = *candidate;
-        if standing.is_claim() {
-            let write = Write::adoption(entry, subnet, LeaseOrigin::Defended, self.claim.record);
-            return Choice::Defend { write, rival };
+    fn answer(&self, candidate: &Candidate<'a>) -> Choice<'a> {
+        let Candidate {
+            entry, subnet, maker, ..
+        } = *candidate;
+        let rival = Rival::of(maker);
+        if maker.has_taken() && self.is_lost(entry, &subnet) {
+            return Choice::Refuse(Sighting { subnet, rival });
         }
-        Choice::Refuse(Sighting { subnet, rival })
+        let write = Write::adoption(entry, subnet, LeaseOrigin::Defended, self.claim.record);
+        Choice::Defend { write, rival }
     }
 
     fn clear(&self, entry: &Entry, subnet: Subnet) -> Choice<'a> {
@@ -261,24 +262,13 @@ impl<'a> Situation<'a> {
             Extent::Whole => {}
             Extent::Cut => return Choice::Exhausted,
         }
-        let network = self.claim.network;
         let taken: Vec<Subnet> = self
             .leases
-            .subnets_of(network)
+            .subnets_of(self.claim.network)
             .map(|(_, subnet)| subnet)
-            .chain(self.avoided)
             .collect();
-        let v4 = network
-            .v4
-            .map(|range| free_v4(&range, self.preferred.v4, &taken, rng));
-        let v6 = network
-            .v6
-            .map(|range| free_v6(&range, self.preferred.v6, &taken, rng));
-        let subnet = match (v4, v6) {
-            (Some(Some(v4)), Some(Some(v6))) => Subnet::Dual(v4, v6),
-            (Some(Some(v4)), None) => Subnet::V4(v4),
-            (None, Some(Some(v6))) => Subnet::V6(v6),
-            (Some(None), _) | (_, Some(None)) | (None, None) => return Choice::Exhausted,
+        let Some(subnet) = self.free_subnet(taken, rng) else {
+            return Choice::Exhausted;
         };
         let origin = if self.was_held(&subnet) {
             LeaseOrigin::Previous
@@ -292,6 +282,33 @@ impl<'a> Situation<'a> {
             self.claim.record,
             self.leases.revision(),
         ))
+    }
+
+    /// Picks a free subnet; the one that shall not be taken again only if there is no other.
+    fn free_subnet(&self, mut taken: Vec<Subnet>, rng: &mut Rng) -> Option<Subnet> {
+        let Some(avoided) = self.avoided else {
+            return self.pick(&taken, rng);
+        };
+        taken.push(avoided);
+        let other = self.pick(&taken, rng);
+        taken.pop();
+        other.or_else(|| self.pick(&taken, rng))
+    }
+
+    fn pick(&self, taken: &[Subnet], rng: &mut Rng) -> Option<Subnet> {
+        let network = self.claim.network;
+        let v4 = network
+            .v4
+            .map(|range| free_v4(&range, self.preferred.v4, taken, rng));
+        let v6 = network
+            .v6
+            .map(|range| free_v6(&range, self.preferred.v6, taken, rng));
+        match (v4, v6) {
+            (Some(Some(v4)), Some(Some(v6))) => Some(Subnet::Dual(v4, v6)),
+            (Some(Some(v4)), None) => Some(Subnet::V4(v4)),
+            (None, Some(Some(v6))) => Some(Subnet::V6(v6)),
+            (Some(None), _) | (_, Some(None)) | (None, None) => None,
+        }
     }
 
     fn is_mine(&self, entry: &Entry, subnet: &Subnet) -> bool {

@@ -12,8 +12,9 @@
 //!
 //! From there on:
 //!
-//! - A holder that sees its key claimed or resumed moves it back, if it still is as the other left it. It never stops
-//!   carrying, and needs about as long for it as the store takes for an event and a write.
+//! - A holder that sees its key claimed, or resumed by a copy, moves it back, if it still is as the other left it. It
+//!   never stops carrying, and needs about as long for it as the store takes for an event and a write. If another machine
+//!   *resumed* the lease, it held it meanwhile: this node has lost it.
 //! - After [`PROBATION`] the other moves the key to an etcd lease without mark, if it still is as it left it. Only then it
 //!   holds the subnet.
 //!
@@ -203,6 +204,9 @@ impl Keeper {
         let before = self.carried;
         self.carry(write.subnet, Some(term), write.seen(), outbox);
         self.twin = None;
+        if let Some(carried) = self.carried {
+            self.preferred = carried.into();
+        }
         if self.carried != before && self.carried.is_some() {
             outbox.tell(Event::LeaseResumed { subnet: write.subnet });
         }

@@ -11,7 +11,6 @@ use crate::machine_id::{Maker, Standing};
 use crate::store::{
     EtcdLeaseId, Header, StoreError, StoreErrorKind, StoreRequest, StoreResponse, TxnOutcome,
 };
-use crate::subnet_file::PreviousSubnet;
 use crate::time::Instant;
 
 impl Keeper {
@@ -174,10 +173,7 @@ impl Keeper {
         self.refusals.reset();
         self.matured = None;
         self.twin = None;
-        self.preferred = PreviousSubnet {
-            v4: held.subnet.v4(),
-            v6: held.subnet.v6(),
-        };
+        self.preferred = held.subnet.into();
         self.avoided = None;
         outbox.tell(Event::LeaseAcquired {
             subnet: held.subnet,

@@ -84,11 +84,15 @@ impl Keeper {
         let is_news = self.known > Revision(0) && entry.mod_revision > self.known;
         match maker {
             None | Some(Maker::Unknown | Maker::This(Standing::Held)) => self.follow(held, entry, outbox),
-            Some(maker @ (Maker::Other(standing) | Maker::OtherBoot(standing))) if is_news => {
-                self.answer(&held, entry, standing, Rival::of(maker), claim, outbox);
+            Some(maker @ (Maker::Other(_) | Maker::OtherBoot(_))) if is_news && maker.has_taken() => {
+                let (subnet, rival) = (held.subnet, Rival::of(maker));
+                self.refuse(Sighting { subnet, rival }, claim, outbox);
+            }
+            Some(maker @ (Maker::Other(_) | Maker::OtherBoot(_))) if is_news => {
+                self.object(&held, entry, Rival::of(maker), claim, outbox);
             }
             Some(maker @ Maker::Other(standing)) if standing.is_claim() => {
-                self.answer(&held, entry, standing, Rival::of(maker), claim, outbox);
+                self.object(&held, entry, Rival::of(maker), claim, outbox);
             }
             Some(
                 Maker::Other(_) | Maker::OtherBoot(_) | Maker::This(Standing::Claimed | Standing::Resumed),
@@ -96,22 +100,10 @@ impl Keeper {
         }
     }
 
-    /// Answers another machine that wrote the key held.
-    fn answer(
-        &mut self,
-        held: &Held,
-        entry: &Entry,
-        standing: Standing,
-        rival: Rival,
-        claim: &Claim<'_>,
-        outbox: &mut Outbox,
-    ) {
-        let subnet = held.subnet;
-        if !standing.is_claim() {
-            return self.refuse(Sighting { subnet, rival }, claim, outbox);
-        }
+    /// Takes the key held back from another machine that claims it.
+    fn object(&mut self, held: &Held, entry: &Entry, rival: Rival, claim: &Claim<'_>, outbox: &mut Outbox) {
         self.spare = held.term.filter(|term| self.is_own(term.id)).map(Spare::of);
-        let write = Write::adoption(entry, subnet, LeaseOrigin::Defended, claim.record);
+        let write = Write::adoption(entry, held.subnet, LeaseOrigin::Defended, claim.record);
         self.defend(write, rival, claim, outbox);
     }
 
@@ -191,11 +183,7 @@ impl Keeper {
             .any(|(entry, subnet)| claim.network.gives_out(&subnet) && entry.is_of_another(own));
         let is_held_by_other = |entry: &Entry| {
             let maker = entry.etcd_lease.map(|lease| self.machine.maker_of(lease));
-            let is_others = matches!(
-                maker,
-                Some(Maker::Other(Standing::Held) | Maker::OtherBoot(Standing::Held))
-            );
-            is_others && entry.mod_revision > self.known
+            maker.is_some_and(Maker::has_taken) && entry.mod_revision > self.known
         };
         let leases = follower.leases();
         let taken =
