@@ -43,6 +43,8 @@ pub(crate) struct Peers {
     #[serde(with = "text_bytes::map")]
     rejected: BTreeMap<Arc<[u8]>, (Revision, RejectReason)>,
     stale: StalePeers,
+    /// Peers whose record was seen to say something else and that were not judged since: nobody else has their place.
+    outdated: BTreeSet<Ipv4Addr>,
 }
 
 /// A lease that this node forwards to.
@@ -110,6 +112,7 @@ impl Peers {
             accepted: BTreeMap::new(),
             rejected: BTreeMap::new(),
             stale: StalePeers::default(),
+            outdated: BTreeSet::new(),
         }
     }
 
@@ -127,6 +130,7 @@ impl Peers {
         now: Instant,
     ) -> PeerNews {
         let became_stale = self.note_departures(changes, leases, now);
+        self.outdated.clear();
         let mut judgement = Judgement::new(self, leases, standpoint);
         for (key, changed) in changes {
             judgement.begin_with(key, *changed);
@@ -143,6 +147,7 @@ impl Peers {
         now: Instant,
     ) -> PeerNews {
         let became_stale = self.note_departures(changes, leases, now);
+        self.outdated.clear();
         let mut judgement = Judgement::new(self, leases, standpoint);
         judgement.begin_with_all();
         judgement.finish(&became_stale, now)
@@ -162,13 +167,25 @@ impl Peers {
                 continue;
             };
             let address = peer.v4.network();
-            let is_gone = leases.get(key).is_none();
-            let has_grace = is_gone && changed.departure == Departure::Unseen && !self.grace.is_zero();
-            if has_grace {
-                self.stale.insert(address, peer.public_ip, now + self.grace);
+            let public_ip = peer.public_ip;
+            let entry = leases.get(key);
+            let has_grace = changed.departure == Departure::Unseen
+                && !self.grace.is_zero()
+                && !self.outdated.contains(&address);
+            if entry.is_none() && has_grace {
+                self.stale.insert(address, public_ip, now + self.grace);
                 became_stale.insert(address);
-            } else {
-                self.stale.remove(address);
+                continue;
+            }
+            self.stale.remove(address);
+            let names = |entry: &Entry| {
+                entry
+                    .record
+                    .as_ref()
+                    .is_ok_and(|record| record.public_ip == public_ip)
+            };
+            if entry.is_some_and(|entry| !names(entry)) {
+                self.outdated.insert(address);
             }
         }
         became_stale

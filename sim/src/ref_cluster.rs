@@ -18,7 +18,7 @@ mod tenure;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -54,6 +54,8 @@ pub(crate) struct RefCluster {
     /// How often the leases became others.
     changes: u64,
     keys: Keys,
+    /// The subnets that ever were written for an owner.
+    ever_named: BTreeMap<Ipv4Addr, BTreeSet<Ipv4Net>>,
     /// The most records that the store ever held below the leases' prefix.
     most_records: usize,
     /// How many records a node may hold besides: of histories that are gone, and for want of what it never heard.
@@ -95,6 +97,7 @@ impl RefCluster {
             last_change: Instant::ZERO,
             changes: 0,
             keys: Keys::new(),
+            ever_named: BTreeMap::new(),
             most_records: 0,
             stale_records: 0,
             hand: Hand::Node,
@@ -214,6 +217,11 @@ impl RefCluster {
         self.holders.of_owner(node.public_ip())
     }
 
+    /// Tells whether an operator gives a subnet to a node for good.
+    pub(crate) fn is_reserved(&self, node: NodeId, subnet: Ipv4Net) -> bool {
+        self.keys.is_reserved(subnet, node.public_ip())
+    }
+
     /// Returns when the leases last became others.
     pub(crate) const fn last_change(&self) -> Instant {
         self.last_change
@@ -252,6 +260,7 @@ impl RefCluster {
                     .is_none_or(|until| informed.is_none_or(|informed| until > informed))
             });
         may_believe
+            || self.is_deaf_to_the_end_of(node, destination, peer)
             || self
                 .history_of(destination)
                 .any(|(subnet, _)| self.may_keep(node, subnet, peer, now))
@@ -397,6 +406,9 @@ impl RefCluster {
             is_reserved: kv.lease.is_none(),
             create_revision: kv.create_revision,
         };
+        if let Some(owner) = owner {
+            self.ever_named.entry(owner).or_default().insert(v4);
+        }
         let rival = self.keys.rival_of(&kv.key, &key);
         let rival = rival.map(|name| name.escape_ascii().to_string());
         let stands = key.is_reserved;

@@ -246,13 +246,16 @@ fn a_node_told_to_reallocate_takes_another_subnet_than_the_lost_one() {
 
 #[test]
 fn a_node_told_to_reallocate_takes_the_lost_subnet_again_if_no_other_is_free() {
-    let mut bench = Bench::new(r#"{"Network":"10.50.0.0/29","SubnetLen":30}"#);
+    let only = "10.50.1.0-24";
+    let mut bench = Bench::new(
+        r#"{"Network":"10.50.0.0/16","SubnetLen":24,"SubnetMin":"10.50.1.0","SubnetMax":"10.50.1.0"}"#,
+    );
     let node = bench.add_with(with_policy(OnLoss::Reallocate, OnExpiry::Keep));
     bench.settle();
     let lost = bench.subnet(node);
-    assert_eq!(lost.as_deref(), Some("10.50.0.4-30"));
+    assert_eq!(lost.as_deref(), Some(only));
 
-    bench.delete("subnets/10.50.0.4-30");
+    bench.delete(&format!("subnets/{only}"));
     bench.run_for(Duration::from_secs(1));
 
     assert_eq!(bench.subnet(node), lost);

@@ -47,6 +47,8 @@ pub(crate) struct Follower {
     followed_time: FollowedTime,
     /// The revision up to which deletions happened in an absence that leases may have ended in.
     unseen: Revision,
+    /// Whether a watch broke since the last list.
+    is_interrupted: bool,
     /// The watch that was opened after another had failed, or after the store had become another.
     resumed: Option<WatchId>,
 }
@@ -95,11 +97,17 @@ impl Follower {
             followed_time: FollowedTime::default(),
             unseen: Revision(0),
             resumed: None,
+            is_interrupted: false,
         }
     }
 
     pub(crate) const fn leases(&self) -> &Leases {
         &self.leases
+    }
+
+    /// Tells whether a watch broke since the last list, so that the store may have been replaced unseen.
+    pub(crate) const fn is_interrupted(&self) -> bool {
+        self.is_interrupted
     }
 
     pub(crate) const fn followed_time(&self) -> &FollowedTime {
@@ -172,13 +180,16 @@ impl Follower {
     fn adopt(&mut self, listed: Listed, outbox: &mut Outbox) -> News {
         let header = listed.header;
         self.relist_at = Some(outbox.now + outbox.rng.between(RELIST_INTERVAL, RELIST_INTERVAL * 3 / 2));
+        self.is_interrupted = false;
         let is_behind = header.revision < self.leases.revision();
         if self.is_of_another_cluster(&header) || (!is_behind && header.revision < self.seen) {
             self.list(outbox);
             return News::None;
         }
         self.note(&header);
-        if !is_behind {
+        if is_behind {
+            self.relist_soon(outbox);
+        } else {
             self.replace(listed, outbox);
         }
         if matches!(self.watch, Watch::Closed) {
@@ -230,6 +241,7 @@ impl Follower {
         if !self.is_open(id) {
             return;
         }
+        self.is_interrupted = true;
         self.away_since.get_or_insert(outbox.now);
         self.followed_time.stop(outbox.now);
         match end {
@@ -294,7 +306,8 @@ impl Follower {
     }
 
     /// While no watch stood, the store may have been restored from a backup and have grown beyond the revision
-    /// that is known: then nothing but a list shows what differs. Nodes that lost the store together take turns.
+    /// that is known: then nothing but a list shows what differs. Nor does one that the watch has overtaken. Nodes that
+    /// lost the store together take turns.
     fn relist_soon(&mut self, outbox: &mut Outbox) {
         let nodes = u32::try_from(self.leases.len()).unwrap_or(u32::MAX);
         let turns = RELIST_TURN.saturating_mul(nodes).min(RELIST_INTERVAL);
@@ -318,6 +331,7 @@ impl Follower {
         self.cluster_id = Some(header.cluster_id);
         self.seen = header.revision;
         self.unseen = Revision(0);
+        self.is_interrupted = false;
         self.resumed = Some(self.open(outbox));
         News::Restarted
     }

@@ -313,7 +313,7 @@ impl Keeper {
     ) -> News {
         let again = State::Waiting(outbox.now + Duration::from_secs(1));
         match core::mem::replace(&mut self.state, again) {
-            State::Granting { write, .. } => self.handle_granted(result, write, outbox),
+            State::Granting { write, .. } => self.handle_granted(result, write, follower, outbox),
             State::Adopting {
                 asked_at,
                 write,
@@ -340,7 +340,8 @@ impl Keeper {
         match &mut self.state {
             State::Waiting(until) if *until <= outbox.now => {
                 // What the write was refused for, the watch should have brought since.
-                if self.refused_at.take() == Some(follower.leases().revision()) {
+                let is_stale = self.refused_at.take() == Some(follower.leases().revision());
+                if is_stale || follower.is_interrupted() {
                     self.state = State::Listing;
                     return follower.list(outbox);
                 }

@@ -37,6 +37,12 @@ pub(crate) fn check_node(cluster: &RefCluster, view: &NodeView, room: Room, now:
         return Ok(());
     }
     let held: Vec<Ipv4Net> = cluster.subnets_held_by(node).collect();
+    // An operator may reserve a subnet for a node that has one.
+    let spared = |subnet: &Ipv4Net| view.subnet != Some(*subnet) && cluster.is_reserved(node, *subnet);
+    let held: Vec<Ipv4Net> = match view.subnet.filter(|carried| held.contains(carried)) {
+        Some(_) => held.into_iter().filter(|subnet| !spared(subnet)).collect(),
+        None => held,
+    };
     if held.is_empty() && room == Room::None {
         return Ok(());
     }
@@ -86,7 +92,7 @@ fn finding(node: NodeId, text: String) -> Finding {
 mod tests {
     use super::*;
     use crate::probe::tests::probe;
-    use crate::ref_cluster::fixture::{N1, N2, N3, after, cluster};
+    use crate::ref_cluster::fixture::{N1, N2, N3, after, cluster, reservation_of};
 
     #[test]
     fn a_node_that_agrees_with_the_store_passes() {
@@ -128,6 +134,15 @@ mod tests {
         assert!(check_node(&two, &good, Room::Left, after(200)).is_err());
         assert!(check_node(&leases(), &other, Room::Left, after(200)).is_err());
         assert!(check_node(&leases(), &waiting, Room::Left, after(200)).is_err());
+    }
+
+    #[test]
+    fn an_operator_may_reserve_a_second_subnet_for_a_node() {
+        let mut cluster = cluster(&[("10.5.1.0-24", N1), ("10.5.2.0-24", N2)]);
+        cluster.observe(&reservation_of("10.5.4.0-24", N1), after(2));
+        let view = view(&[("10.5.2.0/24", N2)]);
+
+        assert_eq!(check_node(&cluster, &view, Room::Left, after(200)), Ok(()));
     }
 
     #[test]

@@ -85,7 +85,10 @@ impl FailStatic {
     ) -> Verdict {
         self.take_note(actions, now);
         if starts_over(actions) && !self.peer_grace.is_zero() {
-            check_kept(node, actions, table)?;
+            match check_kept(node, actions, table) {
+                Err(_) if self.may_forget_stale_peers(now) => {}
+                verdict => verdict?,
+            }
         }
         // A node that was told to stop before its lease ends does so without the store's word.
         let is_fenced = |action: &Action| matches!(action, Action::Event(Event::Fenced { .. }));

@@ -28,6 +28,8 @@ const MINUTE: Duration = Duration::from_mins(1);
 pub(crate) enum RequestKind {
     /// The keys, and the revision if it is not the newest.
     Read(KeyRange, Option<Revision>),
+    /// A transaction that changes nothing.
+    Verification,
     Transaction,
     Grant,
     KeepAlive(EtcdLeaseId),
@@ -38,6 +40,7 @@ impl RequestKind {
     pub(crate) fn of(request: &StoreRequest) -> Self {
         match request {
             StoreRequest::Range { range, revision, .. } => Self::Read(range.clone(), *revision),
+            StoreRequest::Txn(txn) if txn.success.is_empty() && txn.failure.is_empty() => Self::Verification,
             StoreRequest::Txn(_) => Self::Transaction,
             StoreRequest::LeaseGrant { .. } => Self::Grant,
             StoreRequest::LeaseKeepAlive { id } => Self::KeepAlive(*id),

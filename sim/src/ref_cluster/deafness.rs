@@ -1,5 +1,6 @@
 //! Nodes that never heard of a change: nothing but a list of all leases tells them.
 
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use selvedge_engine::{Instant, Revision};
@@ -40,6 +41,12 @@ impl RefCluster {
         if let Some(knowledge) = self.knowledge.get_mut(node.index()) {
             knowledge.list(revision, &windows, now);
         }
+    }
+
+    /// Tells whether a node never heard of a change that may have been the end of a record of `peer` for `destination`.
+    pub(super) fn is_deaf_to_the_end_of(&self, node: NodeId, destination: Ipv4Addr, peer: Ipv4Addr) -> bool {
+        let named = || self.ever_named.get(&peer).into_iter().flatten();
+        self.is_deaf(node) && named().any(|subnet| subnet.contains(&destination))
     }
 
     /// Tells whether there is a change that a node never heard of.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use selvedge_engine::{Instant, KeyValue, Revision, WatchEvent};
+use selvedge_engine::{EtcdLeaseId, Instant, KeyValue, Revision, WatchEvent};
 
 use super::{RefCluster, Windows, Write};
 use crate::node_id::NodeId;
@@ -31,8 +31,19 @@ pub(crate) fn cluster(leases: &[(&str, NodeId)]) -> RefCluster {
 }
 
 pub(crate) fn lease(cluster: &mut RefCluster, subnet: &str, owner: NodeId, now: Instant) -> Write {
-    let value = format!(r#"{{"PublicIP":"{}","PublicIPv6":null}}"#, owner.public_ip());
-    cluster.observe(&put(subnet, &value), now)
+    let WatchEvent::Put(mut kv) = reservation_of(subnet, owner) else {
+        unreachable!("a put");
+    };
+    kv.lease = Some(EtcdLeaseId(7));
+    cluster.observe(&WatchEvent::Put(kv), now)
+}
+
+/// Returns an operator's write that gives a subnet to a node for good.
+pub(crate) fn reservation_of(subnet: &str, owner: NodeId) -> WatchEvent {
+    put(
+        subnet,
+        &format!(r#"{{"PublicIP":"{}","PublicIPv6":null}}"#, owner.public_ip()),
+    )
 }
 
 pub(crate) fn delete(cluster: &mut RefCluster, subnet: &str, now: Instant) -> Write {

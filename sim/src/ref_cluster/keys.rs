@@ -97,6 +97,13 @@ impl Keys {
         names.any(|name| self.all.get(name).is_some_and(|key| key.owner != Some(owner)))
     }
 
+    /// Tells whether a key for this very subnet and owner hangs on no etcd lease.
+    pub(super) fn is_reserved(&self, subnet: Ipv4Net, owner: Ipv4Addr) -> bool {
+        let names = self.v4_names.get(subnet).into_iter().flatten();
+        let mut keys = names.filter_map(|name| self.all.get(name));
+        keys.any(|key| key.is_reserved && key.owner == Some(owner))
+    }
+
     /// Returns the owner of the oldest readable key that names this very subnet.
     pub(super) fn owner_of(&self, subnet: Ipv4Net) -> Option<Ipv4Addr> {
         let names = self.v4_names.get(subnet)?.iter();

@@ -218,18 +218,19 @@ impl Knowledge {
             .sum()
     }
 
-    /// Tells whether it had to see something by now that began and ended then.
+    /// Tells whether it had to see something by now, `since` then, that began and ended then.
     pub(super) fn had_to_see(
         &self,
         began: Instant,
         ended: Option<Instant>,
+        since: Instant,
         windows: &Windows,
         now: Instant,
     ) -> bool {
         let hears_all = self.unheard.is_none();
         hears_all
             && self.followed(windows).any(|(from, left)| {
-                let known_at = from.max(began + windows.propagation);
+                let known_at = from.max(since).max(began + windows.propagation);
                 known_at <= now && [left, ended].into_iter().flatten().all(|end| known_at < end)
             })
     }

@@ -31,22 +31,20 @@ impl RefCluster {
         let noticed = knowledge.noticed_late(ended, &self.windows, now);
         noticed.is_some_and(|noticed| {
             knowledge.followed_since(noticed, &self.windows, now) < knowledge.peer_grace(&self.windows)
-        }) && !self.is_contradicted(knowledge, subnet, tenure, ended, now)
+        }) && !noticed.is_some_and(|noticed| self.is_contradicted(knowledge, (subnet, tenure), noticed, now))
     }
 
     fn is_contradicted(
         &self,
         knowledge: &Knowledge,
-        subnet: Ipv4Net,
-        stale: &Tenure,
-        ended: Instant,
+        (subnet, stale): (Ipv4Net, &Tenure),
+        noticed: Instant,
         now: Instant,
     ) -> bool {
         self.tenures
             .iter()
             .flat_map(|(other, tenures)| tenures.iter().map(move |tenure| (other, tenure)))
-            .filter(|(_, tenure)| tenure.until.is_none_or(|until| until > ended))
             .filter(|(other, tenure)| overlap(*other, subnet) || tenure.owner == stale.owner)
-            .any(|(_, tenure)| knowledge.had_to_see(tenure.from, tenure.until, &self.windows, now))
+            .any(|(_, tenure)| knowledge.had_to_see(tenure.from, tenure.until, noticed, &self.windows, now))
     }
 }

@@ -167,13 +167,22 @@ impl World {
         self.mark_heard(node, &event);
         let again = self.hears_twice(node).then(|| event.clone());
         self.feed(node, Input::Store(event))?;
-        if let Some(revision) = listed {
+        if let Some(revision) = listed.filter(|revision| self.takes_list_of(node, *revision)) {
             self.reference.list(node, revision, self.now);
         }
         match again {
             Some(event) => self.feed(node, Input::Store(event)),
             None => Ok(()),
         }
+    }
+
+    /// Tells whether a node can use a list: what watches said may be newer.
+    fn takes_list_of(&self, node: NodeId, revision: Revision) -> bool {
+        let daemon = self
+            .nodes
+            .get(node.index())
+            .and_then(|state| state.daemon.as_ref());
+        daemon.is_none_or(|daemon| daemon.status().revision <= revision)
     }
 
     /// Returns the revision of the list of all leases that an answer is, or completes.

@@ -46,8 +46,16 @@ impl Keeper {
         &mut self,
         result: Result<StoreResponse, StoreError>,
         write: Write,
+        follower: &mut Follower,
         outbox: &mut Outbox,
     ) {
+        // In a store that was replaced, what the write compares with means nothing.
+        if let Ok(StoreResponse::LeaseGrant { header, .. }) = &result
+            && header.revision < write.seen()
+        {
+            self.state = State::Listing;
+            return follower.list(outbox);
+        }
         let Some(spare) = self.spare.as_mut() else { return };
         let ttl = match result {
             Ok(StoreResponse::LeaseGrant { ttl_seconds, .. }) => seconds(ttl_seconds),

@@ -177,17 +177,20 @@ impl Keeper {
         if self.held().is_some() {
             return;
         }
-        let claimed = follower
-            .leases()
-            .overlapping(&carried)
-            .any(|(entry, subnet)| claim.network.gives_out(&subnet) && entry.is_of_another(own));
+        let leases = follower.leases();
+        let key = leases.get(&leases.key_of(&carried));
+        // What came after the own key takes nothing away.
+        let claimed = match key.filter(|entry| entry.is_of(own)) {
+            Some(entry) => leases.is_shadowed(entry, &carried, own, claim.network),
+            None => leases
+                .overlapping(&carried)
+                .any(|(entry, subnet)| claim.network.gives_out(&subnet) && entry.is_of_another(own)),
+        };
         let is_held_by_other = |entry: &Entry| {
             let maker = entry.etcd_lease.map(|lease| self.machine.maker_of(lease));
             maker.is_some_and(Maker::has_taken) && entry.mod_revision > self.known
         };
-        let leases = follower.leases();
-        let taken =
-            self.known > Revision(0) && leases.get(&leases.key_of(&carried)).is_some_and(is_held_by_other);
+        let taken = self.known > Revision(0) && key.is_some_and(is_held_by_other);
         if claimed || taken {
             self.carried = None;
         }
