@@ -91,6 +91,12 @@ impl Backend {
         }
     }
 
+    /// Tells whether a lease with this `BackendType` is one of this backend's nodes. The records of flannel's `udp` and
+    /// `alloc`, and many reservations, say no type.
+    pub(crate) fn understands(&self, backend_type: &str) -> bool {
+        backend_type.is_empty() || backend_type.eq_ignore_ascii_case(self.kind())
+    }
+
     /// Returns the families that the underlay must have.
     pub(crate) const fn needs(&self, network: &NetworkConfig) -> Families {
         match self {

@@ -456,13 +456,14 @@ impl Engine {
         {
             return self.peers.judge(changes, leases, standpoint, now);
         }
-        let Some(range) = self.active.as_ref().and_then(|active| active.config.network.v4) else {
+        let Some(config) = self.active.as_ref().map(|active| &active.config) else {
             return PeerNews::default();
         };
-        let Some(own_subnet) = subnet.v4() else {
+        let Some((range, own_subnet)) = config.network.v4.zip(subnet.v4()) else {
             return PeerNews::default();
         };
         let standpoint = Standpoint {
+            backend: config.backend.clone(),
             network: range.network,
             public_ip: self.setup.underlay.public_ip,
             own_key: leases.key_of(&subnet).into(),

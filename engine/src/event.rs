@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::backend::ConfigError;
 use crate::kernel::{KernelError, KernelObject};
+use crate::network_config::UnknownKey;
 use crate::reject_reason::RejectReason;
 use crate::store::{Revision, StoreError};
 use crate::subnet::Subnet;
@@ -43,6 +44,13 @@ pub enum Event {
         error: ConfigError,
         /// When it is read again.
         retry_in: Duration,
+    },
+    /// A key of the network config means nothing.
+    ConfigKeyUnknown {
+        /// The config's key in the store.
+        key: String,
+        /// The key in the config.
+        unknown: UnknownKey,
     },
     /// The network config in the store is another than the one that the node serves, and is not used.
     ConfigUnused {
@@ -254,6 +262,7 @@ impl Event {
             Self::StoreUnreachable { .. }
             | Self::ConfigMissing { .. }
             | Self::ConfigInvalid { .. }
+            | Self::ConfigKeyUnknown { .. }
             | Self::ConfigUnused { .. }
             | Self::SubnetsExhausted { .. }
             | Self::LeaseLost { .. }
@@ -294,6 +303,7 @@ impl fmt::Display for Event {
                     "network config at {key} is invalid: {error}; reading it again in {retry_in:.1?}"
                 )
             }
+            Self::ConfigKeyUnknown { key, unknown } => write!(f, "network config at {key}: {unknown}"),
             Self::ConfigUnused { key, reason } => write!(f, "network config at {key} {reason}"),
             Self::LeaseAcquired { subnet, origin } => write!(f, "holding subnet {subnet} ({origin})"),
             Self::CreateRaceLost { subnet } => {

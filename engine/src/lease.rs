@@ -206,6 +206,18 @@ mod tests {
         );
     }
 
+    #[test]
+    fn backend_data_of_any_type_is_kept_as_it_stands() {
+        for data in ["{}", "[1,[2]]", "7", "true", "\"text\""] {
+            let value = format!(r#"{{"PublicIP":"192.0.2.1","BackendData":{data},"BackendV6Data":{data}}}"#);
+
+            let record = LeaseRecord::decode(value.as_bytes()).unwrap();
+
+            assert_eq!(record.backend_data.as_deref(), Some(data));
+            assert_eq!(record.backend_v6_data.as_deref(), Some(data));
+        }
+    }
+
     proptest! {
         #[test]
         fn what_is_written_reads_back(record in records()) {

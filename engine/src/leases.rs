@@ -1,5 +1,6 @@
 //! The node's view of all leases in the store.
 
+mod released;
 mod span_index;
 #[cfg(test)]
 mod tests;
@@ -13,6 +14,7 @@ use core::ops::Bound;
 
 use serde::{Deserialize, Serialize};
 
+use self::released::Released;
 use self::span_index::{EntryId, Prefix, SpanIndex};
 use crate::lease::LeaseRecord;
 use crate::network_config::NetworkConfig;
@@ -43,6 +45,7 @@ pub(crate) struct Leases {
     v6: SpanIndex,
     #[serde(with = "text_bytes::map")]
     changes: Changes,
+    released: Released,
     extent: Extent,
 }
 
@@ -115,6 +118,7 @@ impl Leases {
             v6: SpanIndex::default(),
             changes: Changes::new(),
             extent: Extent::Whole,
+            released: Released::default(),
         }
     }
 
@@ -201,6 +205,11 @@ impl Leases {
             self.index(entry);
         }
         self.entries = entries;
+    }
+
+    /// Returns the subnets that were released as far as this node saw it, the one that was released first at the beginning.
+    pub(crate) fn released(&self) -> impl Iterator<Item = Subnet> {
+        self.released.oldest_first()
     }
 
     /// Tells whether every record is in the view.
@@ -311,6 +320,9 @@ impl Leases {
     fn insert(&mut self, entry: Entry) {
         self.remove(&entry.key.clone(), Departure::Seen);
         self.index(&entry);
+        if let Ok(subnet) = &entry.subnet {
+            self.released.remove(subnet);
+        }
         let changed = Changed {
             subnet: entry.subnet,
             departure: Departure::Seen,
@@ -342,6 +354,9 @@ impl Leases {
         }
         for (index, prefix) in spans(&mut self.v4, &mut self.v6, entry.subnet) {
             index.remove(prefix, entry.id);
+        }
+        if let Ok(subnet) = entry.subnet {
+            self.released.insert(subnet);
         }
         let changed = Changed {
             subnet: entry.subnet,

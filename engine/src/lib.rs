@@ -77,7 +77,9 @@ pub use kernel::{
 };
 pub use lease::LeaseRecord;
 pub use machine_id::MachineId;
-pub use network_config::{BackendConfig, Firewall, NetworkConfig, NetworkConfigError, Range4, Range6};
+pub use network_config::{
+    BackendConfig, Firewall, NetworkConfig, NetworkConfigError, Range4, Range6, UnknownKey,
+};
 pub use recording::{
     ActionHash, Continuation, Continued, Recorded, Recorder, Recording, RecordingEnd, RecordingError,
     RecordingHeader,

@@ -2,6 +2,7 @@
 
 mod cut;
 mod error;
+mod spelling;
 
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -14,6 +15,8 @@ use serde::{Deserialize, Serialize};
 use self::cut::{Cut, Family, IPV4, IPV6};
 pub use self::error::NetworkConfigError;
 use self::error::{KNOWN_BACKENDS, excerpt, excerpts, list};
+pub use self::spelling::UnknownKey;
+pub(crate) use self::spelling::unknown_keys;
 use crate::json::{JsonError, Object};
 use crate::subnet::Subnet;
 

@@ -22,6 +22,7 @@ use serde::{Deserialize, Serialize};
 
 use self::judgement::Judgement;
 use self::stale::StalePeers;
+use crate::backend::Backend;
 use crate::leases::{Changes, Departure, Entry, Leases};
 use crate::reject_reason::RejectReason;
 use crate::snapshot::keyed::{self, Keyed};
@@ -89,6 +90,7 @@ pub(crate) struct Standpoint {
     #[serde(with = "text_bytes")]
     pub(crate) own_key: Arc<[u8]>,
     pub(crate) own_subnet: Ipv4Net,
+    pub(crate) backend: Backend,
 }
 
 /// What a judgement changed.

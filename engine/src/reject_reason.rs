@@ -24,11 +24,13 @@ pub enum RejectReason {
     OwnPublicIp,
     /// The lease has no subnet of the backend's address family.
     WrongFamily,
+    /// The lease is of another backend, whose nodes do not understand the packets of this one.
+    ForeignBackend,
 }
 
 impl RejectReason {
     /// Every reason, in the order of their counters.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::BadKey,
         Self::BadValue,
         Self::TooLarge,
@@ -38,6 +40,7 @@ impl RejectReason {
         Self::BadPublicIp,
         Self::OwnPublicIp,
         Self::WrongFamily,
+        Self::ForeignBackend,
     ];
 
     /// Returns the name that operators see.
@@ -52,6 +55,7 @@ impl RejectReason {
             Self::BadPublicIp => "bad_public_ip",
             Self::OwnPublicIp => "own_public_ip",
             Self::WrongFamily => "wrong_family",
+            Self::ForeignBackend => "foreign_backend",
         }
     }
 }

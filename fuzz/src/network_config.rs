@@ -43,7 +43,7 @@ fn assert_sound_v4(range: &Range4) {
         let subnet = Ipv4Net::new(address, range.subnet_len).expect("a subnet's length is valid");
         assert!(subnet == subnet.trunc() && range.network.contains(&subnet));
     }
-    let picked = pick_v4(range, &[], &mut Rng::new(1)).expect("an empty overlay has a free subnet");
+    let picked = pick_v4(range, &[], &[], &mut Rng::new(1)).expect("an empty overlay has a free subnet");
     assert!(range.subnet_min <= picked.addr() && picked.addr() <= range.subnet_max);
 }
 
@@ -55,7 +55,7 @@ fn assert_sound_v6(range: &Range6) {
         let subnet = Ipv6Net::new(address, range.subnet_len).expect("a subnet's length is valid");
         assert!(subnet == subnet.trunc() && range.network.contains(&subnet));
     }
-    let picked = pick_v6(range, &[], &mut Rng::new(1)).expect("an empty overlay has a free subnet");
+    let picked = pick_v6(range, &[], &[], &mut Rng::new(1)).expect("an empty overlay has a free subnet");
     assert!(range.subnet_min <= picked.addr() && picked.addr() <= range.subnet_max);
 }
 

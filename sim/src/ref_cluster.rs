@@ -51,6 +51,8 @@ pub(crate) struct RefCluster {
     knowledge: Vec<Knowledge>,
     windows: Windows,
     last_change: Instant,
+    /// When a record last went, so that a subnet may have become free.
+    last_freed: Instant,
     /// How often the leases became others.
     changes: u64,
     keys: Keys,
@@ -95,6 +97,7 @@ impl RefCluster {
             knowledge: vec![Knowledge::default(); nodes],
             windows,
             last_change: Instant::ZERO,
+            last_freed: Instant::ZERO,
             changes: 0,
             keys: Keys::new(),
             ever_named: BTreeMap::new(),
@@ -128,7 +131,10 @@ impl RefCluster {
                 let Some(subnet) = self.subnet_of(&kv.key) else {
                     return Write::Stray;
                 };
-                let owner = LeaseRecord::decode(&kv.value).ok().map(|record| record.public_ip);
+                let owner = LeaseRecord::decode(&kv.value)
+                    .ok()
+                    .filter(is_of_our_backends)
+                    .map(|record| record.public_ip);
                 let before = self.holders.holder(subnet);
                 let (rival, reservation) = self.write_key(kv, owner);
                 let holder = self.keys.owner_of(subnet);
@@ -141,8 +147,12 @@ impl RefCluster {
                     reservation,
                 }
             }
-            WatchEvent::Delete { key, .. } if self.junk.remove(key) => Write::Junk,
+            WatchEvent::Delete { key, .. } if self.junk.remove(key) => {
+                self.last_freed = now;
+                Write::Junk
+            }
             WatchEvent::Delete { key, .. } => {
+                self.last_freed = now;
                 let Some(subnet) = self.subnet_of(key) else {
                     return Write::Stray;
                 };
@@ -163,6 +173,7 @@ impl RefCluster {
         for knowledge in &mut self.knowledge {
             knowledge.lose_history(&self.windows, now);
         }
+        self.last_freed = now;
         self.keys.clear();
         let held: BTreeSet<Ipv4Net> = kvs.iter().filter_map(|kv| self.subnet_of(&kv.key)).collect();
         let gone: Vec<Ipv4Net> = self
@@ -222,9 +233,9 @@ impl RefCluster {
         self.keys.is_reserved(subnet, node.public_ip())
     }
 
-    /// Returns when the leases last became others.
-    pub(crate) const fn last_change(&self) -> Instant {
-        self.last_change
+    /// Returns when a subnet may last have become free.
+    pub(crate) const fn last_freed(&self) -> Instant {
+        self.last_freed
     }
 
     /// Returns how often the leases became others: the same number means the same leases.
@@ -469,6 +480,11 @@ impl RefCluster {
         self.last_change = now;
         self.changes += 1;
     }
+}
+
+/// A lease of a backend that no node of the cluster runs leads nowhere. Flannel's `udp` and `alloc` name none.
+fn is_of_our_backends(record: &LeaseRecord) -> bool {
+    ["", "udp", "alloc"].contains(&record.backend_type.as_str())
 }
 
 const fn event_revision(event: &WatchEvent) -> Revision {

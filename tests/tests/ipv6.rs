@@ -291,7 +291,7 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(100))]
+    #![proptest_config(ProptestConfig::with_cases(25))]
 
     #[test]
     fn whatever_happens_nodes_of_ipv6_alone_hold_a_subnet_each(steps in proptest::collection::vec(step(), 1..40)) {

@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use selvedge_engine::{
     EtcdLeaseId, ExitReason, KernelEvent, KernelObject, LeasePolicy, LinkName, OnExpiry, OnLoss,
-    PreviousSubnet, Revision, Setup, StoreRequest,
+    PreviousSubnet, RejectReason, Revision, Setup, StoreRequest,
 };
 use selvedge_tests::engine_and_store::{Bench, Fate, setup};
 
+/// Has room for 10.50.1.0/24, 10.50.2.0/24 and 10.50.3.0/24.
+const THREE_SUBNETS: &str = r#"{"Network":"10.50.0.0/22"}"#;
 const CONFIG: &str = r#"{"Network":"10.50.0.0/16"}"#;
 
 #[test]
@@ -370,6 +372,60 @@ fn a_choice_that_grew_stale_on_its_way_is_refused_and_made_anew() {
 
     assert_eq!(bench.subnet(slow), None, "larger subnets fill the network now");
     assert!(bench.node(slow).said("no free subnet"));
+}
+
+#[test]
+fn a_subnet_that_was_just_released_is_taken_last() {
+    let mut bench = Bench::new(THREE_SUBNETS);
+    bench.put("subnets/10.50.1.0-24", r#"{"PublicIP":"192.0.2.8"}"#);
+    let node = bench.add_with(with_policy(OnLoss::Reallocate, OnExpiry::Keep));
+    bench.settle();
+    let own = bench.subnet(node).expect("a subnet is held");
+
+    // Now two are free: one that was released under the node's eyes, and one that nobody ever had.
+    bench.delete("subnets/10.50.1.0-24");
+    bench.settle();
+    bench.delete(&format!("subnets/{own}"));
+    bench.run_for(Duration::from_secs(1));
+
+    let next = bench.subnet(node).expect("a subnet is held");
+    assert!(next != own && next != "10.50.1.0-24", "{next}");
+}
+
+#[test]
+fn a_subnet_that_becomes_free_is_taken_at_once_by_a_node_that_waits_for_one() {
+    let mut bench = Bench::new(THREE_SUBNETS);
+    for number in 1..=3 {
+        bench.put(
+            &format!("subnets/10.50.{number}.0-24"),
+            r#"{"PublicIP":"192.0.2.8"}"#,
+        );
+    }
+    let node = bench.add([192, 0, 2, 1]);
+    bench.run_for(Duration::from_mins(5));
+    assert_eq!(bench.subnet(node), None);
+
+    bench.delete("subnets/10.50.2.0-24");
+    bench.run_for(Duration::from_millis(600));
+
+    assert_eq!(bench.subnet(node).as_deref(), Some("10.50.2.0-24"));
+}
+
+#[test]
+fn a_lease_of_another_backend_is_no_peer_and_its_subnet_is_taken() {
+    let mut bench = Bench::new(THREE_SUBNETS);
+    for subnet in ["10.50.1.0-24", "10.50.3.0-24"] {
+        let value = r#"{"PublicIP":"192.0.2.9","BackendType":"vxlan","BackendData":[1,2]}"#;
+        bench.put(&format!("subnets/{subnet}"), value);
+    }
+
+    let node = bench.add([192, 0, 2, 1]);
+    bench.settle();
+
+    assert_eq!(bench.subnet(node).as_deref(), Some("10.50.2.0-24"));
+    let status = bench.node(node).engine.status();
+    assert!(status.peers.is_empty());
+    assert_eq!(status.rejected.get(&RejectReason::ForeignBackend), Some(&2));
 }
 
 #[test]

@@ -12,7 +12,7 @@ use crate::action::{RequestId, WatchId};
 use crate::backend::{Backend, ConfigError};
 use crate::backoff::Backoff;
 use crate::event::{ConfigUnused, Event};
-use crate::network_config::NetworkConfig;
+use crate::network_config::{NetworkConfig, unknown_keys};
 use crate::setup::StorePrefix;
 use crate::store::{
     Header, KeyRange, KeyValue, Page, Revision, StoreError, StoreRequest, StoreResponse, WatchEnd, WatchEvent,
@@ -184,6 +184,7 @@ impl ConfigReader {
         match activate(&text) {
             Ok(active) => {
                 self.served = Some(active.clone());
+                self.tell_unknown_keys(&text, outbox);
                 self.text = Some(text);
                 Ok((header, Some(active)))
             }
@@ -202,11 +203,23 @@ impl ConfigReader {
             Some(Ok(config)) if self.served.as_ref() == Some(&config) => None,
             Some(Ok(_)) => Some(ConfigUnused::Changed),
         };
+        if let Some(text) = &text {
+            self.tell_unknown_keys(text, outbox);
+        }
         self.text = text;
         if let Some(reason) = reason {
             outbox.tell(Event::ConfigUnused {
                 key: self.key(),
                 reason,
+            });
+        }
+    }
+
+    fn tell_unknown_keys(&self, text: &[u8], outbox: &mut Outbox) {
+        for unknown in unknown_keys(text) {
+            outbox.tell(Event::ConfigKeyUnknown {
+                key: self.key(),
+                unknown,
             });
         }
     }

@@ -73,6 +73,8 @@ pub(crate) struct Keeper {
     lost_at: Option<Instant>,
     /// The revision of the view that a write was refused for: the store knows something newer.
     refused_at: Option<Revision>,
+    /// How many leases there were when no subnet was free, if that is what the node waits for.
+    full_with: Option<usize>,
     carried: Option<Subnet>,
     /// The newest revision at which the key of the subnet carried was this node's; zero in a store that was restored.
     known: Revision,
@@ -216,6 +218,7 @@ impl Keeper {
             losses: Backoff::new(LOSS_WAIT.0, LOSS_WAIT.1),
             lost_at: None,
             refused_at: None,
+            full_with: None,
             carried: None,
             known: Revision(0),
             answered: Revision(0),
@@ -293,6 +296,7 @@ impl Keeper {
         self.check_held(claim, follower, outbox);
         self.check_contest(claim, follower, outbox);
         self.check_challenge(claim, follower, outbox);
+        self.check_room(follower, outbox);
         self.yield_if_claimed(claim, follower);
         if news == News::Changed {
             return;
@@ -401,6 +405,7 @@ impl Keeper {
 
     /// Takes the next step towards a lease, from what the view shows.
     fn decide(&mut self, claim: &Claim<'_>, follower: &Follower, outbox: &mut Outbox) {
+        self.full_with = None;
         let leases = follower.leases();
         let situation = Situation {
             claim,
@@ -446,6 +451,7 @@ impl Keeper {
                 self.supersede(lease);
             }
             Choice::Exhausted => {
+                self.full_with = Some(leases.len());
                 let retry_in = self.wait(outbox);
                 outbox.tell(Event::SubnetsExhausted {
                     leases: leases.len(),
@@ -492,6 +498,20 @@ impl Keeper {
             error,
             retry_in,
         });
+    }
+
+    /// Looks again soon once a record went: whoever else waits for a free subnet does so, too, but not at the same time.
+    fn check_room(&mut self, follower: &Follower, outbox: &mut Outbox) {
+        let State::Waiting(until) = &mut self.state else {
+            return;
+        };
+        if self.full_with.is_some_and(|full| follower.leases().len() < full) {
+            self.full_with = None;
+            let soon = outbox
+                .rng
+                .between(Duration::from_millis(10), Duration::from_millis(500));
+            *until = (*until).min(outbox.now + soon);
+        }
     }
 
     fn wait(&mut self, outbox: &mut Outbox) -> Duration {

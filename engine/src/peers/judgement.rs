@@ -170,7 +170,11 @@ impl<'a> Judgement<'a> {
         if overlaps(v4, standpoint.own_subnet) {
             return Err(RejectReason::OverlapsOwn);
         }
-        let public_ip = entry.record.as_ref().map_err(|reason| *reason)?.public_ip;
+        let record = entry.record.as_ref().map_err(|reason| *reason)?;
+        if !standpoint.backend.understands(&record.backend_type) {
+            return Err(RejectReason::ForeignBackend);
+        }
+        let public_ip = record.public_ip;
         if !is_reachable(public_ip) {
             return Err(RejectReason::BadPublicIp);
         }

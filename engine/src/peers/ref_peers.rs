@@ -162,7 +162,11 @@ fn judge(
     if overlaps(v4, standpoint.own_subnet) {
         return Err(RejectReason::OverlapsOwn);
     }
-    let public_ip = entry.record.clone()?.public_ip;
+    let record = entry.record.clone()?;
+    if !["", "udp"].contains(&record.backend_type.to_ascii_lowercase().as_str()) {
+        return Err(RejectReason::ForeignBackend);
+    }
+    let public_ip = record.public_ip;
     match public_ip {
         Ipv4Addr::UNSPECIFIED | Ipv4Addr::BROADCAST => return Err(RejectReason::BadPublicIp),
         _ if public_ip.is_loopback() || public_ip.is_multicast() => return Err(RejectReason::BadPublicIp),

@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use super::ref_peers::{RefPeers, Situation};
 use super::*;
 use crate::leases::Extent;
+use crate::network_config::NetworkConfig;
 use crate::setup::StorePrefix;
 use crate::store::{Header, KeyValue, WatchEvent};
 
@@ -72,6 +73,38 @@ fn a_dual_stack_lease_is_a_peer_by_its_ipv4_part_and_an_ipv6_one_is_none() {
 
     assert_eq!(peers.v4().count(), 1);
     assert_eq!(reasons(&peers), [RejectReason::WrongFamily]);
+}
+
+#[test]
+fn a_lease_of_another_backend_is_no_peer_and_one_without_a_type_is() {
+    let values = [
+        ("10.50.2.0-24", r#"{"PublicIP":"192.0.2.2"}"#),
+        ("10.50.3.0-24", r#"{"PublicIP":"192.0.2.3","BackendType":"udp"}"#),
+        (
+            "10.50.4.0-24",
+            r#"{"PublicIP":"192.0.2.4","BackendType":"vxlan","BackendData":{"VNI":1}}"#,
+        ),
+        (
+            "10.50.5.0-24",
+            r#"{"PublicIP":"192.0.2.5","BackendType":"","BackendData":[1,"2",{}]}"#,
+        ),
+    ];
+    let kvs = values.map(|(subnet, value)| key_value(subnet, value, Revision(2)));
+    let mut leases = Leases::new(StorePrefix::default());
+    leases.apply_list(&Header::default(), kvs.to_vec(), Extent::Whole, Departure::Seen);
+    let mut peers = Peers::new(GRACE);
+
+    peers.judge(&leases.take_changes(), &leases, &standpoint(1), Instant::ZERO);
+
+    assert_eq!(
+        accepted(&peers),
+        [
+            "10.50.2.0-24 192.0.2.2",
+            "10.50.3.0-24 192.0.2.3",
+            "10.50.5.0-24 192.0.2.5"
+        ]
+    );
+    assert_eq!(reasons(&peers), [RejectReason::ForeignBackend]);
 }
 
 #[test]
@@ -232,6 +265,9 @@ fn subnet_text() -> impl Strategy<Value = String> {
 fn value() -> impl Strategy<Value = String> {
     prop_oneof![
         6 => (1..6_u8).prop_map(|host| format!(r#"{{"PublicIP":"192.0.2.{host}"}}"#)),
+        1 => (1..6_u8, prop_oneof!["vxlan", "udp", "UDP"]).prop_map(|(host, kind)| {
+            format!(r#"{{"PublicIP":"192.0.2.{host}","BackendType":"{kind}"}}"#)
+        }),
         1 => Just("junk".into()),
         1 => Just(r#"{"PublicIP":"127.0.0.1"}"#.into()),
     ]
@@ -331,7 +367,9 @@ fn select(leases: &[(&str, &str, i64)]) -> Peers {
 }
 
 fn standpoint(slot: u8) -> Standpoint {
+    let config = NetworkConfig::parse(br#"{"Network":"10.50.0.0/16"}"#).unwrap();
     Standpoint {
+        backend: Backend::new(&config).unwrap(),
         network: "10.50.0.0/16".parse().unwrap(),
         public_ip: Ipv4Addr::new(192, 0, 2, 1),
         own_key: key(&format!("10.50.{slot}.0-24")).into(),

@@ -9,6 +9,10 @@ use tonic::{Code, ConnectError, Status};
 
 use super::endpoint::{Endpoint, Scheme};
 
+/// What etcd says as `mvcc: database space exceeded`, with the cure.
+const OUT_OF_SPACE: &str =
+    "is out of space and refuses writes; compact and defragment it, then run `etcdctl alarm disarm`";
+
 /// What an error means for the engine, with a message that names the endpoint and the cause.
 pub(super) fn classify(endpoint: &Endpoint, error: &Error) -> StoreError {
     StoreError {
@@ -146,6 +150,9 @@ fn cause(error: &Error) -> String {
     if let Some(io) = chain(status).find_map(|cause| cause.downcast_ref::<io::Error>()) {
         return io_text(io);
     }
+    if kind_of_text(status.message()) == Some(StoreErrorKind::NoSpace) {
+        return OUT_OF_SPACE.to_owned();
+    }
     if status.code() == Code::Unimplemented {
         return "does not speak etcd's v3 API".to_owned();
     }
@@ -186,6 +193,18 @@ fn chain<'a>(status: &'a Status) -> impl Iterator<Item = &'a (dyn StdError + 'st
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_full_etcd_is_told_with_the_cure() {
+        let status = Status::resource_exhausted("etcdserver: mvcc: database space exceeded");
+
+        let cause = cause(&Error::GRpcStatus(status));
+
+        assert!(
+            cause.contains("out of space") && cause.contains("etcdctl alarm disarm"),
+            "{cause}"
+        );
+    }
 
     #[test]
     fn etcds_texts_are_told_apart() {

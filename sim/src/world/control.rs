@@ -237,6 +237,7 @@ impl World {
             | Told::SubnetsExhausted { .. }
             | Told::ConfigMissing { .. }
             | Told::ConfigInvalid { .. }
+            | Told::ConfigKeyUnknown { .. }
             | Told::ConfigUnused { .. }
             | Told::StoreReached
             | Told::StoreRestarted { .. }

@@ -135,7 +135,7 @@ impl World {
 
     /// Tells whether a subnet has been free for longer than a node waits that found none.
     pub(super) fn has_room(&self) -> bool {
-        let is_settled = self.now >= self.reference.last_change() + super::rest::LONGEST_WAIT;
+        let is_settled = self.now >= self.reference.last_freed() + super::rest::LONGEST_WAIT;
         is_settled && self.free_subnet(&mut Rng::new(0)).is_some()
     }
 

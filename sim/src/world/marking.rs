@@ -66,6 +66,7 @@ impl World {
             | Told::LeaseResumed { .. }
             | Told::PublicIpContested { .. }
             | Told::DuplicatePublicIp { .. }
+            | Told::ConfigKeyUnknown { .. }
             | Told::PeerAdded { .. }
             | Told::PeerRemoved { .. }
             | Told::PeersChanged { .. }

@@ -173,7 +173,7 @@ impl World {
     pub(super) fn free_subnet(&self, rng: &mut Rng) -> Option<Ipv4Net> {
         let config = NetworkConfig::parse(self.scenario.config.as_bytes()).ok()?;
         let taken: Vec<Ipv4Net> = self.reference.covered().collect();
-        pick_v4(&config.v4?, &taken, rng)
+        pick_v4(&config.v4?, &taken, &[], rng)
     }
 
     fn write_junk(&mut self, junk: Junk) {

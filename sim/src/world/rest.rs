@@ -131,7 +131,7 @@ impl World {
     }
 }
 
-/// How long a node waits at most before it looks again whether a subnet is free, with some to spare.
+/// How long a node takes at most to a subnet that became free, with some to spare for those that try for it together.
 pub(super) const LONGEST_WAIT: Duration = Duration::from_secs(15);
 
 /// Returns the nodes that the one at a place among all that are ready sends a last probe to.

@@ -262,12 +262,15 @@ impl<'a> Situation<'a> {
             Extent::Whole => {}
             Extent::Cut => return Choice::Exhausted,
         }
-        let taken: Vec<Subnet> = self
+        let taken = self
             .leases
             .subnets_of(self.claim.network)
-            .map(|(_, subnet)| subnet)
-            .collect();
-        let Some(subnet) = self.free_subnet(taken, rng) else {
+            .map(|(_, subnet)| subnet);
+        let used = Used {
+            taken: taken.collect(),
+            released: self.leases.released().collect(),
+        };
+        let Some(subnet) = self.free_subnet(used, rng) else {
             return Choice::Exhausted;
         };
         let origin = if self.was_held(&subnet) {
@@ -285,24 +288,24 @@ impl<'a> Situation<'a> {
     }
 
     /// Picks a free subnet; the one that shall not be taken again only if there is no other.
-    fn free_subnet(&self, mut taken: Vec<Subnet>, rng: &mut Rng) -> Option<Subnet> {
+    fn free_subnet(&self, mut used: Used, rng: &mut Rng) -> Option<Subnet> {
         let Some(avoided) = self.avoided else {
-            return self.pick(&taken, rng);
+            return self.pick(&used, rng);
         };
-        taken.push(avoided);
-        let other = self.pick(&taken, rng);
-        taken.pop();
-        other.or_else(|| self.pick(&taken, rng))
+        used.taken.push(avoided);
+        let other = self.pick(&used, rng);
+        used.taken.pop();
+        other.or_else(|| self.pick(&used, rng))
     }
 
-    fn pick(&self, taken: &[Subnet], rng: &mut Rng) -> Option<Subnet> {
+    fn pick(&self, used: &Used, rng: &mut Rng) -> Option<Subnet> {
         let network = self.claim.network;
         let v4 = network
             .v4
-            .map(|range| free_v4(&range, self.preferred.v4, taken, rng));
+            .map(|range| free_v4(&range, self.preferred.v4, used, rng));
         let v6 = network
             .v6
-            .map(|range| free_v6(&range, self.preferred.v6, taken, rng));
+            .map(|range| free_v6(&range, self.preferred.v6, used, rng));
         match (v4, v6) {
             (Some(Some(v4)), Some(Some(v6))) => Some(Subnet::Dual(v4, v6)),
             (Some(Some(v4)), None) => Some(Subnet::V4(v4)),
@@ -333,8 +336,16 @@ impl<'a> Situation<'a> {
     }
 }
 
-fn free_v4(range: &Range4, preferred: Option<Ipv4Net>, taken: &[Subnet], rng: &mut Rng) -> Option<Ipv4Net> {
-    let taken: Vec<_> = taken.iter().filter_map(Subnet::v4).collect();
+/// The subnets that a new one is chosen beside.
+struct Used {
+    taken: Vec<Subnet>,
+    /// The one that was released first at the beginning.
+    released: Vec<Subnet>,
+}
+
+fn free_v4(range: &Range4, preferred: Option<Ipv4Net>, used: &Used, rng: &mut Rng) -> Option<Ipv4Net> {
+    let taken: Vec<_> = used.taken.iter().filter_map(Subnet::v4).collect();
+    let released: Vec<_> = used.released.iter().filter_map(Subnet::v4).collect();
     let is_free = |net: &Ipv4Net| {
         !taken
             .iter()
@@ -342,11 +353,12 @@ fn free_v4(range: &Range4, preferred: Option<Ipv4Net>, taken: &[Subnet], rng: &m
     };
     preferred
         .filter(|net| fits_v4(range, *net) && is_free(net))
-        .or_else(|| pick_v4(range, &taken, rng))
+        .or_else(|| pick_v4(range, &taken, &released, rng))
 }
 
-fn free_v6(range: &Range6, preferred: Option<Ipv6Net>, taken: &[Subnet], rng: &mut Rng) -> Option<Ipv6Net> {
-    let taken: Vec<_> = taken.iter().filter_map(Subnet::v6).collect();
+fn free_v6(range: &Range6, preferred: Option<Ipv6Net>, used: &Used, rng: &mut Rng) -> Option<Ipv6Net> {
+    let taken: Vec<_> = used.taken.iter().filter_map(Subnet::v6).collect();
+    let released: Vec<_> = used.released.iter().filter_map(Subnet::v6).collect();
     let is_free = |net: &Ipv6Net| {
         !taken
             .iter()
@@ -354,7 +366,7 @@ fn free_v6(range: &Range6, preferred: Option<Ipv6Net>, taken: &[Subnet], rng: &m
     };
     preferred
         .filter(|net| fits_v6(range, net) && is_free(net))
-        .or_else(|| pick_v6(range, &taken, rng))
+        .or_else(|| pick_v6(range, &taken, &released, rng))
 }
 
 /// Tells whether a lease is one that the network config would give out.
