@@ -32,7 +32,7 @@ use crate::reject_reason::RejectReason;
 use crate::rng::Rng;
 use crate::setup::Setup;
 use crate::status::{Explanation, Phase, Status};
-use crate::store::{StoreError, StoreResponse};
+use crate::store::{StoreError, StoreResponse, WatchEnd};
 use crate::subnet::Subnet;
 use crate::time::Instant;
 
@@ -117,6 +117,9 @@ impl Engine {
             StoreEvent::Response { id, result } => self.handle_response(id, result),
             StoreEvent::WatchCreated { id, header } => {
                 self.outbox.note_reached();
+                if self.config.follows(id) {
+                    self.config.handle_watch_created();
+                }
                 self.follower.handle_watch_created(id, &header, &mut self.outbox);
                 News::None
             }
@@ -126,6 +129,9 @@ impl Engine {
             }
             StoreEvent::WatchEnded { id, end } if self.config.follows(id) => {
                 self.config.handle_watch_ended(&end, &mut self.outbox);
+                if let WatchEnd::Failed(_) = end {
+                    self.follower.handle_other_watch_ended(&mut self.outbox);
+                }
                 News::None
             }
             StoreEvent::WatchBatch { id, header, events } => {

@@ -217,6 +217,25 @@ impl Leases {
         self.extent
     }
 
+    /// Tells whether a list of all keys cannot come from the history that the view is from: at a revision that both know,
+    /// they differ.
+    pub(crate) fn contradicts(&self, header: &Header, kvs: &[KeyValue], extent: Extent) -> bool {
+        if extent == Extent::Cut || self.extent == Extent::Cut || header.revision < self.revision {
+            return false;
+        }
+        let is_known = |revision: Revision| revision <= self.revision;
+        let differs = |kv: &KeyValue| match self.get(&kv.key) {
+            None => true,
+            Some(entry) if !is_known(entry.mod_revision) => false,
+            Some(entry) => entry.mod_revision != kv.mod_revision || entry.etcd_lease != kv.lease,
+        };
+        let listed = kvs.iter().filter(|kv| is_known(kv.mod_revision));
+        let shared = listed.clone().count();
+        let known = self.entries.values().filter(|entry| is_known(entry.mod_revision));
+        let lacks_some = header.revision == self.revision && known.count() > shared;
+        lacks_some || listed.into_iter().any(differs)
+    }
+
     /// Replaces the view by a list of all keys, or as much of it as the list reaches; whatever it lacks went in this way.
     pub(crate) fn apply_list(
         &mut self,

@@ -191,6 +191,8 @@ pub enum CompareTarget {
     CreateRevision(Revision),
     /// [`KeyValue::mod_revision`].
     ModRevision(Revision),
+    /// [`KeyValue::lease`]; `None` for a key on no etcd lease, or one that does not exist.
+    Lease(Option<EtcdLeaseId>),
 }
 
 /// The relation that a comparison demands.

@@ -18,7 +18,7 @@ pub use kind::FaultKind;
 pub use link::{Damage, LinkFault};
 pub(crate) use named::Named;
 pub use node::{NodeFault, SubnetFileFate, Tampering};
-pub use store::{ConfigDamage, StoreFault, StoreWay};
+pub use store::{ConfigDamage, StoreFault, StoreWay, WriteFate};
 pub use underlay::UnderlayFault;
 
 /// A fault with its times, counted from the start of the run.

@@ -89,7 +89,7 @@ pub use cluster::Cluster;
 pub use etcd_store::{EtcdStore, WatchMessage, WatcherId};
 pub use fault::{
     ConfigDamage, Damage, Fault, FaultKind, LinkFault, NodeFault, StoreFault, StoreWay, SubnetFileFate,
-    Tampering, TimedFault, UnderlayFault,
+    Tampering, TimedFault, UnderlayFault, WriteFate,
 };
 pub use flannel::Defect;
 pub use forgery::Forgery;

@@ -56,8 +56,8 @@ pub(crate) struct RefCluster {
     /// How often the leases became others.
     changes: u64,
     keys: Keys,
-    /// The subnets that ever were written for an owner.
-    ever_named: BTreeMap<Ipv4Addr, BTreeSet<Ipv4Net>>,
+    /// The subnets that ever were written for an owner, and when the last record for it went.
+    records_of: BTreeMap<Ipv4Addr, BTreeMap<Ipv4Net, Option<Instant>>>,
     /// The most records that the store ever held below the leases' prefix.
     most_records: usize,
     /// How many records a node may hold besides: of histories that are gone, and for want of what it never heard.
@@ -100,7 +100,7 @@ impl RefCluster {
             last_freed: Instant::ZERO,
             changes: 0,
             keys: Keys::new(),
-            ever_named: BTreeMap::new(),
+            records_of: BTreeMap::new(),
             most_records: 0,
             stale_records: 0,
             hand: Hand::Node,
@@ -156,7 +156,14 @@ impl RefCluster {
                 let Some(subnet) = self.subnet_of(key) else {
                     return Write::Stray;
                 };
-                self.keys.remove(key);
+                if let Some(Key {
+                    v4,
+                    owner: Some(owner),
+                    ..
+                }) = self.keys.remove(key)
+                {
+                    self.records_of.entry(owner).or_default().insert(v4, Some(now));
+                }
                 match self.keys.owner_of(subnet) {
                     Some(owner) => self.begin_tenure(subnet, Some(owner), event_revision(event), now),
                     None => self.end_tenure(subnet, now),
@@ -174,6 +181,8 @@ impl RefCluster {
             knowledge.lose_history(&self.windows, now);
         }
         self.last_freed = now;
+        let records = self.records_of.values_mut().flat_map(BTreeMap::values_mut);
+        records.for_each(|gone| *gone = gone.or(Some(now)));
         self.keys.clear();
         let held: BTreeSet<Ipv4Net> = kvs.iter().filter_map(|kv| self.subnet_of(&kv.key)).collect();
         let gone: Vec<Ipv4Net> = self
@@ -271,7 +280,7 @@ impl RefCluster {
                     .is_none_or(|until| informed.is_none_or(|informed| until > informed))
             });
         may_believe
-            || self.is_deaf_to_the_end_of(node, destination, peer)
+            || self.may_misjudge(node, destination, peer, now)
             || self
                 .history_of(destination)
                 .any(|(subnet, _)| self.may_keep(node, subnet, peer, now))
@@ -375,7 +384,7 @@ impl RefCluster {
     /// Takes note that a daemon of this model starts on a node without knowing anything.
     pub(crate) fn forget(&mut self, node: NodeId, model: Model, now: Instant) {
         if let Some(knowledge) = self.knowledge.get_mut(node.index()) {
-            *knowledge = Knowledge::starting(model, now);
+            knowledge.start_anew(model, now);
         }
     }
 
@@ -418,7 +427,7 @@ impl RefCluster {
             create_revision: kv.create_revision,
         };
         if let Some(owner) = owner {
-            self.ever_named.entry(owner).or_default().insert(v4);
+            self.records_of.entry(owner).or_default().insert(v4, None);
         }
         let rival = self.keys.rival_of(&kv.key, &key);
         let rival = rival.map(|name| name.escape_ascii().to_string());

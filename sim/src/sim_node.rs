@@ -1,5 +1,6 @@
 //! A node: its Linux, and the daemon that runs on it.
 
+mod clock;
 mod daemon;
 mod handling;
 mod saboteur;
@@ -30,6 +31,8 @@ pub(crate) struct SimNode {
     pub(crate) life: u32,
     /// How often the machine was booted anew.
     reboots: u32,
+    /// By how many millionths its clock is too fast.
+    drift: i32,
     /// Since when it stands still.
     asleep_since: Option<Instant>,
     /// Which daemon is started.
@@ -49,6 +52,7 @@ impl SimNode {
             daemon: None,
             life: 0,
             reboots: 0,
+            drift: 0,
             asleep_since: None,
             model: plan.model,
             identity: plan.identity,
@@ -92,6 +96,15 @@ impl SimNode {
             Model::Selvedge => Daemon::selvedge(self.id, setup, seed, self.handling, now),
             Model::Flannel => Daemon::flannel(setup, seed, now),
         });
+        self.set_drift(self.drift, now);
+    }
+
+    /// Sets by how many millionths its clock is too fast from now on.
+    pub(crate) fn set_drift(&mut self, drift: i32, now: Instant) {
+        self.drift = drift;
+        if let Some(daemon) = &mut self.daemon {
+            daemon.set_drift(drift, now);
+        }
     }
 
     /// Kills the daemon; tells whether one ran.

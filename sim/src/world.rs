@@ -38,7 +38,7 @@ use crate::checker::store_requests::RequestRate;
 use crate::checker::twins::Twins;
 use crate::etcd_store::Snapshot;
 use crate::event_queue::EventQueue;
-use crate::fault::Fault;
+use crate::fault::{Fault, WriteFate};
 use crate::links::Links;
 use crate::node_id::NodeId;
 use crate::probe::ProbesInFlight;
@@ -86,6 +86,8 @@ pub(crate) struct World {
     prober_rngs: Vec<Rng>,
     forger_rng: Rng,
     hollow: HollowNodes,
+    /// Until when nodes have something to do that they were too slow for.
+    busy_until: BTreeMap<NodeId, Instant>,
     /// The nodes that stand still, with what waits for them.
     paused: BTreeMap<NodeId, Vec<Event>>,
     /// The faults that last at the moment, by their place in the scenario.
@@ -99,6 +101,8 @@ pub(crate) struct World {
     started: BTreeSet<NodeId>,
     /// How many changes each node is still to miss.
     missing: BTreeMap<NodeId, u32>,
+    /// How many writes of each node, and answers to them, are still to get lost.
+    unanswered: BTreeMap<(NodeId, WriteFate), u32>,
     reference: RefCluster,
     probes: ProbesInFlight,
     /// The probes that must arrive, sent at the end.
@@ -149,6 +153,7 @@ impl World {
             hollow: HollowNodes::new(rng.fork("hollow nodes")),
             backups: BTreeMap::new(),
             prober_rngs: ids.iter().map(|id| prober_rng.fork(&id.to_string())).collect(),
+            busy_until: BTreeMap::new(),
             paused: BTreeMap::new(),
             active: BTreeSet::new(),
             curtailed: BTreeMap::new(),
@@ -156,6 +161,7 @@ impl World {
             sightings: Sightings::default(),
             started: BTreeSet::new(),
             missing: BTreeMap::new(),
+            unanswered: BTreeMap::new(),
             reference: RefCluster::new(ids.len(), leases.start().to_vec(), windows),
             service: StoreService::new(leases),
             probes: ProbesInFlight::default(),
@@ -213,10 +219,14 @@ impl World {
     }
 
     fn handle(&mut self, event: Event) -> Verdict {
-        let Some(event) = self.delay_while_paused(event) else {
+        let event = self
+            .delay_while_paused(event)
+            .and_then(|event| self.delay_while_slow(event));
+        let Some(event) = event else {
             return Ok(());
         };
         match event {
+            Event::Late(_) => Ok(()),
             Event::Start(node) => self.start_for_the_first_time(node),
             // Once the core has healed, nothing else begins and nothing else ends.
             Event::FaultBegins(_) | Event::FaultEnds(_) if self.core.is_some() => Ok(()),

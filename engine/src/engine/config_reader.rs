@@ -87,7 +87,6 @@ impl ConfigReader {
         let retry_in = self.backoff.wait(&mut outbox.rng);
         match self.judge(result, retry_in, outbox) {
             Ok((header, news)) => {
-                self.backoff.reset();
                 self.revision = header.revision;
                 self.state = State::Following(self.watch(outbox));
                 news
@@ -98,6 +97,11 @@ impl ConfigReader {
                 None
             }
         }
+    }
+
+    /// What was read counts for nothing while no watch stands: the next try waits all the longer.
+    pub(crate) const fn handle_watch_created(&mut self) {
+        self.backoff.reset();
     }
 
     pub(crate) fn handle_watch_batch(&mut self, events: Vec<WatchEvent>, outbox: &mut Outbox) {

@@ -49,6 +49,9 @@ pub(crate) struct Follower {
     unseen: Revision,
     /// Whether a watch broke since the last list.
     is_interrupted: bool,
+    doubts: Doubts,
+    /// Whether the list that is under way was asked for before the store turned out to be another.
+    is_outrun: bool,
     /// The watch that was opened after another had failed, or after the store had become another.
     resumed: Option<WatchId>,
 }
@@ -58,6 +61,17 @@ enum List {
     Idle,
     UnderWay(Listing),
     Waiting(Instant),
+}
+
+/// Whether a list is planned because another watch broke.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+enum Doubts {
+    #[default]
+    None,
+    Some {
+        /// When one was planned anyway.
+        planned: Option<Instant>,
+    },
 }
 
 #[derive(Debug, Deserialize, Serialize)]
@@ -98,6 +112,8 @@ impl Follower {
             unseen: Revision(0),
             resumed: None,
             is_interrupted: false,
+            doubts: Doubts::None,
+            is_outrun: false,
         }
     }
 
@@ -129,6 +145,7 @@ impl Follower {
         match self.list {
             List::UnderWay(_) => {}
             List::Idle | List::Waiting(_) => {
+                self.is_outrun = false;
                 self.list = List::UnderWay(Listing::begin(&self.range, self.seen, outbox));
             }
         }
@@ -170,17 +187,28 @@ impl Follower {
                 read: listed.kvs.len(),
             });
         }
+        if self.is_outrun && listed.header.revision >= listed.seen {
+            self.list(outbox);
+            return News::None;
+        }
+        let is_contradiction = self
+            .leases
+            .contradicts(&listed.header, &listed.kvs, listed.extent);
         if self.is_of_another_cluster(&listed.header) || listed.header.revision < listed.seen {
             return self.start_over(listed, outbox);
         }
         self.backoff.reset();
-        self.adopt(listed, outbox)
+        match self.adopt(listed, outbox) {
+            News::Listed if is_contradiction => News::Restarted,
+            news @ (News::None | News::Changed | News::Listed | News::Restarted) => news,
+        }
     }
 
     fn adopt(&mut self, listed: Listed, outbox: &mut Outbox) -> News {
         let header = listed.header;
         self.relist_at = Some(outbox.now + outbox.rng.between(RELIST_INTERVAL, RELIST_INTERVAL * 3 / 2));
         self.is_interrupted = false;
+        self.doubts = Doubts::None;
         let is_behind = header.revision < self.leases.revision();
         if self.is_of_another_cluster(&header) || (!is_behind && header.revision < self.seen) {
             self.list(outbox);
@@ -215,6 +243,7 @@ impl Follower {
         self.away_since = None;
         self.followed_time.go_on(outbox.now);
         if self.is_of_another_cluster(header) || header.revision < self.leases.revision() {
+            self.is_outrun = matches!(self.list, List::UnderWay(_));
             self.list(outbox);
         } else if self.resumed == Some(id) {
             self.relist_soon(outbox);
@@ -242,6 +271,10 @@ impl Follower {
             return;
         }
         self.is_interrupted = true;
+        if let Doubts::Some { planned } = core::mem::take(&mut self.doubts) {
+            // The watch that follows this one brings a list with it.
+            self.relist_at = planned;
+        }
         self.away_since.get_or_insert(outbox.now);
         self.followed_time.stop(outbox.now);
         match end {
@@ -258,6 +291,20 @@ impl Follower {
                     retry_in,
                 });
             }
+        }
+    }
+
+    /// Takes note that another watch broke. A watch that was opened just then may stand on a store that was replaced after
+    /// the list that it continues; it would not show it.
+    pub(crate) fn handle_other_watch_ended(&mut self, outbox: &mut Outbox) {
+        if let Watch::Open(_) = self.watch {
+            self.is_interrupted = true;
+            if self.doubts == Doubts::None {
+                self.doubts = Doubts::Some {
+                    planned: self.relist_at,
+                };
+            }
+            self.relist_soon(outbox);
         }
     }
 
@@ -332,6 +379,7 @@ impl Follower {
         self.seen = header.revision;
         self.unseen = Revision(0);
         self.is_interrupted = false;
+        self.doubts = Doubts::None;
         self.resumed = Some(self.open(outbox));
         News::Restarted
     }

@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use self::choice::{Choice, Situation};
 use self::contest::{Claimant, Contest, OBJECTION_PAUSE, REFUSED_WAIT};
 use self::loss::LOSS_WAIT;
-use self::write::{Write, delete, verify};
+use self::write::{KeyState, Write, delete, verify};
 use super::follower::{Follower, News};
 use super::outbox::Outbox;
 use crate::action::RequestId;
@@ -361,7 +361,7 @@ impl Keeper {
             } => {
                 let Renewal::Due(at) = *renewal else { return };
                 if at <= outbox.now {
-                    let request = outbox.request(verify(&held.key, held.mod_revision));
+                    let request = outbox.request(verify(&held.key, KeyState::of_held(held)));
                     *renewal = Renewal::Verifying(request);
                 }
             }
@@ -441,12 +441,12 @@ impl Keeper {
             Choice::Refuse(twin) => self.refuse(twin, claim, outbox),
             Choice::Clear {
                 key,
-                mod_revision,
+                state,
                 lease,
                 preferred,
             } => {
                 self.preferred = preferred;
-                let request = outbox.request(delete(&key, mod_revision));
+                let request = outbox.request(delete(&key, state));
                 self.state = State::Clearing { request };
                 self.supersede(lease);
             }

@@ -90,6 +90,7 @@ fn compare(compare: &Compare) -> etcd::Compare {
         CompareTarget::Version(version) => etcd::Compare::version(key, op, version),
         CompareTarget::CreateRevision(revision) => etcd::Compare::create_revision(key, op, revision.0),
         CompareTarget::ModRevision(revision) => etcd::Compare::mod_revision(key, op, revision.0),
+        CompareTarget::Lease(lease) => etcd::Compare::lease(key, op, lease.map_or(0, |lease| lease.0)),
     };
     match compare.range {
         KeyRange::Key(_) => translated,

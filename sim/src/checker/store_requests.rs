@@ -28,7 +28,7 @@ const MINUTE: Duration = Duration::from_mins(1);
 pub(crate) enum RequestKind {
     /// The keys, and the revision if it is not the newest.
     Read(KeyRange, Option<Revision>),
-    /// A transaction that changes nothing.
+    /// A transaction that changes nothing. A node that starts over waits for none that it made before.
     Verification,
     Transaction,
     Grant,
@@ -106,7 +106,8 @@ pub(crate) fn check_open(
     deadline: Instant,
     now: Instant,
 ) -> Verdict {
-    if let Some((id, _)) = open.iter().find(|(_, other)| *other == kind) {
+    let is_same = |other: &RequestKind| other == kind && *other != RequestKind::Verification;
+    if let Some((id, _)) = open.iter().find(|(_, other)| is_same(other)) {
         let text = format!(
             "{node} asks for {kind:?} while #{} is open, which asks for the same",
             id.0

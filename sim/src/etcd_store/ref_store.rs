@@ -253,6 +253,10 @@ fn holds(state: &State, compare: &Compare) -> bool {
         CompareTarget::Version(operand) => (kv.version, operand),
         CompareTarget::CreateRevision(operand) => (kv.create_revision.0, operand.0),
         CompareTarget::ModRevision(operand) => (kv.mod_revision.0, operand.0),
+        CompareTarget::Lease(operand) => {
+            let number = |lease: Option<EtcdLeaseId>| lease.map_or(0, |lease| lease.0);
+            (number(kv.lease), number(operand))
+        }
     };
     let mut kvs = select(state, &compare.range);
     if kvs.is_empty() {

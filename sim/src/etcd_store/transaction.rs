@@ -362,6 +362,7 @@ impl From<&Compare> for Condition {
             CompareTarget::Version(version) => Operand::Version(version),
             CompareTarget::CreateRevision(revision) => Operand::CreateRevision(revision),
             CompareTarget::ModRevision(revision) => Operand::ModRevision(revision),
+            CompareTarget::Lease(lease) => Operand::Lease(lease.map_or(0, |lease| lease.0)),
         };
         Self {
             span: KeySpan::from(&compare.range),

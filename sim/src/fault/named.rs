@@ -49,6 +49,7 @@ impl StoreFault {
             | Self::Repeat { nodes }
             | Self::CutWatches { nodes } => Named::Groups(vec![nodes]),
             Self::LoseChange { node }
+            | Self::LoseWrite { node, .. }
             | Self::DeleteLease { node }
             | Self::RevokeLease { node }
             | Self::SpoilLease { node }

@@ -1,9 +1,11 @@
 //! What goes wrong on a node.
 
 use std::fmt;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::duration_text;
 use crate::forgery::Forgery;
 use crate::node_id::NodeId;
 use crate::scenario::Model;
@@ -26,6 +28,10 @@ pub enum NodeFault {
     CrashLoop,
     /// The node stands still, as a suspended virtual machine does.
     Pause,
+    /// The node does everything later by this: its kernel, its timers, what it hears.
+    Slow(#[serde(with = "duration_text")] Duration),
+    /// The node's clock is too fast by so many millionths; less than zero is too slow.
+    Drift(i32),
     /// Another daemon takes the place of the one that runs, or starts next (at once).
     Replace {
         /// Which.
@@ -64,7 +70,13 @@ impl NodeFault {
     pub(crate) const fn keeps_daemon_down(&self) -> bool {
         match self {
             Self::Crash { .. } | Self::PowerLoss | Self::Stop => true,
-            Self::CrashLoop | Self::Pause | Self::Replace { .. } | Self::Tamper(_) | Self::Forge(_) => false,
+            Self::CrashLoop
+            | Self::Pause
+            | Self::Slow(_)
+            | Self::Drift(_)
+            | Self::Replace { .. }
+            | Self::Tamper(_)
+            | Self::Forge(_) => false,
         }
     }
 
@@ -76,6 +88,8 @@ impl NodeFault {
             | Self::PowerLoss
             | Self::Stop
             | Self::Pause
+            | Self::Slow(_)
+            | Self::Drift(_)
             | Self::Replace { .. }
             | Self::Tamper(_)
             | Self::Forge(_) => self.keeps_daemon_down(),
@@ -86,7 +100,13 @@ impl NodeFault {
     pub const fn is_instant(&self) -> bool {
         match self {
             Self::Replace { .. } | Self::Tamper(_) | Self::Forge(_) => true,
-            Self::Crash { .. } | Self::PowerLoss | Self::Stop | Self::CrashLoop | Self::Pause => false,
+            Self::Crash { .. }
+            | Self::PowerLoss
+            | Self::Stop
+            | Self::CrashLoop
+            | Self::Pause
+            | Self::Slow(_)
+            | Self::Drift(_) => false,
         }
     }
 
@@ -101,6 +121,8 @@ impl NodeFault {
             Self::Stop => write!(f, "{node} is told to stop"),
             Self::CrashLoop => write!(f, "{node} crashes again and again"),
             Self::Pause => write!(f, "{node} stands still"),
+            Self::Slow(by) => write!(f, "{node} slower by {by:?}"),
+            Self::Drift(drift) => write!(f, "clock of {node} too fast by {drift} millionths"),
             Self::Replace { by } => write!(f, "{node} runs {by} from now on"),
             Self::Tamper(tampering) => match tampering {
                 Tampering::DeleteTunnel => write!(f, "tunnel device of {node} deleted"),

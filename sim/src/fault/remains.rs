@@ -48,6 +48,7 @@ impl Fault {
                 | StoreFault::Compaction
                 | StoreFault::CutWatches { .. }
                 | StoreFault::LoseChange { .. }
+                | StoreFault::LoseWrite { .. }
                 | StoreFault::DeleteLease { .. }
                 | StoreFault::RevokeLease { .. }
                 | StoreFault::SpoilLease { .. }

@@ -67,6 +67,13 @@ pub enum StoreFault {
         /// The node.
         node: NodeId,
     },
+    /// The next write of a node, or the answer to it, gets lost (at once).
+    LoseWrite {
+        /// The node.
+        node: NodeId,
+        /// What became of the write.
+        fate: WriteFate,
+    },
     /// An operator deletes the lease of a node (at once).
     DeleteLease {
         /// The node.
@@ -120,6 +127,16 @@ pub enum StoreWay {
     Answers,
 }
 
+/// What became of a write without an answer.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WriteFate {
+    /// The store never got it.
+    Lost,
+    /// The store carried it out.
+    CarriedOut,
+}
+
 /// What is wrong with the network config.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -157,6 +174,7 @@ impl StoreFault {
             | Self::Compaction
             | Self::CutWatches { .. }
             | Self::LoseChange { .. }
+            | Self::LoseWrite { .. }
             | Self::DeleteLease { .. }
             | Self::RevokeLease { .. }
             | Self::SpoilLease { .. }
@@ -187,7 +205,7 @@ impl StoreFault {
             | Self::LagWatches { nodes, .. }
             | Self::Repeat { nodes }
             | Self::CutWatches { nodes } => (Part::Path, nodes.clone()),
-            Self::LoseChange { node } => (Part::Path, vec![*node]),
+            Self::LoseChange { node } | Self::LoseWrite { node, .. } => (Part::Path, vec![*node]),
             Self::Slow(_) => (Part::Path, Vec::new()),
             Self::DeleteLease { node }
             | Self::RevokeLease { node }
@@ -253,6 +271,10 @@ impl fmt::Display for StoreFault {
             Self::Compaction => f.write_str("store compacted"),
             Self::CutWatches { nodes } => write!(f, "watches of {} cut", Names(nodes)),
             Self::LoseChange { node } => write!(f, "next change of the leases lost for {node}"),
+            Self::LoseWrite { node, fate } => match fate {
+                WriteFate::Lost => write!(f, "next write of {node} lost"),
+                WriteFate::CarriedOut => write!(f, "answer to the next write lost for {node}"),
+            },
             Self::RevokeLease { node } => write!(f, "operator revokes the etcd lease of {node}"),
             Self::SpoilLease { node } => write!(f, "operator spoils the lease of {node}"),
             Self::StealLease { node } => write!(f, "stranger steals the lease of {node}"),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use selvedge_engine::{Instant, Revision};
 
-use super::RefCluster;
+use super::{Knowledge, RefCluster};
 use crate::node_id::NodeId;
 use crate::scenario::Model;
 
@@ -43,10 +43,32 @@ impl RefCluster {
         }
     }
 
-    /// Tells whether a node never heard of a change that may have been the end of a record of `peer` for `destination`.
-    pub(super) fn is_deaf_to_the_end_of(&self, node: NodeId, destination: Ipv4Addr, peer: Ipv4Addr) -> bool {
-        let named = || self.ever_named.get(&peer).into_iter().flatten();
-        self.is_deaf(node) && named().any(|subnet| subnet.contains(&destination))
+    /// Tells whether a node may take a record of `peer` for `destination` for one that stands, although it does not: it
+    /// never heard of a change that may have been its end, or has still to find out that the store lost its history.
+    pub(super) fn may_misjudge(
+        &self,
+        node: NodeId,
+        destination: Ipv4Addr,
+        peer: Ipv4Addr,
+        now: Instant,
+    ) -> bool {
+        let misled_since = |knowledge: &Knowledge| knowledge.misled_since(&self.windows, now);
+        let since = if self.is_deaf(node) {
+            Some(Instant::ZERO)
+        } else {
+            self.knowledge.get(node.index()).and_then(misled_since)
+        };
+        let mut records = self.records_of.get(&peer).into_iter().flatten();
+        since.is_some_and(|since| {
+            records
+                .any(|(subnet, gone)| subnet.contains(&destination) && gone.is_none_or(|gone| gone >= since))
+        })
+    }
+
+    /// Tells whether a node has heard of everything for as long as it takes to get over what it missed before.
+    pub(crate) fn hears_well(&self, node: NodeId, now: Instant) -> bool {
+        let hears_well = |knowledge: &Knowledge| knowledge.hears_well(&self.windows, now);
+        self.knowledge.get(node.index()).is_none_or(hears_well)
     }
 
     /// Tells whether there is a change that a node never heard of.

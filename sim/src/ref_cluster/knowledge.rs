@@ -29,6 +29,8 @@ pub(crate) struct Knowledge {
     disturbed_at: Option<Instant>,
     seen: Revision,
     unheard: Option<Unheard>,
+    /// When it did not know of a change that it never heard of, the newest last.
+    deaf: Vec<Deaf>,
     /// Since when it could keep its lease alive.
     renewable_since: Option<Instant>,
     hold: Hold,
@@ -61,6 +63,14 @@ struct Absence {
     has_break: bool,
 }
 
+/// A time in which a node did not know of a change that it never heard of.
+#[derive(Clone, Copy, Debug)]
+struct Deaf {
+    since: Instant,
+    /// When it listed all leases; none if it has still to.
+    until: Option<Instant>,
+}
+
 impl Absence {
     const fn since(blind_since: Instant, began: Instant) -> Self {
         Self {
@@ -73,14 +83,20 @@ impl Absence {
 }
 
 impl Knowledge {
-    pub(super) fn starting(model: Model, now: Instant) -> Self {
-        Self {
+    /// Begins anew without knowing anything, apart from what it missed.
+    pub(super) fn start_anew(&mut self, model: Model, now: Instant) {
+        let mut deaf = std::mem::take(&mut self.deaf);
+        if let Some(last) = deaf.last_mut() {
+            last.until.get_or_insert(now);
+        }
+        *self = Self {
+            deaf,
             model,
             disturbed_at: Some(now),
             hold: Hold::Sought,
             absences: vec![Absence::since(now, now)],
             ..Self::default()
-        }
+        };
     }
 
     pub(super) fn set_connected(&mut self, connected: bool, windows: &Windows, now: Instant) {
@@ -110,6 +126,10 @@ impl Knowledge {
     pub(super) fn lose(&mut self, unheard: Unheard, windows: &Windows, now: Instant) {
         if self.unheard.is_none() {
             self.frozen = self.informed(windows, now);
+            self.deaf.push(Deaf {
+                since: now,
+                until: None,
+            });
         }
         self.unheard = Some(unheard);
     }
@@ -118,11 +138,28 @@ impl Knowledge {
         if self.unheard.is_some_and(|unheard| unheard.revision <= revision) {
             self.frozen = self.informed(windows, now);
             self.unheard = None;
+            if let Some(deaf) = self.deaf.last_mut() {
+                deaf.until = Some(now);
+            }
         }
     }
 
     pub(super) const fn unheard(&self) -> Option<Unheard> {
         self.unheard
+    }
+
+    /// Tells whether it has heard of everything for as long as it takes to get over what it missed before.
+    pub(super) fn hears_well(&self, windows: &Windows, now: Instant) -> bool {
+        let is_over = |deaf: &Deaf| deaf.until.is_some_and(|until| now >= until + windows.recovery);
+        self.deaf.last().is_none_or(is_over)
+    }
+
+    /// Returns from when on it may believe in what is gone, because the store lost its history and it has not had the time
+    /// to find out.
+    pub(super) fn misled_since(&self, windows: &Windows, now: Instant) -> Option<Instant> {
+        let is_open = |absence: &&Absence| self.end_of(absence, windows).is_none_or(|end| now < end);
+        let last = self.absences.last().filter(|absence| absence.has_break);
+        Some(last.filter(is_open)?.blind_since)
     }
 
     pub(super) const fn fence(&mut self) {
@@ -196,6 +233,7 @@ impl Knowledge {
     /// Returns when it had to notice a deletion at the latest that happened in an absence, if leases of living nodes may
     /// have ended in it: the store lost its history, or the absence was long. For one that lasts that is now.
     pub(super) fn noticed_late(&self, deleted: Instant, windows: &Windows, now: Instant) -> Option<Instant> {
+        let deleted = self.learned_of(deleted, windows, now);
         let absence = self
             .absences
             .iter()
@@ -206,6 +244,15 @@ impl Knowledge {
         let is_within = ended.is_none_or(|ended| deleted <= ended);
         (is_within && (absence.has_break || is_long))
             .then(|| ended.map_or(now, |ended| ended.max(deleted + windows.propagation)))
+    }
+
+    /// Returns when it may have learned of a deletion that it never heard of: with its next list; else when that was.
+    fn learned_of(&self, deleted: Instant, windows: &Windows, now: Instant) -> Instant {
+        let may_have_missed = |deaf: &&Deaf| {
+            deaf.since <= deleted + windows.propagation && deaf.until.is_none_or(|until| until >= deleted)
+        };
+        let deaf = self.deaf.iter().find(may_have_missed);
+        deaf.map_or(deleted, |deaf| deaf.until.unwrap_or(now))
     }
 
     /// Returns how long it had to follow the store since then.

@@ -15,7 +15,7 @@ use selvedge_engine::{Masquerade, Membership, OnExpiry, OnLoss, Rng};
 
 use super::draw::Draw;
 use super::{Liveness, Scenario};
-use crate::fault::FaultKind;
+use crate::fault::{FaultKind, TimedFault};
 use crate::links::LinkOptions;
 use crate::probability::Probability;
 use crate::store_path::StorePathOptions;
@@ -96,6 +96,14 @@ impl Scenario {
         let nodes = u32::try_from(self.nodes.len()).unwrap_or(u32::MAX);
         let until = self.duration.saturating_sub(Self::QUIET);
         self.faults = faults::draw(rng, nodes, until);
+        if rng.chance(200_000) && !self.faults.is_empty() {
+            let short_leases = TimedFault {
+                at: Duration::ZERO,
+                until: Some(until),
+                fault: store::short_leases(rng).into(),
+            };
+            self.faults.insert(0, short_leases);
+        }
         if rng.chance(250_000) {
             self.end_with_a_core(rng, nodes, until);
         }
@@ -135,7 +143,6 @@ const PROBE_INTERVALS: [Duration; 5] = [
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fault::TimedFault;
 
     #[test]
     fn a_seed_makes_one_scenario_and_another_seed_another() {

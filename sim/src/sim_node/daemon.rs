@@ -11,6 +11,7 @@ use selvedge_engine::{
     WatchId,
 };
 
+use super::clock::Clock;
 use super::handling::Handling;
 use super::selvedge::Selvedge;
 use crate::checker::Verdict;
@@ -26,6 +27,7 @@ use crate::violation::Finding;
 pub(crate) struct Daemon {
     program: Program,
     started_at: Instant,
+    clock: Clock,
     /// How long the node stood still since then.
     slept: Duration,
     /// The requests without an answer yet.
@@ -100,6 +102,7 @@ impl Daemon {
         Self {
             program,
             started_at: now,
+            clock: Clock::new(now),
             slept: Duration::ZERO,
             pending: OpenRequests::new(),
             watches: BTreeSet::new(),
@@ -119,8 +122,19 @@ impl Daemon {
         self.slept += now.saturating_since(asleep_since.max(self.started_at));
     }
 
+    /// Sets by how many millionths its clock is too fast from now on.
+    pub(crate) fn set_drift(&mut self, drift: i32, now: Instant) {
+        self.clock.set_drift(drift, now);
+    }
+
+    /// Returns when its clock first shows this.
+    pub(crate) fn shows_at(&self, shown: Instant) -> Instant {
+        self.clock.shows_at(shown)
+    }
+
     /// Tells it something and drains what it wants done.
     pub(crate) fn feed(&mut self, input: Input, now: Instant) -> Result<Vec<Deed>, Finding> {
+        let now = self.clock.show(now);
         match &mut self.program {
             Program::Selvedge(selvedge) => selvedge.feed(input, now),
             Program::Flannel(flanneld) => Ok(flanneld.feed(input, now - self.slept)),
@@ -129,10 +143,11 @@ impl Daemon {
 
     /// Returns when it wants to be woken up, and why.
     pub(crate) fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
-        match &self.program {
+        let (shown, why) = match &self.program {
             Program::Selvedge(selvedge) => selvedge.poll_timeout(),
             Program::Flannel(flanneld) => flanneld.poll_timeout().map(|(at, why)| (at + self.slept, why)),
-        }
+        }?;
+        Some((self.clock.shows_at(shown), why))
     }
 
     /// Returns what it says about itself.
@@ -195,7 +210,7 @@ impl Daemon {
     /// Forwards a packet read from the tunnel device.
     pub(crate) fn outbound(&mut self, packet: &mut [u8], now: Instant) -> Result<PacketFate, Finding> {
         match &mut self.program {
-            Program::Selvedge(selvedge) => selvedge.outbound(packet, now),
+            Program::Selvedge(selvedge) => selvedge.outbound(packet, self.clock.show(now)),
             Program::Flannel(flanneld) => Ok(flanneld.outbound(packet)),
         }
     }
@@ -208,7 +223,7 @@ impl Daemon {
         now: Instant,
     ) -> Result<PacketFate, Finding> {
         match &mut self.program {
-            Program::Selvedge(selvedge) => selvedge.inbound(from, packet, now),
+            Program::Selvedge(selvedge) => selvedge.inbound(from, packet, self.clock.show(now)),
             Program::Flannel(flanneld) => Ok(flanneld.inbound(packet)),
         }
     }

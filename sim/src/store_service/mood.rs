@@ -51,6 +51,7 @@ impl Mood {
                 | StoreFault::Compaction
                 | StoreFault::CutWatches { .. }
                 | StoreFault::LoseChange { .. }
+                | StoreFault::LoseWrite { .. }
                 | StoreFault::DeleteLease { .. }
                 | StoreFault::RevokeLease { .. }
                 | StoreFault::SpoilLease { .. }

@@ -191,7 +191,7 @@ impl World {
         self.queue.push(done_at, event);
     }
 
-    fn set_timer(&mut self, node: NodeId) {
+    pub(super) fn set_timer(&mut self, node: NodeId) {
         let life = self.life(node);
         let Some(daemon) = self.daemon_mut(node) else {
             return;

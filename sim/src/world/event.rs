@@ -87,6 +87,8 @@ pub(super) enum Event {
         cargo: Cargo,
         packet: Vec<u8>,
     },
+    /// A slow node gets to something that happened before.
+    Late(Box<Self>),
     /// The model looks whether nodes agree with it.
     Sweep,
     Minute,
@@ -107,7 +109,7 @@ pub(super) enum Scope {
 
 impl Event {
     /// Returns what the event may change that pictures of the run show.
-    pub(super) const fn scope(&self) -> Scope {
+    pub(super) fn scope(&self) -> Scope {
         match self {
             Self::Start(node)
             | Self::Timer { node, .. }
@@ -119,6 +121,7 @@ impl Event {
             | Self::Supervise { node, .. }
             | Self::Relapse { node, .. }
             | Self::KeepAlive(node) => Scope::Node(*node),
+            Self::Late(event) => event.scope(),
             Self::StoreHears { node, .. } => Scope::Store(Some(*node)),
             Self::StoreTimer | Self::HollowRenewal(_) => Scope::Store(None),
             Self::FaultBegins(index) => Scope::Everything { begun: Some(*index) },
@@ -129,8 +132,37 @@ impl Event {
         }
     }
 
+    /// Returns what a datagram carries, if the event is its arrival.
+    pub(super) fn datagram(&self) -> Option<Cargo> {
+        match self {
+            Self::Datagram { cargo, .. } => Some(*cargo),
+            Self::Late(event) => event.datagram(),
+            Self::Start(_)
+            | Self::FaultBegins(_)
+            | Self::FaultEnds(_)
+            | Self::CoreHeals
+            | Self::CoreIsDue
+            | Self::Checkpoint(_)
+            | Self::Timer { .. }
+            | Self::Supervise { .. }
+            | Self::Relapse { .. }
+            | Self::KernelOp { .. }
+            | Self::KernelNotice { .. }
+            | Self::StoreHears { .. }
+            | Self::NodeHears { .. }
+            | Self::RequestFails { .. }
+            | Self::WatchFails { .. }
+            | Self::KeepAlive(_)
+            | Self::StoreTimer
+            | Self::HollowRenewal(_)
+            | Self::Probe(_)
+            | Self::Sweep
+            | Self::Minute => None,
+        }
+    }
+
     /// Returns the node that has to run for the event to happen.
-    pub(super) const fn node(&self) -> Option<NodeId> {
+    pub(super) fn node(&self) -> Option<NodeId> {
         match self {
             Self::Timer { node, .. }
             | Self::Supervise { node, .. }
@@ -141,6 +173,7 @@ impl Event {
             | Self::RequestFails { node, .. }
             | Self::WatchFails { node, .. }
             | Self::Datagram { to: (_, node), .. } => Some(*node),
+            Self::Late(event) => event.node(),
             Self::Start(_)
             | Self::FaultBegins(_)
             | Self::FaultEnds(_)

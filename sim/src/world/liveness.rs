@@ -40,6 +40,7 @@ impl World {
         );
         self.links.spare(&nodes);
         self.missing.retain(|node, _| !nodes.contains(node));
+        self.unanswered.retain(|(node, _), _| !nodes.contains(node));
         for index in self.active.clone() {
             self.let_core_get_over(index, &nodes)?;
         }
@@ -129,8 +130,8 @@ impl World {
         if core.iter().any(lacks_lease) && !self.has_room() {
             return Some(Excuse::NoSubnetLeft);
         }
-        let is_deaf = |node: &NodeId| self.reference.is_deaf(*node);
-        core.iter().any(is_deaf).then_some(Excuse::MissedAChange)
+        let missed_something = |node: &NodeId| !self.reference.hears_well(*node, self.now);
+        core.iter().any(missed_something).then_some(Excuse::MissedAChange)
     }
 
     /// Tells whether a subnet has been free for longer than a node waits that found none.

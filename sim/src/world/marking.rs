@@ -23,6 +23,13 @@ pub(super) struct Sightings {
     carried_out: BTreeSet<(NodeId, RequestId)>,
 }
 
+/// Whether a message changed the store.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Write {
+    CarriedOut,
+    Nothing,
+}
+
 impl World {
     pub(super) fn mark(&mut self, situation: Situation) {
         self.statistics.marks.hit(Mark::Situation(situation));
@@ -102,10 +109,20 @@ impl World {
         }
     }
 
+    /// Tells whether a message asks for a write that marks are interested in.
+    pub(super) fn is_write(&self, node: NodeId, message: &ToStore) -> bool {
+        matches!(message, ToStore::Request { id, .. } if self.sightings.writing.contains(&(node, *id)))
+    }
+
     /// Takes note of the write that a message asks for and whether the store carried it out.
-    pub(super) fn note_write(&mut self, node: NodeId, message: &ToStore, answer: Option<&StoreEvent>) {
+    pub(super) fn note_write(
+        &mut self,
+        node: NodeId,
+        message: &ToStore,
+        answer: Option<&StoreEvent>,
+    ) -> Write {
         let ToStore::Request { id, .. } = message else {
-            return;
+            return Write::Nothing;
         };
         let is_done = matches!(
             answer,
@@ -117,9 +134,11 @@ impl World {
                 ..
             })
         );
-        if is_done && self.sightings.writing.contains(&(node, *id)) {
-            self.sightings.carried_out.insert((node, *id));
+        if !is_done || !self.sightings.writing.contains(&(node, *id)) {
+            return Write::Nothing;
         }
+        self.sightings.carried_out.insert((node, *id));
+        Write::CarriedOut
     }
 
     /// Marks what a node hears from the store.

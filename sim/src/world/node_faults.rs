@@ -1,6 +1,7 @@
 //! What goes wrong with nodes.
 
 mod lives;
+mod pace;
 mod tampering;
 
 use super::World;
@@ -20,6 +21,8 @@ impl World {
             NodeFault::Stop => return self.stop(node),
             NodeFault::CrashLoop => self.expect_relapse(node),
             NodeFault::Pause => self.pause(node),
+            NodeFault::Slow(_) => self.change_pace(node),
+            NodeFault::Drift(_) => self.change_clock(node),
             NodeFault::Tamper(tampering) => self.tamper(node, tampering),
             NodeFault::Forge(forgery) => self.forge(node, forgery),
         }
@@ -32,6 +35,8 @@ impl World {
                 return self.restart(node);
             }
             NodeFault::Pause => self.resume(node),
+            NodeFault::Slow(_) => self.change_pace(node),
+            NodeFault::Drift(_) => self.change_clock(node),
             NodeFault::Replace { .. } | NodeFault::Tamper(_) | NodeFault::Forge(_) => {}
         }
         Ok(())
@@ -68,7 +73,7 @@ impl World {
             return;
         };
         for event in waiting {
-            if let Event::Datagram { cargo, .. } = event {
+            if let Some(cargo) = event.datagram() {
                 self.overflow(node, cargo);
             }
         }

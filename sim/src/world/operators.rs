@@ -78,7 +78,8 @@ impl World {
             | StoreFault::Wipe
             | StoreFault::Compaction
             | StoreFault::CutWatches { .. }
-            | StoreFault::LoseChange { .. } => {}
+            | StoreFault::LoseChange { .. }
+            | StoreFault::LoseWrite { .. } => {}
         }
         self.pump_store()
     }

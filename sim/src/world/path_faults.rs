@@ -6,7 +6,7 @@ use selvedge_engine::{Phase, Revision, StoreEvent, WatchEvent};
 
 use super::World;
 use super::event::Event;
-use crate::fault::{StoreFault, StoreWay};
+use crate::fault::{StoreFault, StoreWay, WriteFate};
 use crate::node_id::NodeId;
 use crate::scenario::Model;
 use crate::sim_node::SimNode;
@@ -48,7 +48,8 @@ impl World {
                 && path.is_open()
                 && self.service.answers()
                 && !faults.iter().any(|fault| keeps_from_store(fault, state))
-                && !self.paused.contains_key(&state.id);
+                && !self.paused.contains_key(&state.id)
+                && !self.is_slow(state.id);
             let renewable = connected && self.service.keeps_leases();
             self.reference.set_connected(state.id, connected, self.now);
             self.reference.set_renewable(state.id, renewable, self.now);
@@ -59,6 +60,7 @@ impl World {
     pub(super) fn interrupt(&mut self, nodes: &[NodeId]) {
         for node in nodes {
             self.reference.set_connected(*node, false, self.now);
+            self.reference.set_renewable(*node, false, self.now);
         }
         self.note_connections();
     }
@@ -66,6 +68,23 @@ impl World {
     /// Lets a node miss the next change of the leases.
     pub(super) fn expect_loss(&mut self, node: NodeId) {
         *self.missing.entry(node).or_default() += 1;
+    }
+
+    /// Lets the next write of a node, or the answer to it, get lost.
+    pub(super) fn expect_silence(&mut self, node: NodeId, fate: WriteFate) {
+        *self.unanswered.entry((node, fate)).or_default() += 1;
+    }
+
+    /// Tells whether a write of this fate is to get no answer; the node has to find that out.
+    pub(super) fn goes_unanswered(&mut self, node: NodeId, fate: WriteFate) -> bool {
+        let left = self.unanswered.get_mut(&(node, fate));
+        let Some(left) = left.filter(|left| **left > 0) else {
+            return false;
+        };
+        *left -= 1;
+        self.detail(Some(node), "never hears of its write");
+        self.interrupt(&[node]);
+        true
     }
 
     /// Takes out the change that a node is to miss; `None` if nothing is left to say.
@@ -129,6 +148,7 @@ fn keeps_from_store(fault: &StoreFault, state: &SimNode) -> bool {
         | StoreFault::Compaction
         | StoreFault::CutWatches { .. }
         | StoreFault::LoseChange { .. }
+        | StoreFault::LoseWrite { .. }
         | StoreFault::DeleteLease { .. }
         | StoreFault::RevokeLease { .. }
         | StoreFault::SpoilLease { .. }

@@ -30,6 +30,7 @@ impl World {
                 self.interrupt(nodes);
             }
             StoreFault::LoseChange { node } => self.expect_loss(*node),
+            StoreFault::LoseWrite { node, fate } => self.expect_silence(*node, *fate),
             StoreFault::Repeat { .. } => {}
             StoreFault::BreakConfig(_)
             | StoreFault::DeleteLease { .. }
@@ -63,6 +64,7 @@ impl World {
             | StoreFault::Compaction
             | StoreFault::CutWatches { .. }
             | StoreFault::LoseChange { .. }
+            | StoreFault::LoseWrite { .. }
             | StoreFault::DeleteLease { .. }
             | StoreFault::RevokeLease { .. }
             | StoreFault::SpoilLease { .. }

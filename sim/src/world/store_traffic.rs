@@ -9,8 +9,10 @@ use selvedge_engine::{
 
 use super::World;
 use super::event::Event;
+use super::marking::Write;
 use crate::checker::store_requests::{Counted, RequestKind};
 use crate::checker::{Verdict, reservation, single_owner, store_requests, store_values};
+use crate::fault::WriteFate;
 use crate::mark::Situation;
 use crate::node_id::NodeId;
 use crate::ref_cluster::Hand;
@@ -34,6 +36,7 @@ impl World {
             return Ok(());
         };
         let model = daemon.model();
+        let deadline = daemon.shows_at(deadline);
         let verdict = match model {
             Model::Selvedge => store_requests::check_open(node, &daemon.pending, &kind, deadline, now),
             Model::Flannel => Ok(()),
@@ -117,9 +120,14 @@ impl World {
         if matches!(&message, ToStore::Watch { start, .. } if *start > future) {
             self.scars.deafen(node);
         }
+        if self.is_write(node, &message) && self.goes_unanswered(node, WriteFate::Lost) {
+            return Ok(());
+        }
         let answer = self.service.handle(node, message.clone(), self.now);
-        self.note_write(node, &message, answer.as_ref());
-        if let Some(answer) = answer {
+        let is_done = self.note_write(node, &message, answer.as_ref()) == Write::CarriedOut;
+        if let Some(answer) =
+            answer.filter(|_| !is_done || !self.goes_unanswered(node, WriteFate::CarriedOut))
+        {
             self.send_to_node(node, answer);
         }
         self.pump_store()
@@ -377,7 +385,7 @@ impl World {
         let checks = [
             store_values::check(event, &write, self.scenario.subnet_count()),
             reservation::check_write(&write),
-            single_owner::check_write(&write),
+            single_owner::check_write(&self.reference, &write, self.nodes.len()),
             single_owner::check_lease(&self.reference, &write),
             self.check_identity(&write),
         ];

@@ -7,7 +7,7 @@ use ipnet::{Ipv4Net, Ipv6Net};
 use super::Claim;
 use super::Held;
 use super::contest::{Claimant, Sighting};
-use super::write::Write;
+use super::write::{KeyState, Write};
 use crate::allocator::{pick_v4, pick_v6};
 use crate::event::LeaseOrigin;
 use crate::leases::{Entry, Extent, Leases};
@@ -41,7 +41,7 @@ pub(super) enum Choice<'a> {
     /// The node's lease does not fit the network; the parts of it that do shall be kept.
     Clear {
         key: Vec<u8>,
-        mod_revision: Revision,
+        state: KeyState,
         lease: Option<EtcdLeaseId>,
         preferred: PreviousSubnet,
     },
@@ -248,7 +248,7 @@ impl<'a> Situation<'a> {
     fn clear(&self, entry: &Entry, subnet: Subnet) -> Choice<'a> {
         Choice::Clear {
             key: entry.key.to_vec(),
-            mod_revision: entry.mod_revision,
+            state: KeyState::of(entry),
             lease: entry.etcd_lease,
             preferred: PreviousSubnet {
                 v4: subnet.v4().or(self.preferred.v4),

@@ -41,9 +41,34 @@ enum Guard {
     /// The key is as it was seen.
     Unchanged {
         create_revision: Revision,
-        mod_revision: Revision,
+        state: KeyState,
         is_in_place: bool,
     },
+}
+
+/// What tells a write of a key from every other one.
+///
+/// In a store that was wiped another key may have the same revision; nothing but chance gives it the same etcd lease.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub(super) struct KeyState {
+    mod_revision: Revision,
+    lease: Option<EtcdLeaseId>,
+}
+
+impl KeyState {
+    pub(super) const fn of(entry: &Entry) -> Self {
+        Self {
+            mod_revision: entry.mod_revision,
+            lease: entry.etcd_lease,
+        }
+    }
+
+    pub(super) fn of_held(held: &Held) -> Self {
+        Self {
+            mod_revision: held.mod_revision,
+            lease: held.term.map(|term| term.id),
+        }
+    }
 }
 
 impl Write {
@@ -70,7 +95,7 @@ impl Write {
     pub(super) fn adoption(entry: &Entry, subnet: Subnet, origin: LeaseOrigin, record: &LeaseRecord) -> Self {
         let guard = Guard::Unchanged {
             create_revision: entry.create_revision,
-            mod_revision: entry.mod_revision,
+            state: KeyState::of(entry),
             is_in_place: entry.record.as_ref() == Ok(record),
         };
         Self {
@@ -104,7 +129,7 @@ impl Write {
     pub(super) fn renewal(held: &Held, record: &LeaseRecord) -> Self {
         let guard = Guard::Unchanged {
             create_revision: held.create_revision,
-            mod_revision: held.mod_revision,
+            state: KeyState::of_held(held),
             is_in_place: false,
         };
         Self {
@@ -122,7 +147,7 @@ impl Write {
     pub(super) const fn seen(&self) -> Revision {
         match self.guard {
             Guard::NothingCreatedSince(seen) => seen,
-            Guard::Unchanged { mod_revision, .. } => mod_revision,
+            Guard::Unchanged { state, .. } => state.mod_revision,
         }
     }
 
@@ -156,7 +181,7 @@ impl Write {
                     CompareOp::Equal,
                 ),
             ],
-            Guard::Unchanged { mod_revision, .. } => vec![unchanged(&self.key, *mod_revision)],
+            Guard::Unchanged { state, .. } => unchanged(&self.key, *state),
         };
         let put = TxnOp::Put {
             key: self.key.clone(),
@@ -195,10 +220,10 @@ impl Write {
                 None,
                 Guard::Unchanged {
                     create_revision,
-                    mod_revision,
+                    state,
                     ..
                 },
-            ) => (create_revision, mod_revision),
+            ) => (create_revision, state.mod_revision),
             (None, Guard::NothingCreatedSince(seen)) => (seen, seen),
         };
         Held {
@@ -212,29 +237,30 @@ impl Write {
 }
 
 /// Deletes a key of the node's own that does not suit, if it is unchanged.
-pub(super) fn delete(key: &[u8], mod_revision: Revision) -> StoreRequest {
+pub(super) fn delete(key: &[u8], state: KeyState) -> StoreRequest {
     StoreRequest::Txn(Txn {
-        compares: vec![unchanged(key, mod_revision)],
+        compares: unchanged(key, state),
         success: vec![TxnOp::Delete(KeyRange::Key(key.to_vec()))],
         failure: Vec::new(),
     })
 }
 
 /// Asks whether a key is unchanged.
-pub(super) fn verify(key: &[u8], mod_revision: Revision) -> StoreRequest {
+pub(super) fn verify(key: &[u8], state: KeyState) -> StoreRequest {
     StoreRequest::Txn(Txn {
-        compares: vec![unchanged(key, mod_revision)],
+        compares: unchanged(key, state),
         success: Vec::new(),
         failure: Vec::new(),
     })
 }
 
-fn unchanged(key: &[u8], mod_revision: Revision) -> Compare {
-    compare(
-        KeyRange::Key(key.to_vec()),
-        CompareTarget::ModRevision(mod_revision),
-        CompareOp::Equal,
-    )
+fn unchanged(key: &[u8], state: KeyState) -> Vec<Compare> {
+    let targets = [
+        CompareTarget::ModRevision(state.mod_revision),
+        CompareTarget::Lease(state.lease),
+    ];
+    let compares = targets.map(|target| compare(KeyRange::Key(key.to_vec()), target, CompareOp::Equal));
+    compares.into()
 }
 
 fn compare(range: KeyRange, target: CompareTarget, op: CompareOp) -> Compare {

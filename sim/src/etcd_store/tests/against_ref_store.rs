@@ -256,6 +256,7 @@ fn compare() -> impl Strategy<Value = Compare> {
         (0..4_i64).prop_map(CompareTarget::Version),
         revision().prop_map(CompareTarget::CreateRevision),
         revision().prop_map(CompareTarget::ModRevision),
+        option::of(lease()).prop_map(CompareTarget::Lease),
     ];
     let op = prop_oneof![
         Just(CompareOp::Equal),

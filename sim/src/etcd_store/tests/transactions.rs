@@ -60,6 +60,7 @@ fn a_comparison_of_an_empty_range_compares_zeros() {
     };
 
     assert!(holds(CompareTarget::Version(0), CompareOp::Equal));
+    assert!(holds(CompareTarget::Lease(None), CompareOp::Equal));
     assert!(holds(CompareTarget::CreateRevision(Revision(1)), CompareOp::Less));
     assert!(!holds(
         CompareTarget::ModRevision(Revision(0)),

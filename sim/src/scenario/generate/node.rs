@@ -1,5 +1,7 @@
 //! Drawing faults of nodes.
 
+use std::time::Duration;
+
 use super::choice::pick;
 use crate::fault::{NodeFault, SubnetFileFate, Tampering};
 use crate::forgery::Forgery;
@@ -13,17 +15,21 @@ pub(super) enum Kind {
     Stop,
     CrashLoop,
     Pause,
+    Slow,
+    Drift,
     Tamper,
     Forge,
 }
 
 impl Kind {
-    pub(super) const ALL: [Self; 7] = [
+    pub(super) const ALL: [Self; 9] = [
         Self::Crash,
         Self::PowerLoss,
         Self::Stop,
         Self::CrashLoop,
         Self::Pause,
+        Self::Slow,
+        Self::Drift,
         Self::Tamper,
         Self::Forge,
     ];
@@ -37,6 +43,11 @@ impl Kind {
             Self::Stop => NodeFault::Stop,
             Self::CrashLoop => NodeFault::CrashLoop,
             Self::Pause => NodeFault::Pause,
+            Self::Slow => NodeFault::Slow(*pick(
+                rng,
+                &[Duration::from_millis(20), Duration::from_millis(800)],
+            )),
+            Self::Drift => NodeFault::Drift(*pick(rng, &[-10_000, -500, 500, 10_000])),
             Self::Tamper => NodeFault::Tamper(*pick(rng, &TAMPERINGS)),
             Self::Forge => NodeFault::Forge(*pick(rng, &Forgery::ALL)),
         }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::choice::{one_node, pick, some_nodes};
-use crate::fault::{ConfigDamage, StoreFault, StoreWay};
+use crate::fault::{ConfigDamage, StoreFault, StoreWay, WriteFate};
 use crate::junk::Junk;
 use crate::scenario::draw::Draw;
 
@@ -26,6 +26,7 @@ pub(super) enum Kind {
     Compaction,
     CutWatches,
     LoseChange,
+    LoseWrite,
     DeleteLease,
     RevokeLease,
     SpoilLease,
@@ -55,6 +56,7 @@ impl Kind {
         Self::Compaction,
         Self::CutWatches,
         Self::LoseChange,
+        Self::LoseWrite,
         Self::DeleteLease,
         Self::RevokeLease,
         Self::SpoilLease,
@@ -98,6 +100,10 @@ impl Kind {
             Self::LoseChange => StoreFault::LoseChange {
                 node: one_node(rng, nodes),
             },
+            Self::LoseWrite => StoreFault::LoseWrite {
+                node: one_node(rng, nodes),
+                fate: *pick(rng, &[WriteFate::Lost, WriteFate::CarriedOut]),
+            },
             Self::DeleteLease => StoreFault::DeleteLease {
                 node: one_node(rng, nodes),
             },
@@ -121,6 +127,11 @@ impl Kind {
             },
         }
     }
+}
+
+/// Returns a fault that makes all leases short.
+pub(super) fn short_leases(rng: &mut dyn Draw) -> StoreFault {
+    Kind::GrantLess.draw(rng, 1)
 }
 
 const SHORT_TTLS: [Duration; 3] = [
