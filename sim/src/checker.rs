@@ -36,7 +36,7 @@
 //! | the engine's contract | [`contract`] | after every input of an engine | `StayDue`, `GiveUp` |
 //! | a probe's fate | [`delivery`] | at every drop and every arrival | `LosePackets` |
 //! | packets on the wire | [`wire_format`] | at every datagram sent | `BreakChecksums` |
-//! | requests to the store | [`store_requests`] | at every request and watch | `AskTwice`, `OpenManyWatches` |
+//! | requests to the store | [`store_requests`] | at every request and watch | `AskTwice`, `AskInVain`, `OpenManyWatches` |
 //! | records in the store | [`store_values`] | at every write to the store | `WriteIllegibly` |
 //! | reservations | [`reservation`] | at every write to the store | `EndReservations` |
 //! | the forwarder's counters | [`counters`] | every second, and at rest | `Miscount` |

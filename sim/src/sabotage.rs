@@ -58,6 +58,8 @@ pub enum Sabotage {
     SetOtherwise,
     /// It asks the store for everything twice.
     AskTwice,
+    /// It asks the store for two more things with each list of the leases.
+    AskInVain,
     /// It opens each watch two hundred times.
     OpenManyWatches,
     /// It writes its lease in a form that other nodes write otherwise.
@@ -106,6 +108,7 @@ impl Sabotage {
         Self::ActOnOldNews,
         Self::SetOtherwise,
         Self::AskTwice,
+        Self::AskInVain,
         Self::OpenManyWatches,
         Self::WriteIllegibly,
         Self::Miscount,
@@ -146,6 +149,7 @@ impl fmt::Display for Sabotage {
             Self::ActOnOldNews => "acts on what it knew already",
             Self::SetOtherwise => "makes a setting other than it knows",
             Self::AskTwice => "asks for everything twice",
+            Self::AskInVain => "asks for two more things with each list",
             Self::OpenManyWatches => "opens each watch two hundred times",
             Self::WriteIllegibly => "writes its lease in a form of its own",
             Self::Miscount => "counts a packet too many",

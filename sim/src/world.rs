@@ -83,6 +83,8 @@ pub(crate) struct World {
     nodes: Vec<SimNode>,
     paths: Vec<StorePath<ToStore, StoreEvent>>,
     rates: Vec<RequestRate>,
+    /// When a fault last began or ended, or a daemon was started.
+    disturbed_at: Instant,
     prober_rngs: Vec<Rng>,
     forger_rng: Rng,
     hollow: HollowNodes,
@@ -149,6 +151,7 @@ impl World {
                 .collect(),
             paths: ids.iter().map(path).collect(),
             rates: vec![RequestRate::default(); ids.len()],
+            disturbed_at: Instant::ZERO,
             forger_rng: rng.fork("forger"),
             hollow: HollowNodes::new(rng.fork("hollow nodes")),
             backups: BTreeMap::new(),

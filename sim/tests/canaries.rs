@@ -107,6 +107,7 @@ fn canary_of(sabotage: Sabotage) -> Canary {
         Sabotage::ActOnOldNews => (Invariant::Monotone, "over what it knew", storeless),
         Sabotage::SetOtherwise => (Invariant::Idempotence, "would change", quiet),
         Sabotage::AskTwice => (Invariant::StoreRequests, "asks for the same", quiet),
+        Sabotage::AskInVain => (Invariant::StoreRequests, "in which nothing happened", idle),
         Sabotage::OpenManyWatches => (Invariant::StoreRequests, "retry storm", quiet),
         Sabotage::WriteIllegibly => (Invariant::StoreValues, "reads back as another", quiet),
         Sabotage::Miscount => (Invariant::Counters, "counted", quiet),
@@ -127,6 +128,11 @@ fn canary_of(sabotage: Sabotage) -> Canary {
 /// Nothing goes wrong.
 fn quiet(seed: u64) -> Cluster {
     Cluster::of(Scenario::new(seed, 3, second(90)))
+}
+
+/// Nothing goes wrong for hours, and no pod sends anything.
+fn idle(seed: u64) -> Cluster {
+    Cluster::of(Scenario::new(seed, 2, Duration::from_hours(3))).probe_every(Duration::ZERO)
 }
 
 /// All start at once, in a network with hardly more room than they need.

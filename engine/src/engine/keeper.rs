@@ -12,6 +12,7 @@ mod renewal;
 mod surplus;
 mod write;
 
+use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -73,6 +74,8 @@ pub(crate) struct Keeper {
     lost_at: Option<Instant>,
     /// The revision of the view that a write was refused for: the store knows something newer.
     refused_at: Option<Revision>,
+    /// When the node last gave back what it holds beside its lease.
+    surplus_released_at: Option<Instant>,
     /// How many leases there were when no subnet was free, if that is what the node waits for.
     full_with: Option<usize>,
     carried: Option<Subnet>,
@@ -218,6 +221,7 @@ impl Keeper {
             losses: Backoff::new(LOSS_WAIT.0, LOSS_WAIT.1),
             lost_at: None,
             refused_at: None,
+            surplus_released_at: None,
             full_with: None,
             carried: None,
             known: Revision(0),
@@ -398,7 +402,9 @@ impl Keeper {
     /// Gives back what nothing hangs on.
     pub(crate) fn release_spare(&mut self, outbox: &mut Outbox) {
         let spare = self.spare.take().map(|spare| spare.id);
-        for id in spare.into_iter().chain(core::mem::take(&mut self.orphans)) {
+        let orphans = core::mem::take(&mut self.orphans);
+        let useless: BTreeSet<EtcdLeaseId> = spare.into_iter().chain(orphans).collect();
+        for id in useless {
             outbox.request(StoreRequest::LeaseRevoke { id });
         }
     }

@@ -19,6 +19,15 @@ pub(crate) const MAX_PER_START: usize = 12;
 /// How often each start may try to write: an etcd lease and the own key, or either again as often as growing waits from
 /// 50 ms on leave time for in a second or two.
 pub(crate) const MAX_WRITES_PER_START: usize = 8;
+/// How many lists of all leases a node may ask for within an hour in which nothing happens: one every five minutes.
+const LISTS_PER_HOUR: usize = 12;
+/// How many leases a list brings with each request.
+const LEASES_PER_PAGE: usize = 1000;
+/// How many requests each renewal of a lease may take, with one to spare.
+const REQUESTS_PER_RENEWAL: usize = 4;
+/// The time to live of every lease.
+const TTL: Duration = Duration::from_hours(24);
+const HOUR: Duration = Duration::from_hours(1);
 /// The longest that a request may wait.
 const MAX_WAIT: Duration = Duration::from_mins(1);
 const MINUTE: Duration = Duration::from_mins(1);
@@ -63,15 +72,46 @@ pub(crate) enum Counted {
     Write,
 }
 
-/// What one node did within the last minute.
+/// What one node did within the last minute, and how often it asked within the last hour.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct RequestRate {
     done: VecDeque<(Instant, Counted)>,
+    asked: VecDeque<Instant>,
+}
+
+/// How much a node has reason to ask for while nothing happens.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Rest {
+    /// Since when nothing has happened.
+    pub(crate) since: Instant,
+    /// The most records that the store ever held below the leases' prefix.
+    pub(crate) records: usize,
+    /// How long before its end a lease is renewed.
+    pub(crate) renew_margin: Duration,
 }
 
 impl RequestRate {
+    /// Checks how often a node asked within an hour in which nothing happened, if there was one.
+    pub(crate) fn check_rest(&self, node: NodeId, rest: Rest, now: Instant) -> Verdict {
+        let asked = self.asked.len();
+        if now < rest.since + HOUR || asked <= rest.limit() {
+            return Ok(());
+        }
+        let text = format!(
+            "{node} asked the store {asked} times within an hour in which nothing happened, {} are enough",
+            rest.limit()
+        );
+        Err(finding(node, text))
+    }
+
     /// Takes note of something, and checks how much there was.
     pub(crate) fn count(&mut self, node: NodeId, counted: Counted, now: Instant) -> Verdict {
+        if counted != Counted::Start {
+            self.asked.push_back(now);
+        }
+        while self.asked.front().is_some_and(|at| *at + HOUR <= now) {
+            self.asked.pop_front();
+        }
         self.done.push_back((now, counted));
         while self.done.front().is_some_and(|(at, _)| *at + MINUTE <= now) {
             self.done.pop_front();
@@ -95,6 +135,16 @@ impl RequestRate {
 
     fn times(&self, counted: Counted) -> usize {
         self.done.iter().filter(|(_, done)| *done == counted).count()
+    }
+}
+
+impl Rest {
+    fn limit(self) -> usize {
+        let pages = 1 + self.records / LEASES_PER_PAGE;
+        let between_renewals = TTL.saturating_sub(self.renew_margin).max(MINUTE);
+        let renewals = HOUR.as_secs().div_ceil(between_renewals.as_secs());
+        let renewals = usize::try_from(renewals).unwrap_or(usize::MAX);
+        LISTS_PER_HOUR * pages + REQUESTS_PER_RENEWAL * renewals
     }
 }
 
@@ -163,6 +213,41 @@ mod tests {
 
         assert!(starts(MAX_PER_START).is_ok());
         assert!(starts(MAX_PER_START * 2).is_err());
+    }
+
+    #[test]
+    fn an_hour_in_which_nothing_happens_has_its_own_bound() {
+        let rest = Rest {
+            since: after(0),
+            records: 10,
+            renew_margin: Duration::from_hours(1),
+        };
+        let asking_every = |seconds: u64| {
+            let mut rate = RequestRate::default();
+            (0..7200 / seconds)
+                .map(|count| after(count * seconds))
+                .map(|now| {
+                    rate.count(N1, Counted::Read, now)?;
+                    rate.check_rest(N1, rest, now)
+                })
+                .collect::<Result<Vec<()>, _>>()
+        };
+
+        assert!(asking_every(300).is_ok());
+        assert!(asking_every(120).is_err());
+    }
+
+    #[test]
+    fn a_longer_list_and_more_renewals_may_take_more() {
+        let rest = |records, hours| Rest {
+            since: after(0),
+            records,
+            renew_margin: Duration::from_hours(hours),
+        };
+
+        assert_eq!(rest(10, 1).limit(), 16);
+        assert_eq!(rest(10_000, 1).limit(), 12 * 11 + 4);
+        assert_eq!(rest(10, 24).limit(), 12 + 4 * 60);
     }
 
     #[test]

@@ -25,6 +25,7 @@ impl World {
 
     pub(super) fn start_daemon(&mut self, node: NodeId) -> Verdict {
         let now = self.now;
+        self.disturbed_at = now;
         let Some(state) = self.nodes.get_mut(node.index()) else {
             return Ok(());
         };

@@ -14,6 +14,7 @@ impl World {
         };
         self.statistics.marks.hit(Mark::Fault(fault.kind()));
         let health = self.health();
+        self.disturbed_at = self.now;
         self.recoveries.begin(index, &fault, health, self.now);
         self.milestone(None, format!("! {fault}"));
         if !fault.is_instant() {
@@ -37,6 +38,7 @@ impl World {
             return Ok(());
         };
         self.active.remove(&index);
+        self.disturbed_at = self.now;
         self.recoveries.end(index, self.now);
         if let Some(line) = fault.end() {
             self.milestone(None, line);

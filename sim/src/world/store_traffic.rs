@@ -10,7 +10,7 @@ use selvedge_engine::{
 use super::World;
 use super::event::Event;
 use super::marking::Write;
-use crate::checker::store_requests::{Counted, RequestKind};
+use crate::checker::store_requests::{Counted, RequestKind, Rest};
 use crate::checker::{Verdict, reservation, single_owner, store_requests, store_values};
 use crate::fault::WriteFate;
 use crate::mark::Situation;
@@ -404,8 +404,20 @@ impl World {
         let is_ours = self
             .daemon_mut(node)
             .is_some_and(|daemon| daemon.model() == Model::Selvedge);
+        let rest = Rest {
+            since: if self.active.is_empty() {
+                self.disturbed_at
+            } else {
+                self.now
+            },
+            records: self.reference.most_records(),
+            renew_margin: self.scenario.renew_margin,
+        };
         match self.rates.get_mut(node.index()).filter(|_| is_ours) {
-            Some(rate) => rate.count(node, counted, self.now),
+            Some(rate) => {
+                rate.count(node, counted, self.now)?;
+                rate.check_rest(node, rest, self.now)
+            }
             None => Ok(()),
         }
     }

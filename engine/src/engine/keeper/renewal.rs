@@ -107,7 +107,8 @@ impl Keeper {
             return;
         };
         let left = term.until.saturating_since(outbox.now);
-        let early = outbox.rng.between(Duration::ZERO, self.renew_margin / 10);
+        let spread = self.renew_margin.min(left.saturating_sub(self.renew_margin)) / 10;
+        let early = outbox.rng.between(Duration::ZERO, spread);
         let wait = match left.checked_sub(self.renew_margin + early) {
             Some(wait) if !wait.is_zero() => wait,
             Some(_) | None => left / 2,

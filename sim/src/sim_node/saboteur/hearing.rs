@@ -45,6 +45,7 @@ impl Saboteur {
             | Sabotage::HideRestart
             | Sabotage::SetOtherwise
             | Sabotage::AskTwice
+            | Sabotage::AskInVain
             | Sabotage::OpenManyWatches
             | Sabotage::WriteIllegibly
             | Sabotage::Miscount

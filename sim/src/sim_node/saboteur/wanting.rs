@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use selvedge_engine::{
-    Action, Event, ExitReason, KernelObject, KernelOp, KeyRange, LinkName, OpId, Route, StoreRequest, Sysctl,
-    Txn, TxnOp,
+    Action, EtcdLeaseId, Event, ExitReason, KernelObject, KernelOp, KeyRange, LinkName, OpId, Route,
+    StoreRequest, Sysctl, Txn, TxnOp,
 };
 
 use super::{Saboteur, WrittenLease};
@@ -69,8 +69,10 @@ impl Saboteur {
             Sabotage::StayFenced if self.is_after_the_fence(&action) => return Vec::new(),
             Sabotage::CarryOn if self.is_change_of_subnet(&action) => return Vec::new(),
             Sabotage::AskTwice => return self.ask_twice(action),
+            Sabotage::AskInVain if is_list(&action) => return self.ask_in_vain(action),
             Sabotage::OpenManyWatches => return self.watch_often(action),
             Sabotage::DeleteForeignRoute
+            | Sabotage::AskInVain
             | Sabotage::SitIdle
             | Sabotage::NeverCompare
             | Sabotage::StayFenced
@@ -99,17 +101,21 @@ impl Saboteur {
         vec![action]
     }
 
+    /// Asks for etcd leases to be kept alive that nobody has.
+    fn ask_in_vain(&mut self, action: Action) -> Vec<Action> {
+        let Action::Request { deadline, .. } = action else {
+            return vec![action];
+        };
+        let asked = [1, 2].map(|id| Action::Request {
+            id: self.request_id(),
+            request: StoreRequest::LeaseKeepAlive { id: EtcdLeaseId(id) },
+            deadline,
+        });
+        asked.into_iter().chain([action]).collect()
+    }
+
     fn is_another_list(&mut self, action: &Action) -> bool {
-        let is_list = matches!(
-            action,
-            Action::Request {
-                request: StoreRequest::Range {
-                    range: KeyRange::Prefix(_),
-                    ..
-                },
-                ..
-            }
-        );
+        let is_list = is_list(action);
         self.count += u64::from(is_list);
         is_list && self.count > 1
     }
@@ -234,7 +240,20 @@ const fn is_removal(action: &Action) -> bool {
     )
 }
 
-const fn is_restart(action: &Action) -> bool {
+const fn is_list(action: &Action) -> bool {
+    matches!(
+        action,
+        Action::Request {
+            request: StoreRequest::Range {
+                range: KeyRange::Prefix(_),
+                ..
+            },
+            ..
+        }
+    )
+}
+
+fn is_restart(action: &Action) -> bool {
     matches!(action, Action::Event(Event::StoreRestarted { .. }))
 }
 
