@@ -14,10 +14,7 @@ const LONG: Duration = Duration::from_mins(11);
 
 #[test]
 fn a_rebooted_machine_carries_its_subnet_at_once_and_holds_it_after_a_moment() {
-    let mut bench = Bench::new(CONFIG);
-    let before = bench.add_with(setup_on(1, PUBLIC_IP));
-    bench.settle();
-    let subnet = bench.subnet(before);
+    let (mut bench, before, subnet) = bench_with_holder();
     bench.kill(before);
 
     let after = bench.add_with(setup_after_boots(1, 1, PUBLIC_IP));
@@ -37,10 +34,7 @@ fn a_rebooted_machine_carries_its_subnet_at_once_and_holds_it_after_a_moment() {
 
 #[test]
 fn a_rebooted_machine_carries_its_subnet_while_the_store_takes_no_writes() {
-    let mut bench = Bench::new(CONFIG);
-    let before = bench.add_with(setup_on(1, PUBLIC_IP));
-    bench.settle();
-    let subnet = bench.subnet(before);
+    let (mut bench, before, subnet) = bench_with_holder();
     bench.kill(before);
     bench.room = Room::Exhausted;
 
@@ -60,10 +54,7 @@ fn a_rebooted_machine_carries_its_subnet_while_the_store_takes_no_writes() {
 
 #[test]
 fn a_machine_that_was_installed_anew_takes_the_subnet_of_its_address_after_a_moment() {
-    let mut bench = Bench::new(CONFIG);
-    let before = bench.add_with(setup_on(1, PUBLIC_IP));
-    bench.settle();
-    let subnet = bench.subnet(before);
+    let (mut bench, before, subnet) = bench_with_holder();
     bench.kill(before);
 
     let after = bench.add_with(setup_on(2, PUBLIC_IP));
@@ -97,10 +88,7 @@ fn a_restarted_daemon_takes_its_subnet_over_at_once() {
 
 #[test]
 fn a_copy_of_the_machine_withdraws_at_the_first_objection_and_is_told_so() {
-    let mut bench = Bench::new(CONFIG);
-    let first = bench.add_with(setup_on(1, PUBLIC_IP));
-    bench.settle();
-    let subnet = bench.subnet(first);
+    let (mut bench, first, subnet) = bench_with_holder();
 
     let copy = bench.add_with(setup_after_boots(1, 1, PUBLIC_IP));
     for _ in 0..100 {
@@ -246,10 +234,7 @@ fn a_node_whose_key_is_written_over_says_so_and_does_not_race() {
 
 #[test]
 fn a_twin_is_refused_with_the_cure_and_the_first_goes_on() {
-    let mut bench = Bench::new(CONFIG);
-    let first = bench.add_with(setup_on(1, PUBLIC_IP));
-    bench.settle();
-    let subnet = bench.subnet(first);
+    let (mut bench, first, subnet) = bench_with_holder();
 
     let twin = bench.add_with(setup_on(2, PUBLIC_IP));
     for _ in 0..100 {
@@ -289,10 +274,7 @@ fn a_refused_twin_tries_ever_more_rarely() {
 
 #[test]
 fn a_refused_twin_takes_over_when_the_first_is_gone() {
-    let mut bench = Bench::new(CONFIG);
-    let first = bench.add_with(setup_on(1, PUBLIC_IP));
-    bench.settle();
-    let subnet = bench.subnet(first);
+    let (mut bench, first, subnet) = bench_with_holder();
     let twin = bench.add_with(setup_on(2, PUBLIC_IP));
     bench.run_for(Duration::from_hours(1));
 
@@ -319,10 +301,7 @@ fn of_twins_that_start_together_one_wins() {
 
 #[test]
 fn a_first_that_was_cut_off_for_long_leaves_the_subnet_to_the_twin() {
-    let mut bench = Bench::new(CONFIG);
-    let first = bench.add_with(setup_on(1, PUBLIC_IP));
-    bench.settle();
-    let subnet = bench.subnet(first);
+    let (mut bench, first, subnet) = bench_with_holder();
     bench.cut_off(first);
 
     let twin = bench.add_with(setup_on(2, PUBLIC_IP));
@@ -339,10 +318,7 @@ fn a_first_that_was_cut_off_for_long_leaves_the_subnet_to_the_twin() {
 
 #[test]
 fn a_first_that_comes_back_in_time_takes_its_subnet_back() {
-    let mut bench = Bench::new(CONFIG);
-    let first = bench.add_with(setup_on(1, PUBLIC_IP));
-    bench.settle();
-    let subnet = bench.subnet(first);
+    let (mut bench, first, subnet) = bench_with_holder();
     bench.cut_off(first);
     let twin = bench.add_with(setup_on(2, PUBLIC_IP));
     bench.run_for(Duration::from_secs(1));
@@ -466,10 +442,7 @@ fn the_lease_of_another_machine_outside_the_network_is_replaced() {
 
 #[test]
 fn what_another_machine_resumed_after_its_reboot_is_lost_to_it() {
-    let mut bench = Bench::new(CONFIG);
-    let before = bench.add_with(setup_on(1, PUBLIC_IP));
-    bench.settle();
-    let subnet = bench.subnet(before);
+    let (mut bench, before, subnet) = bench_with_holder();
     bench.cut_off(before);
     let twin = bench.add_with(setup_on(2, PUBLIC_IP));
     bench.run_for(Duration::from_secs(10));
@@ -494,10 +467,7 @@ fn what_another_machine_resumed_after_its_reboot_is_lost_to_it() {
 
 #[test]
 fn a_store_restored_from_before_the_last_boot_stops_no_traffic() {
-    let mut bench = Bench::new(CONFIG);
-    let before = bench.add_with(setup_on(1, PUBLIC_IP));
-    bench.settle();
-    let subnet = bench.subnet(before);
+    let (mut bench, before, subnet) = bench_with_holder();
     let backup = bench.store.snapshot();
     bench.kill(before);
     let after = bench.add_with(setup_after_boots(1, 1, PUBLIC_IP));
@@ -512,6 +482,15 @@ fn a_store_restored_from_before_the_last_boot_stops_no_traffic() {
     }
 
     assert!(!bench.node(after).said("give each machine"));
+}
+
+/// Makes a bench with a machine that holds the subnet of its public IP; returns its number and the subnet.
+fn bench_with_holder() -> (Bench, usize, Option<String>) {
+    let mut bench = Bench::new(CONFIG);
+    let holder = bench.add_with(setup_on(1, PUBLIC_IP));
+    bench.settle();
+    let subnet = bench.subnet(holder);
+    (bench, holder, subnet)
 }
 
 /// The etcd lease of a lease that flannel wrote.
