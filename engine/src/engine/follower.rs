@@ -191,13 +191,14 @@ impl Follower {
             self.list(outbox);
             return News::None;
         }
-        let is_contradiction = self
-            .leases
-            .contradicts(&listed.header, &listed.kvs, listed.extent);
         if self.is_of_another_cluster(&listed.header) || listed.header.revision < listed.seen {
             return self.start_over(listed, outbox);
         }
         self.backoff.reset();
+        let Listed {
+            header, kvs, extent, ..
+        } = &listed;
+        let is_contradiction = self.leases.contradicts(header, kvs, *extent);
         match self.adopt(listed, outbox) {
             News::Listed if is_contradiction => News::Restarted,
             news @ (News::None | News::Changed | News::Listed | News::Restarted) => news,

@@ -61,9 +61,9 @@ pub(crate) struct Keeper {
     /// An etcd lease that was asked for and hangs on no key.
     spare: Option<Spare>,
     /// Own etcd leases whose key is gone or on another one; they live on without it.
-    orphans: Vec<EtcdLeaseId>,
+    orphans: BTreeSet<EtcdLeaseId>,
     /// Etcd leases that hold nothing of the node's any more once it holds a subnet.
-    superseded: Vec<EtcdLeaseId>,
+    superseded: BTreeSet<EtcdLeaseId>,
     backoff: Backoff,
     /// For tries after another machine objected.
     refusals: Backoff,
@@ -213,8 +213,8 @@ impl Keeper {
             preferred: setup.previous,
             state: State::Listing,
             spare: None,
-            orphans: Vec::new(),
-            superseded: Vec::new(),
+            orphans: BTreeSet::new(),
+            superseded: BTreeSet::new(),
             backoff: Backoff::new(Duration::from_millis(50), Duration::from_secs(10)),
             refusals: Backoff::new(REFUSED_WAIT.0, REFUSED_WAIT.1),
             objected_at: None,
@@ -401,10 +401,8 @@ impl Keeper {
 
     /// Gives back what nothing hangs on.
     pub(crate) fn release_spare(&mut self, outbox: &mut Outbox) {
-        let spare = self.spare.take().map(|spare| spare.id);
-        let orphans = core::mem::take(&mut self.orphans);
-        let useless: BTreeSet<EtcdLeaseId> = spare.into_iter().chain(orphans).collect();
-        for id in useless {
+        self.orphans.extend(self.spare.take().map(|spare| spare.id));
+        for id in core::mem::take(&mut self.orphans) {
             outbox.request(StoreRequest::LeaseRevoke { id });
         }
     }
@@ -493,8 +491,7 @@ impl Keeper {
     /// on it, and ends by itself.
     fn supersede(&mut self, lease: Option<EtcdLeaseId>) {
         let is_made_here = |lease: &EtcdLeaseId| self.machine.maker_of(*lease) != Maker::Unknown;
-        let lease = lease.filter(|lease| is_made_here(lease) && !self.superseded.contains(lease));
-        self.superseded.extend(lease);
+        self.superseded.extend(lease.filter(is_made_here));
     }
 
     fn retry(&mut self, wanted: &'static str, error: StoreError, outbox: &mut Outbox) {

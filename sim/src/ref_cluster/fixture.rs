@@ -31,19 +31,13 @@ pub(crate) fn cluster(leases: &[(&str, NodeId)]) -> RefCluster {
 }
 
 pub(crate) fn lease(cluster: &mut RefCluster, subnet: &str, owner: NodeId, now: Instant) -> Write {
-    let WatchEvent::Put(mut kv) = reservation_of(subnet, owner) else {
-        unreachable!("a put");
-    };
-    kv.lease = Some(EtcdLeaseId(7));
-    cluster.observe(&WatchEvent::Put(kv), now)
+    let put = put_at(subnet, &value_of(owner), Revision(5), Some(EtcdLeaseId(7)));
+    cluster.observe(&put, now)
 }
 
 /// Returns an operator's write that gives a subnet to a node for good.
 pub(crate) fn reservation_of(subnet: &str, owner: NodeId) -> WatchEvent {
-    put(
-        subnet,
-        &format!(r#"{{"PublicIP":"{}","PublicIPv6":null}}"#, owner.public_ip()),
-    )
+    put(subnet, &value_of(owner))
 }
 
 pub(crate) fn delete(cluster: &mut RefCluster, subnet: &str, now: Instant) -> Write {
@@ -55,22 +49,26 @@ pub(crate) fn delete(cluster: &mut RefCluster, subnet: &str, now: Instant) -> Wr
 }
 
 pub(crate) fn put(key: &str, value: &str) -> WatchEvent {
-    put_at(key, value, Revision(5))
+    put_at(key, value, Revision(5), None)
 }
 
 /// Returns a write that creates a key after all that [`put`] does.
 pub(crate) fn put_later(key: &str, value: &str) -> WatchEvent {
-    put_at(key, value, Revision(6))
+    put_at(key, value, Revision(6), None)
 }
 
-fn put_at(key: &str, value: &str, revision: Revision) -> WatchEvent {
+fn value_of(owner: NodeId) -> String {
+    format!(r#"{{"PublicIP":"{}","PublicIPv6":null}}"#, owner.public_ip())
+}
+
+fn put_at(key: &str, value: &str, revision: Revision, lease: Option<EtcdLeaseId>) -> WatchEvent {
     WatchEvent::Put(KeyValue {
         key: format!("/net/subnets/{key}").into_bytes(),
         value: value.as_bytes().to_vec(),
         create_revision: revision,
         mod_revision: revision,
         version: 1,
-        lease: None,
+        lease,
     })
 }
 

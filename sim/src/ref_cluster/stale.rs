@@ -28,10 +28,12 @@ impl RefCluster {
 
     fn may_be_stale(&self, knowledge: &Knowledge, subnet: Ipv4Net, tenure: &Tenure, now: Instant) -> bool {
         let Some(ended) = tenure.until else { return false };
-        let noticed = knowledge.noticed_late(ended, &self.windows, now);
-        noticed.is_some_and(|noticed| {
-            knowledge.followed_since(noticed, &self.windows, now) < knowledge.peer_grace(&self.windows)
-        }) && !noticed.is_some_and(|noticed| self.is_contradicted(knowledge, (subnet, tenure), noticed, now))
+        let Some(noticed) = knowledge.noticed_late(ended, &self.windows, now) else {
+            return false;
+        };
+        let followed = knowledge.followed_since(noticed, &self.windows, now);
+        followed < knowledge.peer_grace(&self.windows)
+            && !self.is_contradicted(knowledge, (subnet, tenure), noticed, now)
     }
 
     fn is_contradicted(

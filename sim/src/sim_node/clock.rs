@@ -21,7 +21,7 @@ impl Clock {
         }
     }
 
-    /// Sets by how many millionths it is too fast from now on, a tenth at most.
+    /// Sets by how many millionths it is too fast from now on, a hundredth at most.
     pub(super) fn set_drift(&mut self, drift: i32, now: Instant) {
         self.changed = (now, self.show(now));
         self.drift = drift.clamp(-MOST, MOST);
@@ -48,7 +48,7 @@ impl Clock {
 }
 
 const MILLION: u128 = 1_000_000;
-const MOST: i32 = 100_000;
+const MOST: i32 = 10_000;
 
 fn nanos(nanos: u128) -> Duration {
     Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))

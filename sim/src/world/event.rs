@@ -132,33 +132,12 @@ impl Event {
         }
     }
 
-    /// Returns what a datagram carries, if the event is its arrival.
-    pub(super) fn datagram(&self) -> Option<Cargo> {
-        match self {
-            Self::Datagram { cargo, .. } => Some(*cargo),
-            Self::Late(event) => event.datagram(),
-            Self::Start(_)
-            | Self::FaultBegins(_)
-            | Self::FaultEnds(_)
-            | Self::CoreHeals
-            | Self::CoreIsDue
-            | Self::Checkpoint(_)
-            | Self::Timer { .. }
-            | Self::Supervise { .. }
-            | Self::Relapse { .. }
-            | Self::KernelOp { .. }
-            | Self::KernelNotice { .. }
-            | Self::StoreHears { .. }
-            | Self::NodeHears { .. }
-            | Self::RequestFails { .. }
-            | Self::WatchFails { .. }
-            | Self::KeepAlive(_)
-            | Self::StoreTimer
-            | Self::HollowRenewal(_)
-            | Self::Probe(_)
-            | Self::Sweep
-            | Self::Minute => None,
+    /// Returns the event itself, or the one that a slow node gets to late.
+    pub(super) fn timely(&self) -> &Self {
+        if let Self::Late(event) = self {
+            return event.timely();
         }
+        self
     }
 
     /// Returns the node that has to run for the event to happen.

@@ -73,8 +73,8 @@ impl World {
             return;
         };
         for event in waiting {
-            if let Some(cargo) = event.datagram() {
-                self.overflow(node, cargo);
+            if let Event::Datagram { cargo, .. } = event.timely() {
+                self.overflow(node, *cargo);
             }
         }
     }

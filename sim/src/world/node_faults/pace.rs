@@ -48,8 +48,7 @@ impl World {
             };
             Some(*drift)
         });
-        // Clocks are wrong by a hundredth at most, however many reasons there are.
-        let drift = drift.sum::<i32>().clamp(-HUNDREDTH, HUNDREDTH);
+        let drift = drift.fold(0, i32::saturating_add);
         let now = self.now;
         if let Some(state) = self.nodes.get_mut(node.index()) {
             state.set_drift(drift, now);
@@ -67,6 +66,3 @@ impl World {
         slower.sum()
     }
 }
-
-/// A hundredth, in millionths.
-const HUNDREDTH: i32 = 10_000;
