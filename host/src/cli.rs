@@ -13,7 +13,7 @@ use clap::error::ErrorKind;
 use clap::{ArgAction, CommandFactory as _, Parser, Subcommand};
 
 pub use self::run_args::{LogLevel, RunArgs};
-pub use self::run_options::{Credentials, RecordingTarget, RunOptions};
+pub use self::run_options::{RecordingTarget, RunOptions};
 pub use self::usage_error::UsageError;
 
 use self::go_flags::{Arity, GoFlag};

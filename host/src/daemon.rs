@@ -88,9 +88,10 @@ async fn serve(options: RunOptions) -> io::Result<ExitCode> {
     let parts = Parts {
         clock,
         kernel: LinuxKernel::open(options.subnet_file, Arc::clone(&table), probe)?,
-        store: Store::new(&options.endpoints, options.credentials, &|endpoint| {
+        store: Store::new(&options.endpoints, options.credentials, move |endpoint| {
             options.tls.channel(endpoint)
-        }),
+        })
+        .map_err(io::Error::other)?,
         commands,
         table,
         observer: Journal::new(supervisor, recording),

@@ -4,6 +4,7 @@
 //! to the event loop, so that a slow loop slows etcd's stream down instead of filling the memory.
 
 mod classify;
+pub mod credentials;
 pub mod endpoint;
 mod pool;
 mod request;
@@ -15,16 +16,17 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use etcd_client::Channel;
 use selvedge_engine::{KeyRange, RequestId, Revision, StoreEvent, StoreRequest, WatchEnd, WatchId};
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
 
-pub use self::pool::{ChannelFactory, transport};
+pub use self::pool::transport;
 
+use self::credentials::Credentials;
 use self::endpoint::Endpoint;
 use self::pool::Pool;
-use crate::cli::Credentials;
-use crate::secret::Secret;
+use self::tls::TlsError;
 
 /// How many events wait for the loop before the tasks that make them are held up.
 const EVENT_CAPACITY: usize = 256;
@@ -35,8 +37,6 @@ pub struct Store {
     pool: Arc<Pool>,
     tasks: JoinSet<()>,
     watches: BTreeMap<WatchId, AbortHandle>,
-    /// What no message may carry, whatever etcd says.
-    password: Option<Secret>,
     sender: mpsc::Sender<StoreEvent>,
     events: mpsc::Receiver<StoreEvent>,
 }
@@ -45,23 +45,23 @@ impl Store {
     /// Makes a store that connects to `endpoints` through `channels` when it is first asked something.
     ///
     /// Must be called inside a tokio runtime.
+    ///
+    /// # Errors
+    ///
+    /// If `channels` fails for an endpoint.
     pub fn new(
         endpoints: &[Endpoint],
         credentials: Option<Credentials>,
-        channels: &ChannelFactory<'_>,
-    ) -> Self {
+        channels: impl Fn(&Endpoint) -> Result<Channel, TlsError> + Send + Sync + 'static,
+    ) -> Result<Self, TlsError> {
         let (sender, events) = mpsc::channel(EVENT_CAPACITY);
-        let password = credentials
-            .as_ref()
-            .map(|credentials| credentials.password.clone());
-        Self {
-            pool: Arc::new(Pool::new(endpoints, credentials, channels)),
+        Ok(Self {
+            pool: Arc::new(Pool::new(endpoints, credentials, Box::new(channels))?),
             tasks: JoinSet::new(),
             watches: BTreeMap::new(),
-            password,
             sender,
             events,
-        }
+        })
     }
 
     /// Sends a request; its answer comes as an event, at the latest after `timeout`.
@@ -159,9 +159,7 @@ impl Store {
                 ..
             } => return event,
         };
-        if let Some(password) = &self.password {
-            password.redact(message);
-        }
+        self.pool.redact(message);
         event
     }
 

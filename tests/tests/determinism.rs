@@ -54,7 +54,7 @@ fn the_number_of_threads_does_not_change_the_runs() {
         nodes: 4,
         duration: Duration::from_mins(3),
         jobs: NonZero::new(jobs).unwrap(),
-        model: Model::default(),
+        model: None,
         profile: Profile::default(),
     };
 

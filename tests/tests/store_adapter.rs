@@ -2,19 +2,20 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::fs;
 use std::net::Ipv4Addr;
 use std::num::NonZero;
 use std::time::Duration;
 
-use etcd_client::{Client, CompactionOptions, Permission, PermissionType};
+use etcd_client::{Client, CompactionOptions, ConnectOptions, Permission, PermissionType};
 use selvedge_engine::{
     Compare, CompareOp, CompareTarget, EtcdLeaseId, KeyRange, Page, RequestId, Revision, StoreError,
     StoreErrorKind, StoreEvent, StoreRequest, StoreResponse, Txn, TxnOp, TxnOpResponse, TxnOutcome, WatchEnd,
     WatchEvent, WatchId,
 };
-use selvedge_host::cli::Credentials;
 use selvedge_host::secret::Secret;
 use selvedge_host::store::Store;
+use selvedge_host::store::credentials::Credentials;
 use selvedge_host::store::endpoint::Endpoint;
 use selvedge_host::store::tls::Tls;
 use selvedge_sim::grpc::{SharedStore, serve};
@@ -118,6 +119,37 @@ async fn users_and_passwords_are_honoured() {
         matches!(&ended, StoreEvent::WatchEnded { end: WatchEnd::Failed(error), .. } if error.kind == StoreErrorKind::Auth),
         "{ended:?}"
     );
+}
+
+#[tokio::test]
+async fn users_may_come_and_passwords_may_change_while_it_runs() {
+    need!(etcd);
+    let etcd = start_etcd();
+    let endpoints = etcd.endpoints();
+    let file = tempfile::NamedTempFile::new().unwrap();
+    fs::write(file.path(), "right\n").unwrap();
+    let mut asker = Asker::taken_for(
+        &endpoints,
+        Some(Credentials::in_file("root", file.path()).unwrap()),
+    );
+    assert!(asker.ask(read("/any", None)).await.is_ok());
+
+    enable_users(&endpoints).await;
+    let as_nobody = refusal(&mut asker).await;
+    let as_root = asker.ask(read("/any", None)).await;
+    assert_eq!(as_nobody.kind, StoreErrorKind::Auth);
+    assert!(as_root.is_ok(), "{as_root:?}");
+
+    let options = ConnectOptions::new().with_user("root", "right");
+    let mut client = Client::connect(&endpoints, Some(options)).await.unwrap();
+    client.user_change_password("root", "better").await.unwrap();
+    let refused = refusal(&mut asker).await;
+    assert_eq!(refused.kind, StoreErrorKind::Auth);
+    fs::write(file.path(), "better\n").unwrap();
+    // The first that is refused makes the store read the file.
+    drop(asker.ask(read("/any", None)).await);
+    let answer = asker.ask(read("/any", None)).await;
+    assert!(answer.is_ok(), "{answer:?}");
 }
 
 async fn check(endpoints: &[String]) {
@@ -377,18 +409,18 @@ struct Asker {
 
 impl Asker {
     fn new(endpoints: &[String], user: Option<(&str, &str)>) -> Self {
+        let user = user.map(|(name, password)| Credentials::new(name, Secret::new(password)));
+        Self::taken_for(endpoints, user)
+    }
+
+    fn taken_for(endpoints: &[String], user: Option<Credentials>) -> Self {
         let endpoints: Vec<Endpoint> = endpoints
             .iter()
             .map(|url| Endpoint::parse(url).unwrap())
             .collect();
-        let credentials = user.map(|(name, password)| Credentials {
-            name: name.to_owned(),
-            password: Secret::new(password),
-        });
+        let channels = |endpoint: &Endpoint| Tls::default().channel(endpoint);
         Self {
-            store: Store::new(&endpoints, credentials, &|endpoint| {
-                Tls::default().channel(endpoint)
-            }),
+            store: Store::new(&endpoints, user, channels).unwrap(),
             asked: 0,
         }
     }

@@ -60,6 +60,27 @@ async fn both_sides_prove_who_they_are() {
     );
 }
 
+#[tokio::test]
+async fn certificates_may_be_renewed_while_it_runs() {
+    need!(etcd, openssl);
+    let mut etcd = TlsEtcd::start();
+    let tls = Tls::default()
+        .trusting(&etcd.file("authority.pem"))
+        .and_then(|tls| tls.showing(&etcd.file("client.pem"), &etcd.file("client.key")))
+        .unwrap();
+    let mut store = open(Endpoint::parse(&etcd.url("https")).unwrap(), &tls);
+    assert!(ask_over(&mut store).await.is_ok());
+
+    etcd.stop();
+    make_certificates(etcd.directory.path());
+    etcd.restart();
+    // What fails over the old way makes the store read the files.
+    drop(ask_over(&mut store).await);
+    let answer = ask_over(&mut store).await;
+
+    assert!(answer.is_ok(), "{answer:?}");
+}
+
 #[test]
 fn a_key_that_does_not_fit_is_refused_before_the_first_connection() {
     need!(openssl);
@@ -80,7 +101,15 @@ fn a_key_that_does_not_fit_is_refused_before_the_first_connection() {
 
 async fn ask(url: &str, tls: &Tls) -> Result<StoreResponse, StoreError> {
     let endpoint = Endpoint::parse(url).unwrap();
-    let mut store = Store::new(&[endpoint], None, &|endpoint| tls.channel(endpoint));
+    ask_over(&mut open(endpoint, tls)).await
+}
+
+fn open(endpoint: Endpoint, tls: &Tls) -> Store {
+    let tls = tls.clone();
+    Store::new(&[endpoint], None, move |endpoint| tls.channel(endpoint)).unwrap()
+}
+
+async fn ask_over(store: &mut Store) -> Result<StoreResponse, StoreError> {
     let request = StoreRequest::Range {
         range: KeyRange::Key(b"/any".to_vec()),
         page: Page::default(),
@@ -105,26 +134,19 @@ impl TlsEtcd {
         let directory = tempfile::tempdir().unwrap();
         make_certificates(directory.path());
         let port = free_port();
-        let url = format!("https://127.0.0.1:{port}");
-        let child = Command::new("setpriv")
-            .args(["--pdeathsig", "KILL"])
-            .arg(Etcd::find_binary().unwrap())
-            .current_dir(directory.path())
-            .args(["--data-dir", "data", "--client-cert-auth"])
-            .args(["--listen-client-urls", &url, "--advertise-client-urls", &url])
-            .args(["--listen-peer-urls", &format!("http://127.0.0.1:{}", free_port())])
-            .args(["--cert-file", "server.pem", "--key-file", "server.key"])
-            .args(["--trusted-ca-file", "authority.pem"])
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        await_listener(port).unwrap();
         Self {
-            child,
+            child: spawn(directory.path(), port),
             directory,
             port,
         }
+    }
+
+    fn stop(&mut self) {
+        self.child.kill().and_then(|()| self.child.wait()).unwrap();
+    }
+
+    fn restart(&mut self) {
+        self.child = spawn(self.directory.path(), self.port);
     }
 
     fn file(&self, name: &str) -> PathBuf {
@@ -140,6 +162,25 @@ impl Drop for TlsEtcd {
     fn drop(&mut self) {
         drop(self.child.kill().and_then(|()| self.child.wait()));
     }
+}
+
+fn spawn(directory: &Path, port: u16) -> Child {
+    let url = format!("https://127.0.0.1:{port}");
+    let child = Command::new("setpriv")
+        .args(["--pdeathsig", "KILL"])
+        .arg(Etcd::find_binary().unwrap())
+        .current_dir(directory)
+        .args(["--data-dir", "data", "--client-cert-auth"])
+        .args(["--listen-client-urls", &url, "--advertise-client-urls", &url])
+        .args(["--listen-peer-urls", &format!("http://127.0.0.1:{}", free_port())])
+        .args(["--cert-file", "server.pem", "--key-file", "server.key"])
+        .args(["--trusted-ca-file", "authority.pem"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    await_listener(port).unwrap();
+    child
 }
 
 fn free_port() -> u16 {

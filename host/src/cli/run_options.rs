@@ -1,7 +1,6 @@
 //! What `selvedge run` was asked to do, checked.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use selvedge_engine::{
@@ -10,7 +9,7 @@ use selvedge_engine::{
 
 use super::run_args::{LogLevel, RunArgs};
 use super::usage_error::UsageError;
-use crate::secret::Secret;
+use crate::store::credentials::Credentials;
 use crate::store::endpoint::{Endpoint, EndpointError, Scheme};
 use crate::store::tls::Tls;
 
@@ -52,15 +51,6 @@ pub struct RecordingTarget {
     pub path: PathBuf,
     /// How many bytes it may have.
     pub limit: u64,
-}
-
-/// A user of etcd.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Credentials {
-    /// The user's name.
-    pub name: String,
-    /// The user's password.
-    pub password: Secret,
 }
 
 impl RunOptions {
@@ -161,31 +151,23 @@ fn endpoints(args: &RunArgs, tls: &Tls) -> Result<Vec<Endpoint>, UsageError> {
 }
 
 fn credentials(args: &RunArgs) -> Result<Option<Credentials>, UsageError> {
-    let password = match (&args.etcd_password, &args.etcd_password_file) {
-        (Some(_), Some(_)) => {
-            return Err(UsageError::new(
-                "--etcd-password and --etcd-password-file exclude each other",
-            ));
+    let (password, file) = (&args.etcd_password, &args.etcd_password_file);
+    match (&args.etcd_username, password, file) {
+        (_, Some(_), Some(_)) => Err(UsageError::new(
+            "--etcd-password and --etcd-password-file exclude each other",
+        )),
+        (Some(name), Some(password), None) => Ok(Some(Credentials::new(name, password.clone()))),
+        (Some(name), None, Some(file)) => {
+            let unreadable =
+                |error| UsageError::new(format!("--etcd-password-file {}: {error}", file.display()));
+            Credentials::in_file(name, file).map(Some).map_err(unreadable)
         }
-        (Some(password), None) => Some(password.clone()),
-        (None, Some(file)) => Some(read_password(file)?),
-        (None, None) => None,
-    };
-    match (&args.etcd_username, password) {
-        (Some(name), Some(password)) => Ok(Some(Credentials {
-            name: name.clone(),
-            password,
-        })),
-        (Some(_), None) => Err(UsageError::new(
+        (Some(_), None, None) => Err(UsageError::new(
             "--etcd-username needs --etcd-password-file or --etcd-password",
         )),
-        (None, Some(_)) => Err(UsageError::new("an etcd password needs --etcd-username")),
-        (None, None) => Ok(None),
+        (None, Some(_), None) | (None, None, Some(_)) => {
+            Err(UsageError::new("an etcd password needs --etcd-username"))
+        }
+        (None, None, None) => Ok(None),
     }
-}
-
-fn read_password(file: &Path) -> Result<Secret, UsageError> {
-    let text = fs::read_to_string(file)
-        .map_err(|error| UsageError::new(format!("--etcd-password-file {}: {error}", file.display())))?;
-    Ok(Secret::new(text.lines().next().unwrap_or_default()))
 }

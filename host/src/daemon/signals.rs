@@ -13,13 +13,16 @@ const KILLED: i32 = 128;
 
 /// Turns SIGTERM and SIGINT into a shutdown, and SIGUSR1 into a line with the packet counters.
 ///
-/// A second SIGTERM or SIGINT kills the process.
+/// A second SIGTERM or SIGINT kills the process. SIGHUP does not end it: nothing but flags takes a
+/// restart.
 pub(super) fn listen(commands: mpsc::Sender<Command>, probe: TunnelProbe) -> io::Result<()> {
     let terminate = signal(SignalKind::terminate())?;
     let interrupt = signal(SignalKind::interrupt())?;
     let report = signal(SignalKind::user_defined1())?;
     tokio::spawn(stop(terminate, interrupt, commands));
+    let hang_up = signal(SignalKind::hangup())?;
     tokio::spawn(log_counters(report, probe));
+    tokio::spawn(answer_hang_ups(hang_up));
     Ok(())
 }
 
@@ -57,5 +60,14 @@ async fn log_counters(mut requests: Signal, probe: TunnelProbe) {
         } else {
             tracing::info!("packets: the tunnel is not running");
         }
+    }
+}
+
+async fn answer_hang_ups(mut hang_ups: Signal) {
+    while hang_ups.recv().await.is_some() {
+        tracing::info!(
+            "got SIGHUP: the network config is followed, and passwords and certificates are read again when etcd \
+             refuses them; flags take a restart"
+        );
     }
 }

@@ -50,6 +50,20 @@ pub(super) fn is_auth_disabled(error: &Error) -> bool {
     status.message().contains("authentication is not enabled")
 }
 
+/// Tells whether etcd does not, or no longer, take the node for a user; logging in again may help, as it does not
+/// when a user lacks a right.
+pub(super) fn is_login_refused(error: &Error) -> bool {
+    const TEXTS: [&str; 3] = [
+        "invalid auth token",
+        "authentication failed",
+        "user name is empty",
+    ];
+    let Error::GRpcStatus(status) = error else {
+        return false;
+    };
+    TEXTS.iter().any(|text| status.message().contains(text))
+}
+
 fn kind(error: &Error) -> StoreErrorKind {
     match error {
         Error::GRpcStatus(status) => kind_of_status(status),

@@ -1,21 +1,24 @@
 //! One client for each etcd member, and the choice among them.
 
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use etcd_client::{Channel, Client, ConnectOptions, Error};
 use selvedge_engine::{StoreError, StoreErrorKind};
 use tokio::sync::OnceCell;
 use tokio::time::{Instant, timeout_at};
 use tonic::transport::Endpoint as Transport;
 
-use super::classify::{classify, is_auth_disabled, is_connect_failure, with_hint};
+use super::classify::{classify, is_auth_disabled, is_connect_failure, is_login_refused, with_hint};
+use super::credentials::{Credentials, Login};
 use super::endpoint::Endpoint;
-use crate::cli::Credentials;
+use super::tls::TlsError;
 
-/// Makes the way to an etcd member; it connects when it is first used.
-pub type ChannelFactory<'a> = dyn Fn(&Endpoint) -> Channel + 'a;
+/// Makes the way to an etcd member, anew after each failure; it connects when it is first used.
+pub(super) type ChannelFactory = dyn Fn(&Endpoint) -> Result<Channel, TlsError> + Send + Sync;
 
 /// How long a connection may take to come about.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -40,16 +43,22 @@ pub fn transport(endpoint: &Endpoint) -> Transport {
 pub(super) struct Pool {
     members: Vec<Member>,
     current: AtomicUsize,
-    credentials: Option<Credentials>,
+    login: Option<Login>,
+    channels: Box<ChannelFactory>,
 }
 
-/// An etcd member, and the client to it once it has been reached.
+/// An etcd member, and the way to it.
 struct Member {
     endpoint: Endpoint,
-    channel: Channel,
-    client: OnceCell<Client>,
+    connection: ArcSwap<Connection>,
     /// Whether it ever answered.
     answered: AtomicBool,
+}
+
+/// A way to a member, and the client over it once it has been used.
+struct Connection {
+    channel: Channel,
+    client: OnceCell<Client>,
 }
 
 /// What a call yielded, and who answered.
@@ -62,25 +71,27 @@ impl Pool {
     pub(super) fn new(
         endpoints: &[Endpoint],
         credentials: Option<Credentials>,
-        channels: &ChannelFactory<'_>,
-    ) -> Self {
-        let member = |endpoint: &Endpoint| Member {
-            endpoint: endpoint.clone(),
-            channel: channels(endpoint),
-            client: OnceCell::new(),
-            answered: AtomicBool::new(false),
+        channels: Box<ChannelFactory>,
+    ) -> Result<Self, TlsError> {
+        let member = |endpoint: &Endpoint| {
+            Ok(Member {
+                endpoint: endpoint.clone(),
+                connection: ArcSwap::from_pointee(Connection::over(channels(endpoint)?)),
+                answered: AtomicBool::new(false),
+            })
         };
-        Self {
-            members: endpoints.iter().map(member).collect(),
+        Ok(Self {
+            members: endpoints.iter().map(member).collect::<Result<_, _>>()?,
             current: AtomicUsize::new(0),
-            credentials,
-        }
+            login: credentials.map(Login::new),
+            channels,
+        })
     }
 
     /// Makes a call to the member in use.
     ///
     /// If no connection comes about, so that nothing can have been carried out, the others are tried in turn
-    /// within the same time. A member that fails is left for the next.
+    /// within the same time. A member that fails is left for the next, and connected to anew the next time.
     pub(super) async fn call<T, F>(
         &self,
         timeout: Duration,
@@ -96,7 +107,8 @@ impl Pool {
         for offset in 0..self.members.len() {
             let index = (first + offset) % self.members.len();
             let member = &self.members[index];
-            let attempt = async { call(member.client(self.credentials.as_ref()).await?).await };
+            let connection = member.connection.load_full();
+            let attempt = async { call(connection.client(member, self.login.as_ref()).await?).await };
             match timeout_at(deadline, attempt).await {
                 Ok(Ok(value)) => {
                     self.current.store(index, Ordering::Relaxed);
@@ -105,9 +117,19 @@ impl Pool {
                     return Ok(Answered { value, endpoint });
                 }
                 Ok(Err(error)) if is_connect_failure(&error) => {
+                    self.replace(member, &connection);
                     refusals.push(member.explain(&error).message);
                 }
-                Ok(Err(error)) => return Err(self.failed(index, member.explain(&error))),
+                Ok(Err(error)) => {
+                    if is_login_refused(&error) {
+                        self.log_in_again(member, &connection);
+                    }
+                    let error = member.explain(&error);
+                    if error.kind == StoreErrorKind::Unavailable {
+                        self.replace(member, &connection);
+                    }
+                    return Err(self.failed(index, error));
+                }
                 Err(_) => return Err(self.failed(index, no_answer(&member.endpoint, timeout))),
             }
         }
@@ -126,6 +148,34 @@ impl Pool {
             .position(|member| member.endpoint == *endpoint)
         {
             self.leave(index);
+        }
+    }
+
+    /// Takes every password out of what others wrote.
+    pub(super) fn redact(&self, text: &mut String) {
+        if let Some(login) = &self.login {
+            login.redact(text);
+        }
+    }
+
+    /// Reads the password again if it is in a file, and shows it the next time.
+    fn log_in_again(&self, member: &Member, refused: &Arc<Connection>) {
+        if let Some(login) = &self.login {
+            login.renew();
+            self.replace(member, refused);
+        }
+    }
+
+    /// Makes a new way to the member, with the certificates that the files have by now.
+    fn replace(&self, member: &Member, failed: &Arc<Connection>) {
+        match (self.channels)(&member.endpoint) {
+            // Of the calls that one connection fails only the first finds it in its place.
+            Ok(channel) => drop(
+                member
+                    .connection
+                    .compare_and_swap(failed, Arc::new(Connection::over(channel))),
+            ),
+            Err(error) => tracing::warn!("{error}; going on with the certificates read before"),
         }
     }
 
@@ -161,28 +211,38 @@ impl Member {
             with_hint(classified, &self.endpoint)
         }
     }
+}
+
+impl Connection {
+    fn over(channel: Channel) -> Self {
+        Self {
+            channel,
+            client: OnceCell::new(),
+        }
+    }
 
     /// Returns the client; with credentials the first time authenticates, which may fail and is then done
     /// again the next time.
-    async fn client(&self, credentials: Option<&Credentials>) -> Result<Client, Error> {
+    async fn client(&self, member: &Member, login: Option<&Login>) -> Result<Client, Error> {
         self.client
-            .get_or_try_init(|| self.connect(credentials))
+            .get_or_try_init(|| self.connect(member, login))
             .await
             .cloned()
     }
 
-    async fn connect(&self, credentials: Option<&Credentials>) -> Result<Client, Error> {
+    async fn connect(&self, member: &Member, login: Option<&Login>) -> Result<Client, Error> {
         let anonymous = ConnectOptions::new().with_require_leader(true);
-        let Some(Credentials { name, password }) = credentials else {
+        let Some(login) = login else {
             return Client::from_channel(self.channel.clone(), Some(anonymous)).await;
         };
+        let credentials = login.credentials();
         let authenticated = anonymous
             .clone()
-            .with_user(name, password.expose())
+            .with_user(credentials.name(), credentials.password().expose())
             .with_auto_token_refresh(true);
         match Client::from_channel(self.channel.clone(), Some(authenticated)).await {
             Err(error) if is_auth_disabled(&error) => {
-                tracing::warn!(endpoint = %self.endpoint, "etcd has authentication disabled; going on without the credentials");
+                tracing::warn!(endpoint = %member.endpoint, "etcd has authentication disabled; going on without the credentials");
                 Client::from_channel(self.channel.clone(), Some(anonymous)).await
             }
             result => result,

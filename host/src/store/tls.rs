@@ -1,6 +1,5 @@
 //! TLS to etcd.
 
-use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -10,11 +9,18 @@ use tonic::transport::{Certificate, ClientTlsConfig, Endpoint as Transport, Iden
 use super::endpoint::{Endpoint, Scheme};
 use super::pool::transport;
 
-/// Whom to trust and what to show; the files are read once.
-#[derive(Clone, Default)]
+/// Whom to trust and what to show; the files are read again for each new way to etcd.
+#[derive(Clone, Debug, Default)]
 pub struct Tls {
-    authority: Option<Certificate>,
-    identity: Option<Identity>,
+    authority: Option<PathBuf>,
+    identity: Option<IdentityFiles>,
+}
+
+/// A certificate and its key.
+#[derive(Clone, Debug)]
+struct IdentityFiles {
+    certificate: PathBuf,
+    key: PathBuf,
 }
 
 /// Why TLS cannot be set up.
@@ -42,29 +48,29 @@ pub enum TlsError {
 }
 
 impl Tls {
-    /// Reads the authority to trust instead of the system's.
+    /// Trusts the authority in a file instead of the system's.
     ///
     /// # Errors
     ///
     /// If the file cannot be read or has no certificate.
     pub fn trusting(mut self, authority: &Path) -> Result<Self, TlsError> {
-        self.authority = Some(Certificate::from_pem(read(
-            authority,
-            "CERTIFICATE",
-            "certificate",
-        )?));
+        read_authority(authority)?;
+        self.authority = Some(authority.to_owned());
         Ok(self)
     }
 
-    /// Reads the certificate to show to etcd, with its key.
+    /// Shows the certificate in a file to etcd, with its key.
     ///
     /// # Errors
     ///
     /// If a file cannot be read or has something else.
     pub fn showing(mut self, certificate: &Path, key: &Path) -> Result<Self, TlsError> {
-        let certificate = read(certificate, "CERTIFICATE", "certificate")?;
-        let key = read(key, "PRIVATE KEY", "private key")?;
-        self.identity = Some(Identity::from_pem(certificate, key));
+        let files = IdentityFiles {
+            certificate: certificate.to_owned(),
+            key: key.to_owned(),
+        };
+        files.read()?;
+        self.identity = Some(files);
         Ok(self)
     }
 
@@ -78,10 +84,12 @@ impl Tls {
     }
 
     /// Makes the way to an etcd member over TCP, with TLS for `https`.
-    pub fn channel(&self, endpoint: &Endpoint) -> Channel {
-        // What `check` lets pass cannot fail; without TLS an `https` URL is refused when it is used.
-        let transport = self.transport(endpoint).unwrap_or_else(|_| transport(endpoint));
-        Channel::Tonic(transport.connect_lazy())
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Tls::check`], or if a file cannot be read any more.
+    pub fn channel(&self, endpoint: &Endpoint) -> Result<Channel, TlsError> {
+        Ok(Channel::Tonic(self.transport(endpoint)?.connect_lazy()))
     }
 
     fn transport(&self, endpoint: &Endpoint) -> Result<Transport, TlsError> {
@@ -90,11 +98,11 @@ impl Tls {
         }
         let config = ClientTlsConfig::new();
         let config = match &self.authority {
-            Some(authority) => config.ca_certificate(authority.clone()),
+            Some(authority) => config.ca_certificate(read_authority(authority)?),
             None => config.with_native_roots(),
         };
         let config = match &self.identity {
-            Some(identity) => config.identity(identity.clone()),
+            Some(files) => config.identity(files.read()?),
             None => config,
         };
         transport(endpoint).tls_config(config).map_err(|error| {
@@ -105,13 +113,16 @@ impl Tls {
     }
 }
 
-impl fmt::Debug for Tls {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Tls")
-            .field("own_authority", &self.authority.is_some())
-            .field("shows_certificate", &self.identity.is_some())
-            .finish()
+impl IdentityFiles {
+    fn read(&self) -> Result<Identity, TlsError> {
+        let certificate = read(&self.certificate, "CERTIFICATE", "certificate")?;
+        let key = read(&self.key, "PRIVATE KEY", "private key")?;
+        Ok(Identity::from_pem(certificate, key))
     }
+}
+
+fn read_authority(path: &Path) -> Result<Certificate, TlsError> {
+    Ok(Certificate::from_pem(read(path, "CERTIFICATE", "certificate")?))
 }
 
 fn read(path: &Path, label: &str, wanted: &'static str) -> Result<String, TlsError> {

@@ -19,7 +19,7 @@ pub(crate) fn campaign() -> Goal {
         nodes: 10,
         duration: TEN_MINUTES,
         jobs: available_parallelism().unwrap_or(NonZero::<usize>::MIN),
-        model: Model::Selvedge,
+        model: None,
         profile: Profile::Usual,
     };
     let (report, took) = timed(|| campaign.run());

@@ -105,11 +105,11 @@ fn join_once(endpoint: &Endpoint, public_ip: Ipv4Addr) -> Joined {
             joined: Joined::default(),
             finished: Some(finished),
         };
-        let channel = |endpoint: &Endpoint| Channel::Tonic(transport(endpoint).connect_lazy());
+        let channel = |endpoint: &Endpoint| Ok(Channel::Tonic(transport(endpoint).connect_lazy()));
         let parts = Parts {
             clock,
             kernel: WillingKernel,
-            store: Store::new(std::slice::from_ref(endpoint), None, &channel),
+            store: Store::new(std::slice::from_ref(endpoint), None, channel).unwrap(),
             commands: receiver,
             table: SharedTable::default(),
             observer,

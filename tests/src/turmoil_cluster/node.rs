@@ -99,7 +99,8 @@ impl TurmoilNode {
         let parts = Parts {
             clock: self.clock.clone(),
             kernel,
-            store: Store::new(&endpoints, None, &channel),
+            store: Store::new(&endpoints, None, |endpoint| Ok(channel(endpoint)))
+                .expect("a simulated channel needs no files"),
             commands,
             table,
             observer: self.clone(),
