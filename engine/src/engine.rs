@@ -236,6 +236,7 @@ impl Engine {
             peers: self.peers.iter().collect(),
             stale: self.stale_peers(),
             rejected: self.rejected.clone(),
+            missed_changes: self.follower.missed_changes(),
         }
     }
 

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::backend::ConfigError;
 use crate::kernel::{KernelError, KernelObject};
+use crate::leases::Holders;
 use crate::network_config::UnknownKey;
 use crate::reject_reason::RejectReason;
 use crate::store::{Revision, StoreError};
@@ -73,8 +74,8 @@ pub enum Event {
     },
     /// No subnet is free.
     SubnetsExhausted {
-        /// How many leases there are.
-        leases: usize,
+        /// Who has them.
+        holders: Holders,
         /// When it is tried again.
         retry_in: Duration,
     },
@@ -183,6 +184,11 @@ pub enum Event {
         /// How many leases it has.
         leases: usize,
     },
+    /// The watch had kept something back: a list shows other leases than it told of.
+    ChangeMissed {
+        /// The revision of the list.
+        revision: Revision,
+    },
     /// The store's history is another than the one followed so far: restored, wiped or replaced.
     StoreRestarted {
         /// The newest revision seen before.
@@ -274,6 +280,7 @@ impl Event {
             | Self::RecordsRejected { .. }
             | Self::TooManyRecords { .. }
             | Self::KernelFailed { .. }
+            | Self::ChangeMissed { .. }
             | Self::KernelRepairing { .. } => EventLevel::Warn,
         }
     }
@@ -312,7 +319,11 @@ impl fmt::Display for Event {
                     "another node changed the leases while {subnet} was being taken; choosing again"
                 )
             }
-            Self::SubnetsExhausted { leases, retry_in } => fmt_exhausted(f, *leases, *retry_in),
+            Self::SubnetsExhausted { holders, retry_in } => write!(
+                f,
+                "no free subnet: {holders} fill the network; delete leases of dead nodes or enlarge Network; trying again \
+                 in {retry_in:.1?}"
+            ),
             Self::LeaseRenewed { subnet, ttl } => write!(f, "renewed the lease of {subnet} for {ttl:?}"),
             Self::LeaseLost { subnet, revision, to } => {
                 write!(f, "lost the lease of {subnet} at {revision}")?;
@@ -356,6 +367,10 @@ impl fmt::Display for Event {
                 )
             }
             Self::TooManyRecords { prefix, read } => fmt_too_many_records(f, prefix, *read),
+            Self::ChangeMissed { revision } => write!(
+                f,
+                "a list at {revision} shows leases that the watch had not told of; going by the list"
+            ),
             Self::Relisted { revision, leases } => write!(f, "listed {leases} leases at {revision}"),
             Self::KernelFailed {
                 object,
@@ -377,14 +392,6 @@ impl fmt::Display for Event {
             Self::Ready => f.write_str("ready"),
         }
     }
-}
-
-fn fmt_exhausted(f: &mut fmt::Formatter<'_>, leases: usize, retry_in: Duration) -> fmt::Result {
-    write!(f, "no free subnet: {leases} leases fill the network; ")?;
-    write!(
-        f,
-        "delete leases of dead nodes or enlarge Network; trying again in {retry_in:.1?}"
-    )
 }
 
 fn fmt_too_many_records(f: &mut fmt::Formatter<'_>, prefix: &str, read: usize) -> fmt::Result {

@@ -1,5 +1,6 @@
 //! The node's view of all leases in the store.
 
+mod holders;
 mod released;
 mod span_index;
 #[cfg(test)]
@@ -14,6 +15,7 @@ use core::ops::Bound;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::holders::Holders;
 use self::released::Released;
 use self::span_index::{EntryId, Prefix, SpanIndex};
 use crate::lease::LeaseRecord;
@@ -210,6 +212,11 @@ impl Leases {
     /// Returns the subnets that were released as far as this node saw it, the one that was released first at the beginning.
     pub(crate) fn released(&self) -> impl Iterator<Item = Subnet> {
         self.released.oldest_first()
+    }
+
+    /// Returns who has the subnets.
+    pub(crate) fn holders(&self) -> Holders {
+        Holders::of(self.entries.values())
     }
 
     /// Tells whether every record is in the view.

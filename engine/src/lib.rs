@@ -76,6 +76,7 @@ pub use kernel::{
     Route, Sysctl,
 };
 pub use lease::LeaseRecord;
+pub use leases::Holders;
 pub use machine_id::MachineId;
 pub use network_config::{
     BackendConfig, Firewall, NetworkConfig, NetworkConfigError, Range4, Range6, UnknownKey,

@@ -31,6 +31,8 @@ pub struct Status {
     pub stale: BTreeMap<Subnet, Duration>,
     /// How many records in the store were ignored, by reason.
     pub rejected: BTreeMap<RejectReason, u64>,
+    /// How many lists showed other leases than the watch had told of; in a sound store it stays zero.
+    pub missed_changes: u64,
 }
 
 /// What a node is doing.

@@ -33,7 +33,7 @@ is waited for.";
 const RUN_NOTES: &str = "\
 Every flag can be given as a variable: FLANNELD_ETCD_ENDPOINTS, FLANNELD_IFACE and so on; the command line wins,
 an empty variable counts as unset. Flags may have one dash or two, and their value after a blank or an equals sign.
-SIGTERM and SIGINT stop the daemon and leave its lease and the subnet file; SIGUSR1 logs the packet counters.";
+SIGTERM and SIGINT stop the daemon and leave its lease and the subnet file; SIGUSR1 logs the packet counters; SIGHUP ends nothing.";
 
 #[derive(Debug, Parser)]
 #[command(

@@ -25,8 +25,8 @@ pub struct Campaign {
     pub duration: Duration,
     /// On how many threads.
     pub jobs: NonZero<usize>,
-    /// Which daemon every node runs.
-    pub model: Model,
+    /// Which daemon every node runs, instead of what the scenario says.
+    pub model: Option<Model>,
     /// What the scenarios are about.
     pub profile: Profile,
 }
@@ -68,12 +68,14 @@ impl Campaign {
             }
             let seed = self.first_seed.wrapping_add(index);
             let scenario = self.profile.generate(seed, self.nodes, self.duration);
-            let cluster = |scenario| Cluster::of(scenario).all_run(self.model);
+            let scenario = scenario.all_run(self.model);
             let again = index.is_multiple_of(REPEATED).then(|| scenario.clone());
-            let report = cluster(scenario).run();
+            let report = Cluster::of(scenario).run();
             let violation = match report.violation() {
                 Some(violation) => Some(violation.clone()),
-                None => again.and_then(|again| report.check_replay(&cluster(again).restore_engines().run())),
+                None => {
+                    again.and_then(|again| report.check_replay(&Cluster::of(again).restore_engines().run()))
+                }
             };
             let mut total = total.lock().unwrap_or_else(PoisonError::into_inner);
             total.statistics.add(report.statistics());
@@ -101,7 +103,7 @@ mod tests {
             nodes: 3,
             duration: Duration::from_mins(2),
             jobs: NonZero::<usize>::MIN,
-            model: Model::default(),
+            model: None,
             profile: Profile::default(),
         };
         let shared = Campaign {

@@ -94,9 +94,7 @@ impl Cluster {
     /// Lets every node run this daemon.
     #[must_use]
     pub fn all_run(mut self, model: Model) -> Self {
-        for plan in &mut self.scenario.nodes {
-            plan.model = model;
-        }
+        self.scenario = self.scenario.all_run(Some(model));
         self
     }
 

@@ -160,6 +160,7 @@ impl Flanneld {
             phase,
             subnet: self.acquired().map(|acquired| acquired.subnet),
             twin: None,
+            missed_changes: 0,
             public_ip: self.identity.public_ip,
             backend: self.config.is_some().then_some("udp"),
             revision: self.revision,

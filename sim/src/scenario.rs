@@ -122,6 +122,15 @@ impl Scenario {
         }
     }
 
+    /// Lets every node run the daemon, if one is given.
+    #[must_use]
+    pub fn all_run(mut self, model: Option<Model>) -> Self {
+        for plan in &mut self.nodes {
+            plan.model = model.unwrap_or(plan.model);
+        }
+        self
+    }
+
     /// Returns a network config with room for so many nodes: 255 subnets of 256 addresses, for many nodes four times as
     /// many subnets as nodes, and 65,535 at most.
     pub(crate) fn usual_config(nodes: usize) -> String {

@@ -33,11 +33,11 @@ fn the_simulator_finds_flannels_defects_by_itself_and_none_in_our_nodes() {
         nodes: 5,
         duration: Duration::from_mins(5),
         jobs: NonZero::new(2).unwrap(),
-        model: Model::Selvedge,
+        model: Some(Model::Selvedge),
         profile: Profile::Leases,
     };
     let flannels = Campaign {
-        model: Model::Flannel,
+        model: Some(Model::Flannel),
         ..ours
     };
 

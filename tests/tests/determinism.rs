@@ -4,7 +4,7 @@ use std::num::NonZero;
 use std::process::Command;
 use std::time::Duration;
 
-use selvedge_sim::{Campaign, Cluster, Model, Profile, Report, Scenario};
+use selvedge_sim::{Campaign, Cluster, Profile, Report, Scenario};
 
 #[test]
 fn the_same_seed_makes_the_same_run() {

@@ -61,7 +61,7 @@ fn nodes_of_ipv6_alone_that_start_together_all_get_different_subnets() {
     assert!(
         bench
             .node(late)
-            .said("no free subnet: 15 leases fill the network")
+            .said("no free subnet: 15 leases of 15 nodes fill the network")
     );
 }
 

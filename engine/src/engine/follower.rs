@@ -54,6 +54,8 @@ pub(crate) struct Follower {
     is_outrun: bool,
     /// The watch that was opened after another had failed, or after the store had become another.
     resumed: Option<WatchId>,
+    /// How many lists showed other leases than the watch had told of.
+    missed_changes: u64,
 }
 
 #[derive(Debug, Deserialize, Serialize)]
@@ -111,10 +113,16 @@ impl Follower {
             followed_time: FollowedTime::default(),
             unseen: Revision(0),
             resumed: None,
+            missed_changes: 0,
             is_interrupted: false,
             doubts: Doubts::None,
             is_outrun: false,
         }
+    }
+
+    /// Returns how many lists showed other leases than the watch had told of.
+    pub(crate) const fn missed_changes(&self) -> u64 {
+        self.missed_changes
     }
 
     pub(crate) const fn leases(&self) -> &Leases {
@@ -198,9 +206,14 @@ impl Follower {
         let Listed {
             header, kvs, extent, ..
         } = &listed;
+        let revision = header.revision;
         let is_contradiction = self.leases.contradicts(header, kvs, *extent);
         match self.adopt(listed, outbox) {
-            News::Listed if is_contradiction => News::Restarted,
+            News::Listed if is_contradiction => {
+                self.missed_changes = self.missed_changes.saturating_add(1);
+                outbox.tell(Event::ChangeMissed { revision });
+                News::Restarted
+            }
             news @ (News::None | News::Changed | News::Listed | News::Restarted) => news,
         }
     }

@@ -458,7 +458,7 @@ impl Keeper {
                 self.full_with = Some(leases.len());
                 let retry_in = self.wait(outbox);
                 outbox.tell(Event::SubnetsExhausted {
-                    leases: leases.len(),
+                    holders: leases.holders(),
                     retry_in,
                 });
             }

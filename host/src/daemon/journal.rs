@@ -162,6 +162,7 @@ mod tests {
             peers: BTreeMap::new(),
             stale: BTreeMap::new(),
             rejected: BTreeMap::new(),
+            missed_changes: 0,
         }
     }
 }

@@ -18,6 +18,7 @@ impl Scenario {
         let duration = Duration::from_secs(SHORTEST + bytes.below(LONGEST - SHORTEST + 1));
         let mut scenario = Self::new(seed, nodes, duration);
         scenario.vary_environment(&mut bytes);
+        scenario.vary_daemons(&mut bytes);
         scenario.probe_interval *= FEWER_PROBES;
         scenario.add_faults(&mut bytes);
         scenario

@@ -1,8 +1,10 @@
 //! Scenarios made from seeds.
 
 mod choice;
+mod daemon;
 mod faults;
 mod link;
+
 mod network;
 mod node;
 mod store;
@@ -14,7 +16,7 @@ use std::time::Duration;
 use selvedge_engine::{Masquerade, Membership, OnExpiry, OnLoss, Rng};
 
 use super::draw::Draw;
-use super::{Liveness, Scenario};
+use super::{Liveness, Model, Scenario};
 use crate::fault::{FaultKind, TimedFault};
 use crate::links::LinkOptions;
 use crate::probability::Probability;
@@ -22,7 +24,8 @@ use crate::store_path::StorePathOptions;
 use choice::{millis, pick, some_nodes};
 
 impl Scenario {
-    /// Makes a scenario from a seed: a network of some quality, and faults of some kinds at random times.
+    /// Makes a scenario from a seed: a network of some quality, perhaps some nodes that run flanneld, and
+    /// faults of some kinds at random times.
     ///
     /// Which kinds occur and how often differs from seed to seed, so that some runs have nothing but partitions, and
     /// others everything at once. All faults are over [`Scenario::QUIET`] before the end.
@@ -30,6 +33,7 @@ impl Scenario {
         let rng = Rng::new(seed).fork("scenario");
         let mut scenario = Self::new(seed, nodes, duration);
         scenario.vary_environment(&mut rng.fork("environment"));
+        scenario.vary_daemons(&mut rng.fork("daemons"));
         scenario.add_faults(&mut rng.fork("faults"));
         scenario
     }
@@ -92,11 +96,16 @@ impl Scenario {
         self.probe_interval = *pick(rng, &PROBE_INTERVALS);
     }
 
+    pub(super) fn vary_daemons(&mut self, rng: &mut dyn Draw) {
+        daemon::draw(rng, &mut self.nodes);
+    }
+
     pub(super) fn add_faults(&mut self, rng: &mut dyn Draw) {
         let nodes = u32::try_from(self.nodes.len()).unwrap_or(u32::MAX);
         let until = self.duration.saturating_sub(Self::QUIET);
         self.faults = faults::draw(rng, nodes, until);
-        if rng.chance(200_000) && !self.faults.is_empty() {
+        // flanneld renews a lease without a pause once its life is shorter than the margin, an hour.
+        if rng.chance(200_000) && !self.faults.is_empty() && self.has_no_flannel() {
             let short_leases = TimedFault {
                 at: Duration::ZERO,
                 until: Some(until),
@@ -107,6 +116,10 @@ impl Scenario {
         if rng.chance(250_000) {
             self.end_with_a_core(rng, nodes, until);
         }
+    }
+
+    fn has_no_flannel(&self) -> bool {
+        self.nodes.iter().all(|plan| plan.model == Model::Selvedge)
     }
 
     /// Lets some faults last until the core heals, or for ever.

@@ -145,6 +145,20 @@ impl World {
         })
     }
 
+    /// Says that a flannel node, which never stops before its lease ends, is behind a second data path, unless that is
+    /// what the node of ours has that holds no lease.
+    pub(super) fn blame_intruder(&self, finding: Finding) -> Finding {
+        let (flannels, ours): (Vec<NodeId>, Vec<NodeId>) =
+            finding.nodes.iter().partition(|node| self.is_flannel(**node));
+        match (&*flannels, &*ours) {
+            ([flannel], [holder]) if self.reference.subnet_held_by(*holder).is_some() => {
+                let flannel = *flannel;
+                finding.by(flannel)
+            }
+            _ => finding,
+        }
+    }
+
     fn has_nodes_of_ours(&self) -> bool {
         self.nodes.iter().any(|state| state.model == Model::Selvedge)
     }

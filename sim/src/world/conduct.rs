@@ -33,7 +33,9 @@ impl World {
             .get(node.index())
             .filter(|state| !is_paused && state.linux.carries())
             .and_then(|state| state.daemon.as_ref()?.carried());
-        self.data_paths.set(&self.reference, node, carried, self.now)
+        let verdict = self.data_paths.set(&self.reference, node, carried, self.now);
+        let verdict = verdict.map_err(|finding| self.blame_intruder(finding));
+        self.judge(verdict)
     }
 
     /// Checks that a write of ours keeps to the subnet that the node had.

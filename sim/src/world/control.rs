@@ -242,6 +242,7 @@ impl World {
             | Told::ConfigUnused { .. }
             | Told::StoreReached
             | Told::StoreRestarted { .. }
+            | Told::ChangeMissed { .. }
             | Told::TooManyRecords { .. }
             | Told::KernelRepairing { .. }
             | Told::KernelFailed { .. }

@@ -66,7 +66,8 @@ impl World {
                 self.statistics.repairs += 1;
                 self.mark(Situation::LostChangeRepaired);
             }
-            Told::StoreUnreachable { .. }
+            Told::ChangeMissed { .. }
+            | Told::StoreUnreachable { .. }
             | Told::StoreReached
             | Told::LeaseRenewed { .. }
             | Told::LeaseClaimed { .. }

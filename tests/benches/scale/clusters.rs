@@ -4,7 +4,7 @@ use std::num::NonZero;
 use std::thread::available_parallelism;
 use std::time::Duration;
 
-use selvedge_sim::{Campaign, Cluster, Fault, Model, Profile, Report, Scenario, StoreFault};
+use selvedge_sim::{Campaign, Cluster, Fault, Profile, Report, Scenario, StoreFault};
 
 use crate::goal::Goal;
 use crate::stopwatch::timed;

@@ -4,6 +4,7 @@ use std::fs;
 use std::thread;
 use std::time::Duration;
 
+use nix::sys::signal::{Signal, kill};
 use selvedge_host::lab::{Ending, Pace, Place};
 use selvedge_tests::need;
 use selvedge_tests::real_nodes::{RealNodes, cpu_time, node, wait_until};
@@ -45,6 +46,26 @@ fn sigterm_leaves_what_flannel_leaves_and_a_restart_takes_the_same_subnet() {
         fs::read_to_string(real.lab.subnet_file(node(1))).expect("the subnet file"),
         file
     );
+}
+
+#[test]
+fn a_hang_up_ends_nothing() {
+    need!(root, tun, ip, etcd);
+    let mut real = RealNodes::up("t-hup", 2, PROGRAM);
+    let pids = real.lab.namespace(Place::Node(node(1))).pids().expect("listed");
+    let daemon = *pids.first().expect("the daemon runs");
+
+    kill(daemon, Signal::SIGHUP).expect("signalled");
+
+    let answered = || real.log(node(1)).contains("got SIGHUP");
+    assert!(
+        wait_until(Duration::from_secs(5), answered),
+        "{}",
+        real.log(node(1))
+    );
+    real.await_traffic();
+    let now = real.lab.namespace(Place::Node(node(1))).pids().expect("listed");
+    assert_eq!(now.first(), Some(&daemon));
 }
 
 #[test]

@@ -106,6 +106,35 @@ fn a_watch_that_brings_more_than_fits_leaves_the_rest_out() {
     assert_eq!(cluster.follower.leases().extent(), Extent::Cut);
 }
 
+#[test]
+fn a_list_that_shows_what_the_watch_kept_back_is_told_and_counted() {
+    let mut cluster = Cluster::with_leases(10);
+    cluster.list();
+    cluster.kvs.push(lease(10));
+
+    let repaired = cluster.list();
+    let again = cluster.list();
+
+    assert_eq!((repaired, again), (News::Restarted, News::Listed));
+    assert_eq!(cluster.follower.leases().len(), 11);
+    assert_eq!((cluster.misses, cluster.follower.missed_changes()), (1, 1));
+}
+
+#[test]
+fn a_list_that_is_ahead_of_the_watch_misses_nothing() {
+    let mut cluster = Cluster::with_leases(10);
+    cluster.list();
+    let mut newer = lease(10);
+    newer.mod_revision = Revision(8);
+    cluster.kvs.push(newer);
+    cluster.revision = Revision(8);
+
+    let listed = cluster.list();
+
+    assert_eq!(listed, News::Listed);
+    assert_eq!((cluster.misses, cluster.follower.missed_changes()), (0, 0));
+}
+
 /// A follower and the keys that it reads.
 struct Cluster {
     follower: Follower,
@@ -117,6 +146,8 @@ struct Cluster {
     asked: usize,
     /// How often people were told that there are too many records.
     alarms: usize,
+    /// How often people were told that the watch had kept something back.
+    misses: usize,
 }
 
 impl Cluster {
@@ -129,6 +160,7 @@ impl Cluster {
             revision: Revision(7),
             asked: 0,
             alarms: 0,
+            misses: 0,
         }
     }
 
@@ -195,6 +227,7 @@ impl Cluster {
     fn note(&mut self, action: &Action) {
         self.asked += usize::from(matches!(action, Action::Request { .. }));
         self.alarms += usize::from(matches!(action, Action::Event(Event::TooManyRecords { .. })));
+        self.misses += usize::from(matches!(action, Action::Event(Event::ChangeMissed { .. })));
     }
 
     fn header(&self) -> Header {

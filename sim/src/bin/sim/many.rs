@@ -80,7 +80,7 @@ pub(crate) fn many(options: &Options) -> Outcome {
         let saved = kept.save(&scenario, violation, shrinking)?;
         write!(out, "seed {seed}: {violation}\n{saved}")?;
     }
-    if kind.model == Model::Flannel {
+    if kind.model == Some(Model::Flannel) {
         write_defects(&mut out, &defects)?;
     }
     if *table {

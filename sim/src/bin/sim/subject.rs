@@ -29,9 +29,9 @@ impl Size {
 /// What is generated, and for whom.
 #[derive(Args, Clone, Copy, Debug)]
 pub(crate) struct Kind {
-    /// Which daemon every node runs.
-    #[arg(long, default_value = "selvedge", value_parser = parse_model)]
-    pub(crate) model: Model,
+    /// Which daemon every node runs, `selvedge` or `flannel`, instead of what the scenario says.
+    #[arg(long, value_parser = parse_model)]
+    pub(crate) model: Option<Model>,
     /// What the scenarios are about: `usual`, or `leases` with little room and much contention.
     #[arg(long, default_value = "usual", value_parser = parse_profile)]
     pub(crate) profile: Profile,
@@ -40,19 +40,8 @@ pub(crate) struct Kind {
 impl Kind {
     /// Generates a scenario of this kind.
     pub(crate) fn generate(self, seed: u64, size: Size) -> Scenario {
-        let mut scenario = self.profile.generate(seed, size.nodes, size.duration());
-        self.choose_model(&mut scenario);
-        scenario
-    }
-
-    /// Lets every node run the daemon, unless that is the usual one.
-    fn choose_model(self, scenario: &mut Scenario) {
-        if self.model == Model::default() {
-            return;
-        }
-        for plan in &mut scenario.nodes {
-            plan.model = self.model;
-        }
+        let scenario = self.profile.generate(seed, size.nodes, size.duration());
+        scenario.all_run(self.model)
     }
 }
 
@@ -90,9 +79,7 @@ impl Generated {
     /// Returns the scenario in the file, if there is one, or the generated one.
     pub(crate) fn or_in(&self, file: Option<&Path>) -> Result<Scenario, Failure> {
         if let Some(file) = file {
-            let mut scenario = read(file)?;
-            self.kind.choose_model(&mut scenario);
-            return Ok(scenario);
+            return Ok(read(file)?.all_run(self.kind.model));
         }
         let scenario = self.kind.generate(self.seed.unwrap_or_default(), self.size);
         let mut scenario = scenario.with_hollow(self.hollow);
