@@ -18,6 +18,39 @@ pub(crate) fn sum(bytes: &[u8]) -> u16 {
     u16::from_be_bytes(folded.to_ne_bytes())
 }
 
+/// A one's complement sum over data that lies in several pieces.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) struct Sum(u64);
+
+impl Sum {
+    /// Starts with the pseudo-header of TCP and UDP over IPv4 or IPv6 (RFC 9293, 3.1; RFC 8200, 8.1).
+    ///
+    /// The addresses are the source's and the destination's, as they lie in the IP header.
+    pub(crate) fn of_pseudo_header(addresses: &[u8], protocol: u8) -> Self {
+        Self::default().bytes(addresses).word(u16::from(protocol))
+    }
+
+    /// Adds bytes that begin at an even place of the data, as [`sum`] adds them.
+    pub(crate) fn bytes(self, bytes: &[u8]) -> Self {
+        self.word(sum(bytes))
+    }
+
+    /// Adds a word.
+    pub(crate) fn word(self, word: u16) -> Self {
+        Self(self.0.wrapping_add(u64::from(word)))
+    }
+
+    /// Adds a double word.
+    pub(crate) fn double_word(self, double_word: u32) -> Self {
+        Self(self.0.wrapping_add(u64::from(double_word)))
+    }
+
+    /// Returns the sum.
+    pub(crate) fn value(self) -> u16 {
+        fold(self.0)
+    }
+}
+
 /// Returns the checksum after one of the words that it covers has changed (RFC 1624, equation 3).
 pub(crate) fn update(checksum: u16, old: u16, new: u16) -> u16 {
     !fold(u64::from(!checksum) + u64::from(!old) + u64::from(new))
@@ -65,6 +98,28 @@ mod tests {
         let sum = sum(&[]);
 
         assert_eq!(sum, 0);
+    }
+
+    #[test]
+    fn a_sum_of_pieces_is_the_sum_of_the_whole() {
+        let bytes: Vec<u8> = (0..=254).collect();
+
+        let pieces = Sum::default()
+            .bytes(&bytes[..100])
+            .word(0x6465)
+            .double_word(0x6667_6869)
+            .bytes(&bytes[106..]);
+
+        assert_eq!(pieces.value(), sum(&bytes));
+    }
+
+    #[test]
+    fn a_pseudo_header_sums_up_both_addresses_and_the_protocol() {
+        let addresses = [10, 5, 1, 2, 10, 5, 2, 3];
+
+        let pseudo_header = Sum::of_pseudo_header(&addresses, 17);
+
+        assert_eq!(pseudo_header.value(), 0x0a05 + 0x0102 + 0x0a05 + 0x0203 + 17);
     }
 
     proptest! {

@@ -35,6 +35,11 @@ impl Fragmentation {
         self.offset() == 0
     }
 
+    /// Tells whether the packet is no fragment.
+    pub(crate) const fn is_whole(self) -> bool {
+        self.is_first() && self.0 & 0x2000 == 0
+    }
+
     /// Returns where the packet's data belongs, in units of 8 bytes.
     const fn offset(self) -> u16 {
         self.0 & 0x1fff
@@ -229,9 +234,9 @@ mod tests {
         let first = Fragmentation(0x2000);
         let later = Fragmentation(0x2001);
 
-        assert!(whole.is_forbidden() && whole.is_first());
-        assert!(!first.is_forbidden() && first.is_first());
-        assert!(!later.is_first());
+        assert!(whole.is_forbidden() && whole.is_first() && whole.is_whole());
+        assert!(!first.is_forbidden() && first.is_first() && !first.is_whole());
+        assert!(!later.is_first() && !later.is_whole());
     }
 
     #[test]

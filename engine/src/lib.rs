@@ -12,6 +12,9 @@
 //!
 //! [`Forwarder`] decides about packets: in place, without allocation, one packet in, at most one packet out.
 //! Both halves share one immutable [`ForwardingTable`].
+//!
+//! [`Segmentation`] and [`Coalescer`] let super-packets pass between the tunnel device and the socket: they cut and
+//! merge byte slices without a copy of the payload.
 
 #![no_std]
 #![forbid(unsafe_code)]
@@ -42,6 +45,7 @@ mod lease;
 mod leases;
 mod machine_id;
 mod network_config;
+mod offload;
 mod peers;
 mod public_addresses;
 mod recording;
@@ -80,6 +84,10 @@ pub use leases::Holders;
 pub use machine_id::MachineId;
 pub use network_config::{
     BackendConfig, Firewall, NetworkConfig, NetworkConfigError, Range4, Range6, UnknownKey,
+};
+pub use offload::{
+    Coalesced, Coalescer, CoalescerOptions, Ecn, Gso, GsoKind, Merging, OffloadError, PartialChecksum,
+    PushError, Segmentation, SuperPacket, VnetHeader,
 };
 pub use recording::{
     ActionHash, Continuation, Continued, Recorded, Recorder, Recording, RecordingEnd, RecordingError,
