@@ -14,3 +14,8 @@ pub use coalescing::{Coalesced, Coalescer, CoalescerOptions, Merging, PushError}
 pub use error::OffloadError;
 pub use segmentation::{Segmentation, SuperPacket};
 pub use vnet_header::{Ecn, Gso, GsoKind, PartialChecksum, VnetHeader};
+
+#[cfg(test)]
+mod support;
+#[cfg(test)]
+mod tests;
