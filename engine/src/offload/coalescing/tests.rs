@@ -54,7 +54,7 @@ fn a_packet_that_is_alone_is_not_changed() {
     ] {
         let packet = sketch.packet();
 
-        let outputs = coalesce(ALL, &[packet.clone()]);
+        let outputs = coalesce(ALL, core::slice::from_ref(&packet));
 
         assert_eq!(outputs, [alone(packet)]);
     }
