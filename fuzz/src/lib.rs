@@ -7,6 +7,7 @@ mod cluster;
 mod inner_packet;
 mod lease_value;
 mod network_config;
+mod offload;
 mod scenario_text;
 mod subnet_file;
 mod subnet_key;
@@ -15,6 +16,7 @@ pub use cluster::cluster;
 pub use inner_packet::inner_packet;
 pub use lease_value::lease_value;
 pub use network_config::network_config;
+pub use offload::offload;
 pub use scenario_text::scenario_text;
 pub use subnet_file::subnet_file;
 pub use subnet_key::subnet_key;
@@ -23,11 +25,12 @@ pub use subnet_key::subnet_key;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const TARGETS: [Target; 7] = [
+pub const TARGETS: [Target; 8] = [
     ("cluster", cluster),
     ("inner_packet", inner_packet),
     ("lease_value", lease_value),
     ("network_config", network_config),
+    ("offload", offload),
     ("scenario_text", scenario_text),
     ("subnet_file", subnet_file),
     ("subnet_key", subnet_key),

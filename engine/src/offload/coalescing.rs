@@ -361,11 +361,12 @@ impl Item {
     }
 }
 
-/// Adds the flags of the last segment to the first one's header, and tells whether it has CWR.
+/// Adds the flags of the last segment to the first one's header, which may lack PSH and FIN, and tells whether it
+/// has CWR.
 fn write_last_flags(packet: &mut [u8], headers: &Headers, last: u8) -> Option<Ecn> {
     let at = headers.transport_start + tcp_field::FLAGS;
     let [flags] = read(packet, at)?;
-    write(packet, at, [flags | last & (tcp_flag::PSH | tcp_flag::FIN)])?;
+    write(packet, at, [flags | last])?;
     Some(if flags & tcp_flag::CWR == 0 {
         Ecn::Plain
     } else {

@@ -261,12 +261,13 @@ impl Network {
             return Err(OffloadError::BadIpHeader);
         }
         let [mut protocol] = read(header, ipv6_field::NEXT_HEADER).ok_or(OffloadError::BadIpHeader)?;
-        // Only those that change neither the addresses of the pseudo-header nor what follows them.
-        while matches!(protocol, HOP_BY_HOP | DESTINATION_OPTIONS) {
-            let [next, units] = read(rest, 0).ok_or(OffloadError::BadIpHeader)?;
-            let len = (usize::from(units) + 1) * 8;
-            rest = rest.get(len..).ok_or(OffloadError::BadIpHeader)?;
-            protocol = next;
+        // Only those that change neither the addresses of the pseudo-header nor what follows them; hop-by-hop options
+        // come first (RFC 8200, 4.1).
+        if protocol == HOP_BY_HOP {
+            (protocol, rest) = skip_extension(rest).ok_or(OffloadError::BadIpHeader)?;
+        }
+        while protocol == DESTINATION_OPTIONS {
+            (protocol, rest) = skip_extension(rest).ok_or(OffloadError::BadIpHeader)?;
         }
         if protocol == IPV6_FRAGMENT {
             return Err(OffloadError::Fragment);
@@ -284,6 +285,13 @@ impl Network {
             protocol,
         })
     }
+}
+
+/// Returns what follows an IPv6 extension header, and its protocol.
+fn skip_extension(bytes: &[u8]) -> Option<(u8, &[u8])> {
+    let [next, units] = read(bytes, 0)?;
+    let len = (usize::from(units) + 1) * 8;
+    Some((next, bytes.get(len..)?))
 }
 
 /// Returns the length of the TCP header, if it lies within the segment.

@@ -137,6 +137,15 @@ fn packets_with_other_flags_are_passed_on_alone_and_close_the_flows_item() {
 }
 
 #[test]
+fn packets_with_other_flags_are_not_merged_with_each_other() {
+    for flag in [SYN, RST, URG] {
+        let train = Sketch::tcp().with_flags(ACK | flag).train(3);
+
+        assert_eq!(counts_of(&packets(&train)), [1, 1, 1], "{flag:#x}");
+    }
+}
+
+#[test]
 fn a_pure_acknowledgment_is_passed_on_alone_and_closes_the_flows_item() {
     let first = Sketch::tcp();
     let acknowledgment = first.next().of(0);
@@ -172,6 +181,24 @@ fn an_empty_datagram_and_one_without_checksum_are_passed_on_alone_and_close_the_
         assert_eq!(counts(&outputs), [1, 1, 2]);
         assert_eq!(outputs[1], alone(middle));
     }
+}
+
+#[test]
+fn a_datagram_without_checksum_is_not_merged_even_if_its_sum_is_right() {
+    let first = Sketch::udp();
+    let mut second = (0..=u16::MAX)
+        .map(|word| {
+            let mut second = first.next();
+            second.payload[..2].copy_from_slice(&word.to_be_bytes());
+            second.packet()
+        })
+        .find(|packet| packet[26..28] == [0xff, 0xff])
+        .unwrap();
+    second[26..28].copy_from_slice(&[0, 0]);
+
+    let outputs = coalesce(ALL, &[first.packet(), second.clone()]);
+
+    assert_eq!(outputs, [alone(first.packet()), alone(second)]);
 }
 
 #[test]
@@ -314,12 +341,15 @@ fn identifications_count_up_from_the_first_around_the_end() {
 fn identifications_that_stay_the_same_are_merged_if_the_packets_are_not_to_be_fragmented() {
     let atomic: Vec<_> = same_numbers(&Sketch::tcp());
     let others: Vec<_> = same_numbers(&Sketch::tcp().fragmented(0));
-    let mut mixed = atomic.clone();
-    mixed[2] = mixed[2].clone().numbered(1_002);
+    let mut counting_later = atomic.clone();
+    counting_later[2] = counting_later[2].clone().numbered(1_002);
+    let mut counting_first = Sketch::tcp().train(3);
+    counting_first[2] = counting_first[2].clone().numbered(1_000);
 
     assert_eq!(counts_of(&packets(&atomic)), [3]);
     assert_eq!(counts_of(&packets(&others)), [1, 1, 1]);
-    assert_eq!(counts_of(&packets(&mixed)), [2, 1]);
+    assert_eq!(counts_of(&packets(&counting_later)), [2, 1]);
+    assert_eq!(counts_of(&packets(&counting_first)), [2, 1]);
 }
 
 #[test]
@@ -432,6 +462,22 @@ fn the_oldest_of_eight_open_flows_gives_way_to_a_ninth() {
 
     assert_eq!(counts(&oldest), [1; 10]);
     assert_eq!(counts(&others), [1, 2, 2, 2, 2, 2, 2, 2, 2]);
+}
+
+#[test]
+fn a_packet_that_nothing_may_follow_keeps_no_flow_from_growing() {
+    let firsts: Vec<_> = (1..=8)
+        .map(|host| Sketch {
+            host,
+            ..Sketch::udp()
+        })
+        .collect();
+    let push = Sketch::tcp().with_flags(ACK | PSH);
+    let oldest = firsts[0].next();
+
+    let outputs = coalesce(ALL, &packets(&[firsts, [push, oldest].into()].concat()));
+
+    assert_eq!(counts(&outputs), [2, 1, 1, 1, 1, 1, 1, 1, 1]);
 }
 
 #[test]

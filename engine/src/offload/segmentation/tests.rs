@@ -310,6 +310,34 @@ fn a_super_packet_with_cut_off_extension_headers_is_refused() {
 }
 
 #[test]
+fn an_extension_header_may_be_as_long_as_it_can_say() {
+    let mut extension = std::vec![0; 2_048];
+    extension[..2].copy_from_slice(&[17, 255]);
+    let mut sketch = Sketch::udp().of(250);
+    sketch.ip = Ip::V6 {
+        label: 0,
+        first: Some(60),
+        extensions: extension,
+    };
+    let (header, packet) = sketch.super_packet(100);
+
+    let segments = cut(&header, &packet).unwrap();
+
+    assert_eq!(segments.len(), 3);
+    assert_all_valid(&segments);
+}
+
+#[test]
+fn extension_headers_in_a_wrong_order_are_refused() {
+    let (header, plain) = Sketch::tcp().over_v6().of(236).super_packet(100);
+    let extensions = [[0, 0, 1, 4, 0, 0, 0, 0], [6, 0, 1, 4, 0, 0, 0, 0]].concat();
+    let mut packet = [&plain[..40], &extensions, &plain[40..]].concat();
+    packet[4..7].copy_from_slice(&[1, 16, 60]);
+
+    assert_eq!(cut(&header, &packet), Err(OffloadError::KindMismatch));
+}
+
+#[test]
 fn a_fragment_is_no_super_packet() {
     let (header, _) = Sketch::udp().of(250).super_packet(100);
     let more = Sketch::udp().of(250).fragmented(0x2000).packet();
@@ -366,6 +394,16 @@ fn a_super_packet_with_a_bad_udp_length_is_refused() {
 
         assert_eq!(cut(&header, &packet), Err(OffloadError::BadTransportHeader));
     }
+}
+
+#[test]
+fn a_super_packet_shorter_than_a_udp_header_is_refused() {
+    let (header, mut packet) = Sketch::udp().over_v6().of(0).super_packet(8);
+    packet.pop();
+    packet[5] = 7;
+    packet[45] = 7;
+
+    assert_eq!(cut(&header, &packet), Err(OffloadError::BadTransportHeader));
 }
 
 #[test]
