@@ -49,10 +49,9 @@ pub struct Coalescer {
 pub struct CoalescerOptions {
     /// How many packets it holds at most between two flushes.
     pub capacity: usize,
-    /// Whether it merges TCP segments: the device must have been opened with `TUN_F_TSO4`, `TUN_F_TSO6` and
-    /// `TUN_F_TSO_ECN`, which stand for what the kernel accepts in turn.
+    /// Whether it merges TCP segments: the device must have a vnet header (`IFF_VNET_HDR`).
     pub tcp: Merging,
-    /// Whether it merges UDP datagrams: the kernel must know `VIRTIO_NET_HDR_GSO_UDP_L4` (6.2).
+    /// Whether it merges UDP datagrams: the kernel must also know `VIRTIO_NET_HDR_GSO_UDP_L4` (since 6.2).
     pub udp: Merging,
 }
 
