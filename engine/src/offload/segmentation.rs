@@ -162,7 +162,7 @@ impl SuperPacket {
             headers,
             len: packet.len(),
             segment_size,
-            segments: segments.max(1),
+            segments,
             common_sum: common_sum(&headers, packet).ok_or(OffloadError::BadTransportHeader)?,
         })
     }

@@ -555,30 +555,29 @@ fn a_full_coalescer_takes_packets_again_after_it_is_flushed() {
 #[test]
 fn what_was_flushed_is_not_merged_with_what_comes_later() {
     let mut coalescer = Coalescer::new(ALL);
-    let train = packets(&Sketch::tcp().train(2));
-    let mut arena = train.concat();
+    let [first, second] = [Sketch::tcp(), Sketch::tcp().next()].map(|sketch| sketch.packet());
+    let other = Sketch::tcp().over_v6().packet();
+    let mut arena = [&first[..], &other, &second].concat();
 
     coalescer.push(&arena, 0..140).unwrap();
-    let first = flush(&mut coalescer, &mut arena);
-    coalescer.push(&arena, 140..280).unwrap();
-    let second = flush(&mut coalescer, &mut arena);
+    let before = flush(&mut coalescer, &mut arena);
+    coalescer.push(&arena, 140..300).unwrap();
+    coalescer.push(&arena, 300..440).unwrap();
+    let after = flush(&mut coalescer, &mut arena);
 
-    assert_eq!(
-        [first, second].concat(),
-        train.into_iter().map(alone).collect::<Vec<_>>()
-    );
+    assert_eq!(before, [alone(first)]);
+    assert_eq!(after, [alone(other), alone(second)]);
 }
 
 #[test]
 fn no_memory_is_reserved_after_the_start() {
     let mut coalescer = Coalescer::new(CoalescerOptions { capacity: 64, ..ALL });
     let reserved = capacities(&coalescer);
-    let train: Vec<_> = (0..64)
-        .map(|host| Sketch {
-            host,
-            ..Sketch::udp()
-        })
-        .collect();
+    let firsts = (0..32).map(|host| Sketch {
+        host,
+        ..Sketch::udp()
+    });
+    let train: Vec<_> = firsts.flat_map(|first| first.train(2)).collect();
     let mut arena = packets(&train).concat();
 
     for _ in 0..3 {
