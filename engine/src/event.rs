@@ -319,11 +319,7 @@ impl fmt::Display for Event {
                     "another node changed the leases while {subnet} was being taken; choosing again"
                 )
             }
-            Self::SubnetsExhausted { holders, retry_in } => write!(
-                f,
-                "no free subnet: {holders} fill the network; delete leases of dead nodes or enlarge Network; trying again \
-                 in {retry_in:.1?}"
-            ),
+            Self::SubnetsExhausted { holders, retry_in } => fmt_exhausted(f, holders, *retry_in),
             Self::LeaseRenewed { subnet, ttl } => write!(f, "renewed the lease of {subnet} for {ttl:?}"),
             Self::LeaseLost { subnet, revision, to } => {
                 write!(f, "lost the lease of {subnet} at {revision}")?;
@@ -367,10 +363,9 @@ impl fmt::Display for Event {
                 )
             }
             Self::TooManyRecords { prefix, read } => fmt_too_many_records(f, prefix, *read),
-            Self::ChangeMissed { revision } => write!(
-                f,
-                "a list at {revision} shows leases that the watch had not told of; going by the list"
-            ),
+            Self::ChangeMissed { revision } => {
+                write!(f, "a list at {revision} shows what the watch had kept back")
+            }
             Self::Relisted { revision, leases } => write!(f, "listed {leases} leases at {revision}"),
             Self::KernelFailed {
                 object,
@@ -392,6 +387,14 @@ impl fmt::Display for Event {
             Self::Ready => f.write_str("ready"),
         }
     }
+}
+
+fn fmt_exhausted(f: &mut fmt::Formatter<'_>, holders: &Holders, retry_in: Duration) -> fmt::Result {
+    write!(f, "no free subnet: {holders} fill the network; ")?;
+    write!(
+        f,
+        "delete leases of dead nodes or enlarge Network; trying again in {retry_in:.1?}"
+    )
 }
 
 fn fmt_too_many_records(f: &mut fmt::Formatter<'_>, prefix: &str, read: usize) -> fmt::Result {

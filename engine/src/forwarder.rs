@@ -9,6 +9,7 @@ use crate::drop_reason::DropReason;
 use crate::forwarding_table::ForwardingTable;
 use crate::icmp::{IcmpErrors, Problem};
 use crate::ipv4::{self, Ipv4Header};
+use crate::offload::SuperPacket;
 use crate::setup::Membership;
 use crate::time::Instant;
 
@@ -73,10 +74,43 @@ impl Forwarder {
     /// The packet is the whole of what was read. It is changed only if it is to be sent: its TTL is lowered by
     /// one. An ICMP error in the answer goes to the packet's source, from the tunnel's address.
     pub fn outbound(&mut self, table: &ForwardingTable, packet: &mut [u8], now: Instant) -> Outbound<'_> {
-        let refusal = match route(table, packet) {
+        let alone = OnTheWire {
+            packets: 1,
+            longest: packet.len(),
+        };
+        self.decide_outbound(table, packet, alone, now)
+    }
+
+    /// Decides about a super-packet read from the tunnel device, once for all of its segments.
+    ///
+    /// It is the same as [`Forwarder::outbound`], but what has to fit into the tunnel's MTU is each segment, and each
+    /// counts as sent.
+    pub fn outbound_super(
+        &mut self,
+        table: &ForwardingTable,
+        packet: &mut [u8],
+        super_packet: &SuperPacket,
+        now: Instant,
+    ) -> Outbound<'_> {
+        let segments = OnTheWire {
+            packets: super_packet.segments(),
+            longest: super_packet.segment_len(),
+        };
+        self.decide_outbound(table, packet, segments, now)
+    }
+
+    fn decide_outbound(
+        &mut self,
+        table: &ForwardingTable,
+        packet: &mut [u8],
+        on_the_wire: OnTheWire,
+        now: Instant,
+    ) -> Outbound<'_> {
+        let refusal = match route(table, packet, on_the_wire.longest) {
             Ok(next_hop) => {
                 ipv4::decrement_ttl(packet);
-                self.counters.sent = self.counters.sent.wrapping_add(1);
+                let packets = u64::try_from(on_the_wire.packets).unwrap_or(u64::MAX);
+                self.counters.sent = self.counters.sent.wrapping_add(packets);
                 return Outbound::Send(next_hop);
             }
             Err(refusal) => refusal,
@@ -167,6 +201,14 @@ fn refuse<'a>(
     Some(error)
 }
 
+/// What a packet from the tunnel device becomes on the wire.
+#[derive(Clone, Copy)]
+struct OnTheWire {
+    packets: usize,
+    /// The length of the longest of them, in bytes.
+    longest: usize,
+}
+
 /// Why a packet is not forwarded, and what its source is told.
 struct Refusal {
     reason: DropReason,
@@ -194,7 +236,7 @@ enum Proof {
 }
 
 /// Finds the node that a packet goes to, or the first rule that it breaks.
-fn route(table: &ForwardingTable, packet: &[u8]) -> Result<SocketAddrV4, Refusal> {
+fn route(table: &ForwardingTable, packet: &[u8], longest: usize) -> Result<SocketAddrV4, Refusal> {
     let header = validate(table.params().subnet, packet).map_err(Refusal::silent)?;
     let Some(next_hop) = table.next_hop(header.destination) else {
         return Err(Refusal::answered(
@@ -211,7 +253,7 @@ fn route(table: &ForwardingTable, packet: &[u8]) -> Result<SocketAddrV4, Refusal
         ));
     }
     let next_hop_mtu = table.params().mtu;
-    let fits = u32::try_from(packet.len()).is_ok_and(|len| len <= next_hop_mtu);
+    let fits = u32::try_from(longest).is_ok_and(|len| len <= next_hop_mtu);
     // Without DF the kernel fragments the outer packet.
     if !fits && header.fragmentation.is_forbidden() {
         let problem = Problem::FragmentationNeeded { next_hop_mtu };

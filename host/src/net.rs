@@ -1,12 +1,16 @@
 //! The one module that touches the operating system's UDP.
 
-use std::io;
-use std::net::{SocketAddr, SocketAddrV4, UdpSocket as StdSocket};
+use std::io::{self, IoSlice};
+use std::net::{SocketAddrV4, UdpSocket as StdSocket};
 
-use nix::sys::socket::{setsockopt, sockopt};
+use nix::errno::Errno;
+use nix::sys::socket::{getsockopt, setsockopt, sockopt};
+use tokio::io::Interest;
 use tokio::net::UdpSocket;
 
-use crate::tunnel::worker::PacketSocket;
+use crate::tunnel::offload::{Offload, Offloads};
+use crate::tunnel::raw;
+use crate::tunnel::worker::{PacketSocket, ReceiveBuffers};
 
 /// The wish for the receive buffer in bytes: some milliseconds of a fast link.
 const RECEIVE_BUFFER: usize = 8 << 20;
@@ -15,6 +19,7 @@ const RECEIVE_BUFFER: usize = 8 << 20;
 #[derive(Debug)]
 pub struct Udp {
     socket: UdpSocket,
+    segmentation: Offload,
 }
 
 /// Opens the tunnel's socket: bound, unconnected, without blocking.
@@ -38,28 +43,59 @@ pub fn bind(local: SocketAddrV4) -> io::Result<StdSocket> {
 }
 
 impl Udp {
-    /// Takes a socket over; it must not block.
+    /// Takes a socket over, with as many of the offloads as the kernel has; it must not block.
     ///
     /// # Errors
     ///
     /// If the runtime cannot wait for it.
-    pub fn from_std(socket: StdSocket) -> io::Result<Self> {
+    pub fn from_std(socket: StdSocket, offloads: Offloads) -> io::Result<Self> {
+        // How many datagrams the socket lost is told with the next one.
+        has("SO_RXQ_OVFL", setsockopt(&socket, sockopt::RxqOvfl, &1).err());
+        let merging = match offloads.udp_gro {
+            Offload::Wanted => true,
+            Offload::Off => false,
+        };
+        has(
+            "UDP_GRO",
+            setsockopt(&socket, sockopt::UdpGroSegment, &merging).err(),
+        );
         Ok(Self {
+            segmentation: match offloads.udp_gso {
+                // The kernel knows the option if it can be asked for it; it stays as it is.
+                Offload::Wanted => has("UDP_SEGMENT", getsockopt(&socket, sockopt::UdpGsoSegment).err()),
+                Offload::Off => Offload::Off,
+            },
             socket: UdpSocket::from_std(socket)?,
         })
     }
 }
 
 impl PacketSocket for Udp {
+    fn segmentation(&self) -> Offload {
+        self.segmentation
+    }
+
     async fn readable(&self) -> io::Result<()> {
         self.socket.readable().await
     }
 
-    fn try_recv_from(&self, packet: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
-        self.socket.try_recv_from(packet)
+    fn try_recv(&self, buffers: &mut ReceiveBuffers) -> io::Result<()> {
+        self.socket
+            .try_io(Interest::READABLE, || buffers.receive_batch(&self.socket))
     }
 
-    fn try_send_to(&self, packet: &[u8], to: SocketAddrV4) -> io::Result<usize> {
-        self.socket.try_send_to(packet, SocketAddr::V4(to))
+    fn try_send(&self, parts: &[IoSlice<'_>], to: SocketAddrV4, segment_len: Option<u16>) -> io::Result<()> {
+        raw::send(&self.socket, parts, to, segment_len)
+    }
+}
+
+/// Tells whether the kernel has an option, by how it answered when it was tried.
+fn has(option: &str, refusal: Option<Errno>) -> Offload {
+    match refusal {
+        None => Offload::Wanted,
+        Some(error) => {
+            tracing::info!("the kernel has no {option}: {error}");
+            Offload::Off
+        }
     }
 }

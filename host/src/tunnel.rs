@@ -4,8 +4,14 @@
 //! which the worker reports when asked.
 
 mod counters;
+mod device;
+mod inbound;
+pub mod offload;
+mod outbound;
+pub(crate) mod raw;
 pub mod thread;
 pub mod tun_device;
+mod wire;
 pub mod worker;
 
 use std::sync::Arc;

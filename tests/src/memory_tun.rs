@@ -1,7 +1,7 @@
 //! A TUN device without a kernel behind it.
 
 use std::collections::VecDeque;
-use std::io;
+use std::io::{self, IoSlice};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use selvedge_host::tunnel::worker::PacketDevice;
@@ -61,8 +61,9 @@ impl PacketDevice for MemoryTun {
         Ok(routed.len())
     }
 
-    fn try_send(&self, packet: &[u8]) -> io::Result<usize> {
-        self.queues().delivered.push(packet.to_vec());
-        Ok(packet.len())
+    fn try_send(&self, parts: &[IoSlice<'_>]) -> io::Result<()> {
+        let packet = parts.iter().flat_map(|part| part.iter().copied()).collect();
+        self.queues().delivered.push(packet);
+        Ok(())
     }
 }

@@ -1,7 +1,7 @@
 //! The host's ways to the world, over turmoil's network.
 
-use std::io;
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::io::{self, IoSlice};
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
@@ -14,7 +14,7 @@ use selvedge_engine::Instant;
 use selvedge_host::clock::Clock;
 use selvedge_host::store::endpoint::Endpoint;
 use selvedge_host::store::transport;
-use selvedge_host::tunnel::worker::PacketSocket;
+use selvedge_host::tunnel::worker::{PacketSocket, ReceiveBuffers};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tonic::transport::Uri;
 use tonic::transport::server::Connected;
@@ -117,11 +117,12 @@ impl PacketSocket for SimUdp {
         self.0.readable().await
     }
 
-    fn try_recv_from(&self, packet: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
-        self.0.try_recv_from(packet)
+    fn try_recv(&self, buffers: &mut ReceiveBuffers) -> io::Result<()> {
+        buffers.receive_one(|packet| self.0.try_recv_from(packet))
     }
 
-    fn try_send_to(&self, packet: &[u8], to: SocketAddrV4) -> io::Result<usize> {
-        self.0.try_send_to(packet, to)
+    fn try_send(&self, parts: &[IoSlice<'_>], to: SocketAddrV4, _segment_len: Option<u16>) -> io::Result<()> {
+        let packet: Vec<u8> = parts.iter().flat_map(|part| part.iter().copied()).collect();
+        self.0.try_send_to(&packet, to).map(drop)
     }
 }

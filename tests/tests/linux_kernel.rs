@@ -16,6 +16,7 @@ use selvedge_engine::{
 };
 use selvedge_host::kernel::Kernel as _;
 use selvedge_host::kernel::linux::LinuxKernel;
+use selvedge_host::tunnel::offload::Offloads;
 use selvedge_host::tunnel::{SharedTable, TunnelProbe};
 use selvedge_tests::need;
 use tempfile::TempDir;
@@ -41,7 +42,7 @@ fn the_kernel_holds_what_flannel_would_make() {
         );
         assert!(link.contains("qlen 500"), "{link}");
         assert!(
-            link.contains("tun type tun pi off vnet_hdr off persist off"),
+            link.contains("tun type tun pi off vnet_hdr on persist off"),
             "{link}"
         );
         assert!(link.contains("numtxqueues 1 numrxqueues 1"), "{link}");
@@ -251,7 +252,7 @@ impl Node {
         let probe = TunnelProbe::default();
         let file = directory.path().join("subnet.env");
         Self {
-            kernel: LinuxKernel::open(file, table.clone(), probe.clone()).unwrap(),
+            kernel: LinuxKernel::open(file, table.clone(), Offloads::ALL, probe.clone()).unwrap(),
             table,
             probe,
             directory,

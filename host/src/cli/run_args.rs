@@ -8,6 +8,7 @@ use selvedge_engine::{Membership, OnExpiry, OnLoss};
 
 use super::go_flags::{parse_bool, parse_u32};
 use crate::secret::Secret;
+use crate::tunnel::offload::Offloads;
 
 /// Runs the daemon on this node.
 #[derive(Clone, Debug, clap::Args)]
@@ -114,6 +115,10 @@ pub struct RunArgs {
         help_heading = "Node"
     )]
     pub membership: MembershipArg,
+
+    /// What the kernel may do to carry many packets at once: all, none, or some of tso, uso, udp-gso and udp-gro
+    #[arg(long, value_name = "LIST", default_value = "all", help_heading = "Node")]
+    pub offload: Offloads,
 
     /// What to do when the lease was deleted, expired or taken
     #[arg(

@@ -12,6 +12,7 @@ use super::usage_error::UsageError;
 use crate::store::credentials::Credentials;
 use crate::store::endpoint::{Endpoint, EndpointError, Scheme};
 use crate::store::tls::Tls;
+use crate::tunnel::offload::Offloads;
 
 /// The checked options of the daemon.
 #[derive(Clone, Debug)]
@@ -38,6 +39,8 @@ pub struct RunOptions {
     pub masquerade: Masquerade,
     /// What happens to tunnel packets from outside the leases.
     pub membership: Membership,
+    /// What the kernel may do for the data path.
+    pub offloads: Offloads,
     /// Where to record, if anywhere.
     pub recording: Option<RecordingTarget>,
     /// How much to log.
@@ -81,6 +84,7 @@ impl RunOptions {
                 Masquerade::Off
             },
             membership: args.membership.into(),
+            offloads: args.offload,
             log_level: args.log_level.unwrap_or_else(|| LogLevel::from_verbosity(args.v)),
         })
     }

@@ -17,6 +17,7 @@ use super::made::{Made, Present};
 use super::netlink::{Netlink, Notifications};
 use super::{Kernel, subnet_file, sysctl};
 use crate::net;
+use crate::tunnel::offload::Offloads;
 use crate::tunnel::thread::WorkerThread;
 use crate::tunnel::tun_device::TunDevice;
 use crate::tunnel::worker::WorkerEnd;
@@ -38,6 +39,7 @@ pub struct LinuxKernel {
     subnet_file: PathBuf,
     table: SharedTable,
     probe: TunnelProbe,
+    offloads: Offloads,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -52,7 +54,12 @@ impl LinuxKernel {
     /// # Errors
     ///
     /// If netlink is not to be had.
-    pub fn open(subnet_file: PathBuf, table: SharedTable, probe: TunnelProbe) -> io::Result<Self> {
+    pub fn open(
+        subnet_file: PathBuf,
+        table: SharedTable,
+        offloads: Offloads,
+        probe: TunnelProbe,
+    ) -> io::Result<Self> {
         Ok(Self {
             netlink: Netlink::open()?,
             notifications: Netlink::subscribe()?,
@@ -65,6 +72,7 @@ impl LinuxKernel {
             subnet_file,
             table,
             probe,
+            offloads,
         })
     }
 
@@ -130,7 +138,7 @@ impl LinuxKernel {
     fn create_device(&mut self, name: &LinkName) -> Result<u32, KernelError> {
         self.close_device();
         let attempt = Attempt::CreateTun(name.clone());
-        let device = TunDevice::create(name).map_err(|error| attempt.failed(&error))?;
+        let device = TunDevice::create(name, self.offloads).map_err(|error| attempt.failed(&error))?;
         let index = if_nametoindex(name.0.as_str()).map_err(|errno| attempt.failed(&errno.into()))?;
         self.device = Some(device);
         Ok(index)
@@ -187,9 +195,10 @@ impl LinuxKernel {
         let (Some((_, socket)), Some(device), None) = (&self.socket, &self.device, &self.worker) else {
             return Ok(());
         };
-        let worker = socket
-            .try_clone()
-            .and_then(|socket| WorkerThread::spawn(device.clone(), socket, self.table.clone(), &self.probe));
+        let worker = socket.try_clone().and_then(|socket| {
+            let table = self.table.clone();
+            WorkerThread::spawn(device.clone(), socket, table, self.offloads, &self.probe)
+        });
         self.worker = Some(worker.map_err(|error| Attempt::StartTunnel.failed(&error))?);
         Ok(())
     }

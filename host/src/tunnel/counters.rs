@@ -21,6 +21,12 @@ pub struct TransportCounters {
     pub send_forbidden: u64,
     /// Datagrams dropped for another reason.
     pub send_other: u64,
+    /// Messages of many datagrams that had to be sent one by one.
+    pub split: u64,
+    /// Packets that contradict what the kernel says about them.
+    pub bad_offload: u64,
+    /// Datagrams that the socket lost because they were not read in time.
+    pub receive_full: u64,
     /// Errors reading from the socket.
     pub receive_errors: u64,
     /// Packets that the device did not take because it was full.
@@ -39,8 +45,30 @@ pub struct TunnelReport {
 }
 
 impl TransportCounters {
-    /// Counts a datagram that could not be sent.
-    pub(super) fn count_send_error(&mut self, error: &io::Error) {
+    /// Counts a packet that came before the node had a table.
+    pub(super) const fn count_too_early(&mut self) {
+        self.too_early = self.too_early.saturating_add(1);
+    }
+
+    /// Counts a packet from the device that contradicts what it says about it.
+    pub(super) const fn count_bad_offload(&mut self) {
+        self.bad_offload = self.bad_offload.saturating_add(1);
+    }
+
+    /// Counts a message that had to be sent one by one.
+    pub(super) const fn count_split(&mut self) {
+        self.split = self.split.saturating_add(1);
+    }
+
+    /// Takes over the kernel's count of datagrams that the socket lost, which wraps.
+    pub(super) fn note_overflow(&mut self, lost: u32) {
+        let counted = u32::try_from(self.receive_full & u64::from(u32::MAX)).unwrap_or_default();
+        let new = lost.wrapping_sub(counted);
+        self.receive_full = self.receive_full.saturating_add(new.into());
+    }
+
+    /// Counts datagrams that could not be sent.
+    pub(super) fn count_send_error(&mut self, error: &io::Error, datagrams: usize) {
         let counter = match error.raw_os_error().map(Errno::from_raw) {
             Some(Errno::EAGAIN | Errno::ENOBUFS | Errno::ENOMEM) => &mut self.send_full,
             Some(Errno::ENETUNREACH | Errno::EHOSTUNREACH | Errno::ENETDOWN | Errno::ECONNREFUSED) => {
@@ -51,7 +79,7 @@ impl TransportCounters {
             None if error.kind() == io::ErrorKind::WouldBlock => &mut self.send_full,
             Some(_) | None => &mut self.send_other,
         };
-        *counter = counter.saturating_add(1);
+        *counter = counter.saturating_add(u64::try_from(datagrams).unwrap_or(u64::MAX));
     }
 
     /// Counts a packet that the device did not take.
@@ -64,7 +92,7 @@ impl TransportCounters {
         *counter = counter.saturating_add(1);
     }
 
-    fn named(&self) -> [(&'static str, u64); 9] {
+    fn named(&self) -> [(&'static str, u64); 12] {
         [
             ("too_early", self.too_early),
             ("send_full", self.send_full),
@@ -72,6 +100,9 @@ impl TransportCounters {
             ("send_too_big", self.send_too_big),
             ("send_forbidden", self.send_forbidden),
             ("send_other", self.send_other),
+            ("split", self.split),
+            ("bad_offload", self.bad_offload),
+            ("receive_full", self.receive_full),
             ("receive_errors", self.receive_errors),
             ("deliver_full", self.deliver_full),
             ("deliver_refused", self.deliver_refused),
@@ -115,9 +146,9 @@ mod tests {
             Errno::EPERM,
             Errno::EINVAL,
         ] {
-            counters.count_send_error(&errno.into());
+            counters.count_send_error(&errno.into(), 1);
         }
-        counters.count_send_error(&io::ErrorKind::WouldBlock.into());
+        counters.count_send_error(&io::ErrorKind::WouldBlock.into(), 1);
 
         assert_eq!(counters.send_full, 2);
         assert_eq!(counters.send_unreachable, 1);

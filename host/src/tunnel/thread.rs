@@ -6,6 +6,7 @@ use std::thread::JoinHandle;
 
 use tokio::sync::{mpsc, oneshot};
 
+use super::offload::Offloads;
 use super::tun_device::TunDevice;
 use super::worker::{Worker, WorkerEnd};
 use super::{Query, SharedTable, TunnelProbe};
@@ -33,6 +34,7 @@ impl WorkerThread {
         device: TunDevice,
         socket: UdpSocket,
         table: SharedTable,
+        offloads: Offloads,
         probe: &TunnelProbe,
     ) -> io::Result<Self> {
         let (queries, receiver) = mpsc::channel(QUERY_CAPACITY);
@@ -44,7 +46,7 @@ impl WorkerThread {
         let thread = std::thread::Builder::new()
             .name("selvedge-tunnel".to_owned())
             .spawn(move || {
-                let ended = runtime.block_on(work(device, socket, table, receiver));
+                let ended = runtime.block_on(work(device, socket, table, offloads, receiver));
                 // Nobody listens when the thread was told to end.
                 drop(sender.send(ended));
             })?;
@@ -79,13 +81,14 @@ async fn work(
     device: TunDevice,
     socket: UdpSocket,
     table: SharedTable,
+    offloads: Offloads,
     queries: mpsc::Receiver<Query>,
 ) -> WorkerEnd {
     let registered = match device.register() {
         Ok(registered) => registered,
         Err(error) => return WorkerEnd::Device(error),
     };
-    match Udp::from_std(socket) {
+    match Udp::from_std(socket, offloads) {
         Ok(socket) => {
             Worker::new(registered, socket, BootClock, table)
                 .run(queries)

@@ -1,43 +1,64 @@
 //! A TUN device.
 
-use std::io;
-use std::os::fd::AsRawFd as _;
-use std::os::fd::RawFd;
+use std::ffi::c_uint;
+use std::fmt;
+use std::io::{self, IoSlice};
+use std::os::fd::{AsRawFd, RawFd};
 use std::sync::Arc;
 
-use selvedge_engine::LinkName;
+use selvedge_engine::{LinkName, Merging};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tun::Device;
 
-use super::worker::PacketDevice;
+use super::device::{DeviceOffloads, Framing, PacketDevice};
+use super::offload::{Offload, Offloads};
+use super::raw::{self, OwnsDescriptor};
 
 /// What to wait for: a device that is deleted shows as an error, not as readable, and reading then tells which.
 const READABLE_OR_DEAD: Interest = Interest::READABLE.add(Interest::ERROR);
 
-/// A TUN device that lives as long as this value and its clones: bare IP packets, one queue, no offloads.
+/// `TUN_F_*` of `linux/if_tun.h`; a super-packet always comes with a partial checksum.
+const CHECKSUM: c_uint = 0x01;
+const TSO: c_uint = 0x02 | 0x04 | 0x08;
+const USO: c_uint = 0x20 | 0x40;
+
+/// A TUN device that lives as long as this value and its clones: bare IP packets, one queue.
 #[derive(Clone)]
 pub struct TunDevice {
     device: Arc<Device>,
+    offloads: DeviceOffloads,
 }
 
 impl TunDevice {
     /// Makes the device with exactly this name, or takes over a persistent one that nobody holds.
     ///
-    /// MTU, addresses and state are left to netlink.
+    /// It has as many of the offloads as the kernel knows. MTU, addresses and state are left to netlink.
     ///
     /// # Errors
     ///
     /// The operating system's.
-    pub fn create(name: &LinkName) -> io::Result<Self> {
+    pub fn create(name: &LinkName, offloads: Offloads) -> io::Result<Self> {
+        let framing = match (offloads.tso, offloads.uso) {
+            (Offload::Off, Offload::Off) => Framing::Bare,
+            (Offload::Wanted, _) | (_, Offload::Wanted) => Framing::Vnet,
+        };
         let mut config = tun::Configuration::default();
         config.tun_name(&name.0).platform_config(|platform| {
-            platform.ensure_root_privileges(false);
+            platform
+                .ensure_root_privileges(false)
+                .vnet_hdr(framing == Framing::Vnet);
         });
         let device = tun::create(&config).map_err(into_io)?;
         device.set_nonblock()?;
+        let offloads = match framing {
+            Framing::Bare => DeviceOffloads::NONE,
+            Framing::Vnet => negotiate(&device, offloads),
+        };
+        tracing::debug!(?offloads, "made the tunnel device {name}");
         Ok(Self {
             device: Arc::new(device),
+            offloads,
         })
     }
 
@@ -47,20 +68,61 @@ impl TunDevice {
     ///
     /// If the runtime cannot wait for it.
     pub fn register(&self) -> io::Result<RegisteredTun> {
-        let handle = Handle(Arc::clone(&self.device));
-        // SAFETY: the handle shares ownership of the device, whose file descriptor is opened once, is never
-        // changed or given away, and is closed only when the last owner goes; `AsyncFd` drops its registration
-        // before the handle.
-        let fd = unsafe { AsyncFd::register_with_interest(handle, READABLE_OR_DEAD)? };
-        Ok(RegisteredTun { fd })
+        Ok(RegisteredTun {
+            fd: raw::register(Handle(Arc::clone(&self.device)), READABLE_OR_DEAD)?,
+            offloads: self.offloads,
+        })
     }
 }
 
-impl std::fmt::Debug for TunDevice {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for TunDevice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TunDevice")
             .field("fd", &self.device.as_raw_fd())
+            .field("offloads", &self.offloads)
             .finish()
+    }
+}
+
+/// Asks the kernel for the offloads, then for fewer.
+fn negotiate(device: &Device, wanted: Offloads) -> DeviceOffloads {
+    let bits = |offload, bits| match offload {
+        Offload::Wanted => bits,
+        Offload::Off => 0,
+    };
+    let merging = |offload| match offload {
+        Offload::Wanted => Merging::On,
+        Offload::Off => Merging::Off,
+    };
+    // Super-packets of TCP may be written whatever the kernel hands out, those of UDP only since it knows the bits.
+    let tso = merging(wanted.tso);
+    let choices = [
+        (
+            bits(wanted.tso, TSO) | bits(wanted.uso, USO),
+            tso,
+            merging(wanted.uso),
+        ),
+        (bits(wanted.tso, TSO), tso, Merging::Off),
+        (0, tso, Merging::Off),
+    ];
+    for (bits, tcp, udp) in choices {
+        match raw::set_tun_offloads(device, CHECKSUM | bits) {
+            Ok(()) => {
+                return DeviceOffloads {
+                    framing: Framing::Vnet,
+                    tcp,
+                    udp,
+                };
+            }
+            Err(error) => {
+                tracing::info!("the kernel refuses the tunnel device's offloads {bits:#x}: {error}");
+            }
+        }
+    }
+    DeviceOffloads {
+        framing: Framing::Vnet,
+        tcp: tso,
+        udp: Merging::Off,
     }
 }
 
@@ -68,23 +130,31 @@ impl std::fmt::Debug for TunDevice {
 #[derive(Debug)]
 pub struct RegisteredTun {
     fd: AsyncFd<Handle>,
+    offloads: DeviceOffloads,
 }
 
 struct Handle(Arc<Device>);
 
-impl std::os::fd::AsRawFd for Handle {
+impl AsRawFd for Handle {
     fn as_raw_fd(&self) -> RawFd {
         self.0.as_raw_fd()
     }
 }
 
-impl std::fmt::Debug for Handle {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+// It shares ownership of the device, whose descriptor is opened once and closed when the last owner goes.
+impl OwnsDescriptor for Handle {}
+
+impl fmt::Debug for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.as_raw_fd().fmt(f)
     }
 }
 
 impl PacketDevice for RegisteredTun {
+    fn offloads(&self) -> DeviceOffloads {
+        self.offloads
+    }
+
     async fn readable(&self) -> io::Result<()> {
         let mut guard = self.fd.ready(READABLE_OR_DEAD).await?;
         guard.retain_ready();
@@ -102,8 +172,8 @@ impl PacketDevice for RegisteredTun {
         }
     }
 
-    fn try_send(&self, packet: &[u8]) -> io::Result<usize> {
-        self.fd.get_ref().0.send(packet)
+    fn try_send(&self, parts: &[IoSlice<'_>]) -> io::Result<()> {
+        raw::write_packet(self.fd.get_ref(), parts)
     }
 }
 

@@ -1,10 +1,11 @@
 use std::cell::{Cell, RefCell};
-use std::net::Ipv4Addr;
+use std::io::IoSlice;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::rc::Rc;
 use std::sync::Arc;
 
 use nix::errno::Errno;
-use selvedge_engine::{ForwardingTable, Membership, TunnelParams};
+use selvedge_engine::{ForwardingTable, Instant, Membership, TunnelParams};
 use tokio::sync::oneshot;
 
 use super::*;
@@ -182,12 +183,12 @@ impl Stub {
         Ok(next.len())
     }
 
-    fn send(&self, packet: &[u8]) -> io::Result<usize> {
+    fn send(&self, _parts: &[IoSlice<'_>]) -> io::Result<()> {
         if let Some(errno) = self.refuses.get() {
             return Err(errno.into());
         }
         self.sent.set(self.sent.get() + 1);
-        Ok(packet.len())
+        Ok(())
     }
 }
 
@@ -204,8 +205,8 @@ impl PacketDevice for StubDevice {
         self.0.read(packet)
     }
 
-    fn try_send(&self, packet: &[u8]) -> io::Result<usize> {
-        self.0.send(packet)
+    fn try_send(&self, parts: &[IoSlice<'_>]) -> io::Result<()> {
+        self.0.send(parts)
     }
 }
 
@@ -218,12 +219,16 @@ impl PacketSocket for StubSocket {
         Ok(())
     }
 
-    fn try_recv_from(&self, packet: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
-        let length = self.0.read(packet)?;
-        Ok((length, (PEER, 8285).into()))
+    fn try_recv(&self, buffers: &mut ReceiveBuffers) -> io::Result<()> {
+        buffers.receive_one(|packet| Ok((self.0.read(packet)?, (PEER, 8285).into())))
     }
 
-    fn try_send_to(&self, packet: &[u8], _to: SocketAddrV4) -> io::Result<usize> {
-        self.0.send(packet)
+    fn try_send(
+        &self,
+        parts: &[IoSlice<'_>],
+        _to: SocketAddrV4,
+        _segment_len: Option<u16>,
+    ) -> io::Result<()> {
+        self.0.send(parts)
     }
 }
