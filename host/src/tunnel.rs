@@ -9,6 +9,8 @@ mod inbound;
 pub mod offload;
 mod outbound;
 pub(crate) mod raw;
+#[cfg(test)]
+mod tests;
 pub mod thread;
 pub mod tun_device;
 mod wire;

@@ -59,6 +59,18 @@ impl ReceiveBuffers {
         Ok(())
     }
 
+    /// Takes datagrams that came at once, all of one length but the last.
+    #[cfg(test)]
+    pub(super) fn receive_merged(&mut self, from: SocketAddrV4, bytes: &[u8], segment_len: usize) {
+        self.arena[..bytes.len()].copy_from_slice(bytes);
+        self.received.push(Received {
+            from,
+            len: bytes.len(),
+            segment_len: Some(segment_len).filter(|len| *len > 0),
+            overflow: None,
+        });
+    }
+
     /// Takes as many datagrams as there are and fit.
     pub(crate) fn receive_batch(&mut self, socket: &impl AsRawFd) -> io::Result<()> {
         let received = &mut self.received;

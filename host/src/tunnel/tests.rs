@@ -1,0 +1,590 @@
+//! What becomes of packets between a device and a socket that take and give many at once.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::num::NonZeroU16;
+
+use etherparse::{PacketBuilder, SlicedPacket, TransportSlice};
+use nix::errno::Errno;
+use proptest::prelude::*;
+use selvedge_engine::{
+    DropReason, Ecn, Forwarder, Gso, GsoKind, Instant, Membership, Merging, PartialChecksum, Segmentation,
+    TunnelParams, VnetHeader,
+};
+
+use super::device::{DeviceOffloads, Framing, PacketDevice};
+use super::inbound::{InboundBatch, ReceiveBuffers};
+use super::offload::Offload;
+use super::outbound::{Desk, OutboundBatch};
+use super::wire::{PacketSocket, Wire};
+use super::*;
+
+const PEERS: [Ipv4Addr; 2] = [Ipv4Addr::new(192, 0, 2, 2), Ipv4Addr::new(192, 0, 2, 3)];
+const PORT: u16 = 8285;
+const MERGING: DeviceOffloads = DeviceOffloads {
+    framing: Framing::Vnet,
+    tcp: Merging::On,
+    udp: Merging::On,
+};
+
+#[test]
+fn the_segments_of_a_super_packet_go_out_as_one_message() {
+    let mut path = Path::new(MERGING, Offload::Wanted);
+    path.device.route(super_packet(0, 2_500, 1_000));
+
+    path.carry_outbound();
+
+    let [sent] = path.socket.take_sent().try_into().unwrap();
+    assert_eq!((sent.to, sent.segment_len), (node(0), Some(1_040)));
+    let datagrams = sent.datagrams();
+    assert_eq!(
+        datagrams.iter().map(Vec::len).collect::<Vec<_>>(),
+        [1_040, 1_040, 540]
+    );
+    let payload: Vec<u8> = datagrams.iter().flat_map(|packet| tcp_payload(packet)).collect();
+    assert_eq!(payload, bytes(2_500));
+    assert_eq!(path.forwarder.counters().sent, 3);
+}
+
+#[test]
+fn a_socket_without_segmentation_sends_each_segment_by_itself() {
+    let mut path = Path::new(MERGING, Offload::Off);
+    path.device.route(super_packet(0, 2_500, 1_000));
+
+    path.carry_outbound();
+
+    let sent = path.socket.take_sent();
+    assert_eq!(sent.len(), 3);
+    assert!(sent.iter().all(|message| message.segment_len.is_none()));
+    let payload: Vec<u8> = sent
+        .iter()
+        .flat_map(|message| tcp_payload(&message.bytes))
+        .collect();
+    assert_eq!(payload, bytes(2_500));
+}
+
+#[test]
+fn packets_of_one_length_for_one_node_share_a_message_that_a_shorter_one_ends() {
+    let mut path = Path::new(DeviceOffloads::NONE, Offload::Wanted);
+    for (peer, len) in [(0, 100), (0, 100), (0, 40), (0, 40), (0, 90), (1, 90), (1, 90)] {
+        path.device.route(udp(peer, len));
+    }
+
+    path.carry_outbound();
+
+    let sent = path.socket.take_sent();
+    let shapes: Vec<_> = sent
+        .iter()
+        .map(|message| (message.to, message.datagrams().len()))
+        .collect();
+    assert_eq!(shapes, [(node(0), 3), (node(0), 1), (node(0), 1), (node(1), 2)]);
+}
+
+#[test]
+fn a_message_has_at_most_as_many_datagrams_as_every_kernel_takes() {
+    let mut path = Path::new(MERGING, Offload::Wanted);
+    path.device.route(super_packet(0, 10_000, 100));
+
+    path.carry_outbound();
+
+    let counts: Vec<_> = path
+        .socket
+        .take_sent()
+        .iter()
+        .map(|message| message.datagrams().len())
+        .collect();
+    assert_eq!(counts, [64, 36]);
+}
+
+#[test]
+fn an_underlay_that_cannot_segment_gets_datagrams_one_by_one_from_then_on() {
+    let mut path = Path::new(MERGING, Offload::Wanted);
+    path.socket.refuses_many.set(Some(Errno::EIO));
+
+    path.device.route(super_packet(0, 2_500, 1_000));
+    path.carry_outbound();
+    let tried = path.socket.tries.replace(0);
+    path.device.route(super_packet(0, 2_500, 1_000));
+    path.carry_outbound();
+
+    assert_eq!((tried, path.socket.tries.get()), (4, 3));
+    assert_eq!(path.socket.take_sent().len(), 6);
+    assert_eq!(path.counters.split, 1);
+    assert_eq!(path.counters.send_other, 0);
+}
+
+#[test]
+fn a_message_that_is_too_large_for_the_path_is_sent_one_by_one_and_the_next_is_tried_as_a_whole() {
+    for errno in [Errno::EINVAL, Errno::EMSGSIZE] {
+        let mut path = Path::new(MERGING, Offload::Wanted);
+        path.socket.refuses_many.set(Some(errno));
+        path.device.route(super_packet(0, 2_500, 1_000));
+        path.carry_outbound();
+        path.socket.refuses_many.set(None);
+
+        path.device.route(super_packet(0, 2_500, 1_000));
+        path.carry_outbound();
+
+        assert_eq!(path.socket.take_sent().len(), 3 + 1);
+        assert_eq!((path.counters.split, path.counters.send_too_big), (1, 0));
+    }
+}
+
+#[test]
+fn a_full_socket_costs_all_datagrams_of_the_message_and_no_others() {
+    let mut path = Path::new(MERGING, Offload::Wanted);
+    path.socket.refuses_many.set(Some(Errno::ENOBUFS));
+    path.device.route(super_packet(0, 2_500, 1_000));
+    path.device.route(udp_framed(1, 10));
+
+    path.carry_outbound();
+
+    let sent = path.socket.take_sent();
+    assert_eq!(
+        sent.iter().map(|message| message.to).collect::<Vec<_>>(),
+        [node(1)]
+    );
+    assert_eq!((path.counters.send_full, path.counters.split), (3, 0));
+}
+
+#[test]
+fn what_contradicts_its_header_is_counted_and_what_follows_is_carried() {
+    let mut path = Path::new(MERGING, Offload::Wanted);
+    let mut no_size = super_packet(0, 2_500, 1_000);
+    no_size[4..6].fill(0);
+    let mut beyond = super_packet(0, 2_500, 1_000);
+    beyond[6..8].copy_from_slice(&60_000_u16.to_ne_bytes());
+    let no_packet = vec![0; 4];
+
+    for packet in [no_size, beyond, no_packet, udp_framed(0, 10)] {
+        path.device.route(packet);
+    }
+    path.carry_outbound();
+
+    assert_eq!(path.counters.bad_offload, 3);
+    assert_eq!(path.socket.take_sent().len(), 1);
+}
+
+#[test]
+fn a_super_packet_whose_segments_are_too_large_for_the_tunnel_is_answered() {
+    let mut path = Path::new(MERGING, Offload::Wanted);
+    path.device.route(super_packet(0, 6_000, 2_000));
+
+    path.carry_outbound();
+
+    assert!(path.socket.take_sent().is_empty());
+    let [answer] = path.device.take_written().try_into().unwrap();
+    let packet = SlicedPacket::from_ip(&answer[VnetHeader::LEN..]).unwrap();
+    assert!(matches!(packet.transport, Some(TransportSlice::Icmpv4(_))));
+}
+
+#[test]
+fn datagrams_that_the_kernel_merged_become_a_super_packet_again() {
+    let mut path = Path::new(MERGING, Offload::Wanted);
+    let segments = segments_from(0, 2_500, 1_000);
+
+    path.socket.receive(node(0), &segments);
+    path.carry_inbound();
+
+    let [written] = path.device.take_written().try_into().unwrap();
+    let (header, mut packet) = unframed(&written);
+    assert_eq!(packet.len(), 40 + 2_500);
+    assert!(
+        matches!(Segmentation::prepare(&header, &mut packet), Ok(Segmentation::Cut(cut)) if cut.segments() == 3)
+    );
+    assert_eq!(path.forwarder.counters().delivered, 3);
+}
+
+#[test]
+fn a_device_that_refuses_merged_packets_gets_single_ones_from_then_on() {
+    let mut path = Path::new(MERGING, Offload::Wanted);
+    path.device.refuses_merged.set(Some(Errno::EINVAL));
+
+    path.socket.receive(node(0), &segments_from(0, 2_500, 1_000));
+    path.carry_inbound();
+    path.socket.receive(node(0), &segments_from(0, 2_500, 1_000));
+    path.carry_inbound();
+
+    assert_eq!(path.device.take_written().len(), 3);
+    assert_eq!(path.counters.deliver_refused, 1);
+}
+
+#[test]
+fn one_bad_datagram_among_those_that_came_at_once_costs_no_other() {
+    let mut path = Path::new(DeviceOffloads::NONE, Offload::Wanted);
+    let mut segments = segments_from(0, 3_000, 1_000);
+    segments[1][8] ^= 0xff;
+
+    path.socket.receive(node(0), &segments);
+    path.carry_inbound();
+
+    assert_eq!(path.device.take_written().len(), 2);
+    assert_eq!(path.forwarder.counters().dropped(DropReason::BadChecksum), 1);
+}
+
+#[test]
+fn an_empty_datagram_is_counted_like_any_other() {
+    let mut path = Path::new(DeviceOffloads::NONE, Offload::Wanted);
+
+    path.socket.receive(node(0), &[Vec::new()]);
+    path.carry_inbound();
+
+    assert_eq!(path.forwarder.counters().dropped(DropReason::Truncated), 1);
+}
+
+#[test]
+fn what_the_socket_lost_is_taken_over_from_the_kernel_although_its_count_wraps() {
+    let mut counters = TransportCounters::default();
+
+    for count in [5, 5, u32::MAX, 2] {
+        counters.note_overflow(count);
+    }
+
+    assert_eq!(counters.receive_full, u64::from(u32::MAX) + 3);
+}
+
+proptest! {
+    /// Whatever is grouped and cut, each node gets the same datagrams in the same order as one by one.
+    #[test]
+    fn what_a_node_gets_does_not_depend_on_how_many_datagrams_go_at_once(
+        packets in prop::collection::vec((0..2_usize, prop_oneof![1..60_usize, 1_000..1_400_usize], 0..6_usize), 0..80),
+    ) {
+        let mut grouped = Path::new(MERGING, Offload::Wanted);
+        let mut single = Path::new(MERGING, Offload::Off);
+        for (peer, size, full) in packets {
+            let packet = match full {
+                0 | 1 => udp_framed(peer, size),
+                full => super_packet(peer, full * size + size / 2, u16::try_from(size).unwrap()),
+            };
+            grouped.device.route(packet.clone());
+            single.device.route(packet);
+        }
+
+        grouped.carry_all_outbound();
+        single.carry_all_outbound();
+
+        let (grouped, single) = (grouped.socket.take_sent(), single.socket.take_sent());
+        for peer in 0..PEERS.len() {
+            let of_node = |sent: &[Sent]| -> Vec<Vec<u8>> {
+                sent.iter().filter(|message| message.to == node(peer)).flat_map(Sent::datagrams).collect()
+            };
+            prop_assert_eq!(of_node(&grouped), of_node(&single));
+        }
+    }
+}
+
+/// A data path between a device and a socket that the test plays.
+struct Path {
+    device: StubDevice,
+    wire: Wire<StubSocket>,
+    socket: StubSocket,
+    table: ForwardingTable,
+    forwarder: Forwarder,
+    counters: TransportCounters,
+    outbound: OutboundBatch,
+    inbound: InboundBatch,
+}
+
+impl Path {
+    fn new(offloads: DeviceOffloads, segmentation: Offload) -> Self {
+        let socket = StubSocket::new(segmentation);
+        Self {
+            device: StubDevice::new(offloads),
+            wire: Wire::new(socket.clone()),
+            socket,
+            table: table(),
+            forwarder: Forwarder::new(),
+            counters: TransportCounters::default(),
+            outbound: OutboundBatch::new(),
+            inbound: InboundBatch::new(offloads),
+        }
+    }
+
+    fn carry_outbound(&mut self) {
+        let mut desk = Desk {
+            forwarder: &mut self.forwarder,
+            table: Some(&self.table),
+            counters: &mut self.counters,
+            now: Instant::ZERO,
+        };
+        self.outbound
+            .carry(&self.device, &mut self.wire, &mut desk)
+            .unwrap();
+    }
+
+    fn carry_all_outbound(&mut self) {
+        while !self.device.0.routed.borrow().is_empty() {
+            self.carry_outbound();
+        }
+    }
+
+    fn carry_inbound(&mut self) {
+        let mut desk = Desk {
+            forwarder: &mut self.forwarder,
+            table: Some(&self.table),
+            counters: &mut self.counters,
+            now: Instant::ZERO,
+        };
+        self.inbound.carry(&self.device, &self.wire, &mut desk).unwrap();
+    }
+}
+
+fn table() -> ForwardingTable {
+    let params = TunnelParams {
+        network: "10.5.0.0/16".parse().unwrap(),
+        subnet: "10.5.1.0/24".parse().unwrap(),
+        address: Ipv4Addr::new(10, 5, 1, 0),
+        mtu: 1472,
+        port: PORT,
+        membership: Membership::Enforce,
+    };
+    let subnets = ["10.5.2.0/24", "10.5.3.0/24"].map(|subnet| subnet.parse().unwrap());
+    ForwardingTable::new(params, subnets.into_iter().zip(PEERS))
+}
+
+fn node(peer: usize) -> SocketAddrV4 {
+    SocketAddrV4::new(PEERS[peer], PORT)
+}
+
+fn udp(peer: usize, payload_len: usize) -> Vec<u8> {
+    let mut packet = Vec::new();
+    PacketBuilder::ipv4([10, 5, 1, 2], remote(peer), 63)
+        .udp(40_000, 9_999)
+        .write_to_vec(&mut packet, &bytes(payload_len))
+        .unwrap();
+    packet
+}
+
+fn udp_framed(peer: usize, payload_len: usize) -> Vec<u8> {
+    [
+        &VnetHeader::Complete.to_bytes(),
+        udp(peer, payload_len).as_slice(),
+    ]
+    .concat()
+}
+
+/// A super-packet of TCP as a device hands it out, header and all.
+fn super_packet(peer: usize, payload_len: usize, size: u16) -> Vec<u8> {
+    let packet = tcp([10, 5, 1, 2], remote(peer), payload_len);
+    [&gso_header(size).to_bytes(), packet.as_slice()].concat()
+}
+
+/// What a peer cuts a super-packet into.
+fn segments_from(peer: usize, payload_len: usize, size: u16) -> Vec<Vec<u8>> {
+    let mut packet = tcp(remote(peer), [10, 5, 1, 2], payload_len);
+    let Ok(Segmentation::Cut(cut)) = Segmentation::prepare(&gso_header(size), &mut packet) else {
+        panic!("it is a super-packet");
+    };
+    let segment = |index| {
+        let mut segment = vec![0; cut.header_len()];
+        cut.write_header(&packet, index, &mut segment).unwrap();
+        segment.extend_from_slice(&packet[cut.payload(index)]);
+        segment
+    };
+    (0..cut.segments()).map(segment).collect()
+}
+
+fn gso_header(size: u16) -> VnetHeader {
+    VnetHeader::Super {
+        gso: Gso {
+            kind: GsoKind::TcpV4(Ecn::Plain),
+            size: NonZeroU16::new(size).unwrap(),
+        },
+        checksum: PartialChecksum {
+            start: 20,
+            offset: 16,
+        },
+        header_len: 40,
+    }
+}
+
+fn tcp(from: [u8; 4], to: [u8; 4], payload_len: usize) -> Vec<u8> {
+    let mut packet = Vec::new();
+    PacketBuilder::ipv4(from, to, 63)
+        .tcp(40_000, 80, 1_000, 512)
+        .ack(7)
+        .write_to_vec(&mut packet, &bytes(payload_len))
+        .unwrap();
+    packet
+}
+
+fn remote(peer: usize) -> [u8; 4] {
+    [10, 5, u8::try_from(2 + peer).unwrap(), 2]
+}
+
+fn bytes(len: usize) -> Vec<u8> {
+    (0..len).map(|index| u8::try_from(index % 251).unwrap()).collect()
+}
+
+fn tcp_payload(packet: &[u8]) -> Vec<u8> {
+    let sliced = SlicedPacket::from_ip(packet).unwrap();
+    let Some(TransportSlice::Tcp(tcp)) = sliced.transport else {
+        panic!("it is TCP");
+    };
+    tcp.payload().to_vec()
+}
+
+fn unframed(written: &[u8]) -> (VnetHeader, Vec<u8>) {
+    let (header, packet) = written.split_first_chunk().unwrap();
+    (VnetHeader::parse(header).unwrap(), packet.to_vec())
+}
+
+/// A message as it was sent.
+#[derive(Clone, Debug)]
+struct Sent {
+    to: SocketAddrV4,
+    segment_len: Option<u16>,
+    bytes: Vec<u8>,
+}
+
+impl Sent {
+    fn datagrams(&self) -> Vec<Vec<u8>> {
+        let len = self.segment_len.map_or(self.bytes.len(), usize::from);
+        self.bytes.chunks(len.max(1)).map(<[u8]>::to_vec).collect()
+    }
+}
+
+#[derive(Clone)]
+struct StubDevice(std::rc::Rc<DeviceState>);
+
+struct DeviceState {
+    offloads: DeviceOffloads,
+    routed: RefCell<VecDeque<Vec<u8>>>,
+    written: RefCell<Vec<Vec<u8>>>,
+    refuses_merged: Cell<Option<Errno>>,
+}
+
+impl StubDevice {
+    fn new(offloads: DeviceOffloads) -> Self {
+        Self(std::rc::Rc::new(DeviceState {
+            offloads,
+            routed: RefCell::default(),
+            written: RefCell::default(),
+            refuses_merged: Cell::default(),
+        }))
+    }
+
+    fn route(&self, packet: Vec<u8>) {
+        self.0.routed.borrow_mut().push_back(packet);
+    }
+
+    fn take_written(&self) -> Vec<Vec<u8>> {
+        self.0.written.take()
+    }
+}
+
+impl std::ops::Deref for StubDevice {
+    type Target = DeviceState;
+
+    fn deref(&self) -> &DeviceState {
+        &self.0
+    }
+}
+
+impl PacketDevice for StubDevice {
+    fn offloads(&self) -> DeviceOffloads {
+        self.0.offloads
+    }
+
+    async fn readable(&self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn try_recv(&self, packet: &mut [u8]) -> io::Result<usize> {
+        let routed = self.0.routed.borrow_mut().pop_front();
+        let routed = routed.ok_or(io::ErrorKind::WouldBlock)?;
+        packet[..routed.len()].copy_from_slice(&routed);
+        Ok(routed.len())
+    }
+
+    fn try_send(&self, parts: &[IoSlice<'_>]) -> io::Result<()> {
+        if let Some(errno) = self.0.refuses_merged.get()
+            && parts.len() > 2
+        {
+            return Err(errno.into());
+        }
+        self.0.written.borrow_mut().push(joined(parts));
+        Ok(())
+    }
+}
+
+#[derive(Clone)]
+struct StubSocket(std::rc::Rc<SocketState>);
+
+struct SocketState {
+    segmentation: Offload,
+    received: RefCell<VecDeque<(SocketAddrV4, Vec<u8>, usize)>>,
+    sent: RefCell<Vec<Sent>>,
+    tries: Cell<usize>,
+    /// What a message of more than one datagram fails with.
+    refuses_many: Cell<Option<Errno>>,
+}
+
+impl StubSocket {
+    fn new(segmentation: Offload) -> Self {
+        Self(std::rc::Rc::new(SocketState {
+            segmentation,
+            received: RefCell::default(),
+            sent: RefCell::default(),
+            tries: Cell::default(),
+            refuses_many: Cell::default(),
+        }))
+    }
+
+    /// Lets datagrams come at once, as the kernel merges them.
+    fn receive(&self, from: SocketAddrV4, datagrams: &[Vec<u8>]) {
+        let len = datagrams.first().map_or(0, Vec::len);
+        self.0
+            .received
+            .borrow_mut()
+            .push_back((from, datagrams.concat(), len));
+    }
+
+    fn take_sent(&self) -> Vec<Sent> {
+        self.0.sent.take()
+    }
+}
+
+impl std::ops::Deref for StubSocket {
+    type Target = SocketState;
+
+    fn deref(&self) -> &SocketState {
+        &self.0
+    }
+}
+
+impl PacketSocket for StubSocket {
+    fn segmentation(&self) -> Offload {
+        self.0.segmentation
+    }
+
+    async fn readable(&self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn try_recv(&self, buffers: &mut ReceiveBuffers) -> io::Result<()> {
+        let received = self.0.received.borrow_mut().pop_front();
+        let (from, bytes, segment_len) = received.ok_or(io::ErrorKind::WouldBlock)?;
+        buffers.receive_merged(from, &bytes, segment_len);
+        Ok(())
+    }
+
+    fn try_send(&self, parts: &[IoSlice<'_>], to: SocketAddrV4, segment_len: Option<u16>) -> io::Result<()> {
+        self.0.tries.set(self.0.tries.get() + 1);
+        if let (Some(_), Some(errno)) = (segment_len, self.0.refuses_many.get()) {
+            return Err(errno.into());
+        }
+        self.0.sent.borrow_mut().push(Sent {
+            to,
+            segment_len,
+            bytes: joined(parts),
+        });
+        Ok(())
+    }
+}
+
+fn joined(parts: &[IoSlice<'_>]) -> Vec<u8> {
+    parts.iter().flat_map(|part| part.iter().copied()).collect()
+}
