@@ -26,7 +26,7 @@ use tokio::sync::{Notify, mpsc};
 const WARM_UP: usize = 200;
 const COUNTED: usize = 2_000;
 
-const NODES: [Ipv4Addr; 2] = [Ipv4Addr::new(127, 0, 0, 1), Ipv4Addr::new(127, 0, 0, 2)];
+const NODES: [Ipv4Addr; 2] = [Ipv4Addr::LOCALHOST, Ipv4Addr::new(127, 0, 0, 2)];
 
 #[tokio::test]
 async fn carrying_packets_allocates_nothing() {
