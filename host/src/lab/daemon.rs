@@ -31,6 +31,12 @@ impl Daemon {
 }
 
 impl Lab {
+    /// Gives more flags to every daemon that is started from now on; a later one wins over an earlier one.
+    pub fn add_node_flags(&mut self, flags: &[&str]) {
+        let flags = flags.iter().map(|flag| (*flag).to_owned());
+        self.options.node_flags.extend(flags);
+    }
+
     /// Starts a node's daemon.
     ///
     /// # Errors

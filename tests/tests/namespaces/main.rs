@@ -9,6 +9,7 @@ mod hostile;
 mod icmp_errors;
 mod ipv6;
 mod life;
+mod offloads;
 mod recordings;
 mod traffic;
 mod wire;

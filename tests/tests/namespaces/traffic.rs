@@ -107,18 +107,20 @@ fn send_file(from: &Namespace, source: &Path, to: &Namespace, address: Ipv4Addr,
     receiver.join().expect("the receiver ends");
 }
 
-fn listen(namespace: &Namespace, address: Ipv4Addr) -> TcpListener {
+/// Listens in a namespace.
+pub(crate) fn listen(namespace: &Namespace, address: Ipv4Addr) -> TcpListener {
     let listener = namespace.enter(|| TcpListener::bind((address, PORT)));
     listener.expect("the pod is there").expect("the port is free")
 }
 
-fn connect(namespace: &Namespace, address: Ipv4Addr) -> TcpStream {
+/// Connects from a namespace.
+pub(crate) fn connect(namespace: &Namespace, address: Ipv4Addr) -> TcpStream {
     let stream = namespace.enter(|| TcpStream::connect((address, PORT)));
     stream.expect("the pod is there").expect("it connects")
 }
 
 /// Bytes without a pattern that a lost or doubled block would fit into (xorshift, Marsaglia 2003).
-fn noise(length: usize) -> Vec<u8> {
+pub(crate) fn noise(length: usize) -> Vec<u8> {
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     let words = std::iter::repeat_with(move || {
         state ^= state << 13;
