@@ -120,12 +120,12 @@ struct Digests {
 fn exchange(pods: &[Namespace; 2], second: Ipv4Addr, length: usize) -> Digests {
     let server = listen(&pods[1], second);
     let client = connect(&pods[0], second);
-    let (served, _) = server.accept().expect("a client comes");
+    let (accepted, _) = server.accept().expect("a client comes");
     let data = noise(length);
     let (first_half, second_half) = data.split_at(length / 2);
     let sent = [first_half, second_half].map(|half| Sha256::digest(half).to_vec());
     let received = thread::scope(|scope| {
-        let ends = [(&client, first_half), (&served, second_half)];
+        let ends = [(&client, first_half), (&accepted, second_half)];
         let digests = ends.map(|(stream, half)| {
             scope.spawn(move || {
                 let mut sink = stream;
