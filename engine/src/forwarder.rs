@@ -1,8 +1,12 @@
 //! The decision about each packet (backends.md, 3.6).
 
+mod path_mtus;
+
 use core::net::{Ipv4Addr, SocketAddrV4};
 
 use ipnet::Ipv4Net;
+
+use self::path_mtus::PathMtus;
 
 use crate::counter::PacketCounters;
 use crate::drop_reason::DropReason;
@@ -23,6 +27,7 @@ pub struct Forwarder {
     /// errors that the other side is owed.
     outbound_errors: IcmpErrors,
     inbound_errors: IcmpErrors,
+    path_mtus: PathMtus,
 }
 
 /// What becomes of a packet that the kernel routed into the tunnel.
@@ -66,6 +71,7 @@ impl Forwarder {
             counters: PacketCounters::new(),
             outbound_errors: IcmpErrors::new(),
             inbound_errors: IcmpErrors::new(),
+            path_mtus: PathMtus::new(),
         }
     }
 
@@ -106,7 +112,12 @@ impl Forwarder {
         on_the_wire: OnTheWire,
         now: Instant,
     ) -> Outbound<'_> {
-        let refusal = match route(table, packet, on_the_wire.longest) {
+        let routed = route(table, packet).and_then(|(header, next_hop)| {
+            let mtu = self.path_mtus.limit(*next_hop.ip(), table.params().mtu, now);
+            fit(on_the_wire.longest, mtu, header)?;
+            Ok(next_hop)
+        });
+        let refusal = match routed {
             Ok(next_hop) => {
                 ipv4::decrement_ttl(packet);
                 let packets = u64::try_from(on_the_wire.packets).unwrap_or(u64::MAX);
@@ -161,6 +172,13 @@ impl Forwarder {
             Some(error) => Inbound::Reply { reason, to, error },
             None => Inbound::Drop(reason),
         }
+    }
+
+    /// Takes note that the way to a node lets inner packets of at most so many bytes through.
+    ///
+    /// Larger ones that must not be fragmented are answered with that size for ten minutes, or until less is learned.
+    pub fn learn_path_mtu(&mut self, node: Ipv4Addr, inner: u32, now: Instant) {
+        self.path_mtus.learn(node, inner, now);
     }
 
     /// Returns the counters.
@@ -236,7 +254,7 @@ enum Proof {
 }
 
 /// Finds the node that a packet goes to, or the first rule that it breaks.
-fn route(table: &ForwardingTable, packet: &[u8], longest: usize) -> Result<SocketAddrV4, Refusal> {
+fn route(table: &ForwardingTable, packet: &[u8]) -> Result<(Ipv4Header, SocketAddrV4), Refusal> {
     let header = validate(table.params().subnet, packet).map_err(Refusal::silent)?;
     let Some(next_hop) = table.next_hop(header.destination) else {
         return Err(Refusal::answered(
@@ -252,14 +270,18 @@ fn route(table: &ForwardingTable, packet: &[u8], longest: usize) -> Result<Socke
             header,
         ));
     }
-    let next_hop_mtu = table.params().mtu;
+    Ok((header, next_hop))
+}
+
+/// Refuses a packet that is too large for the way to its node.
+fn fit(longest: usize, next_hop_mtu: u32, header: Ipv4Header) -> Result<(), Refusal> {
     let fits = u32::try_from(longest).is_ok_and(|len| len <= next_hop_mtu);
     // Without DF the kernel fragments the outer packet.
     if !fits && header.fragmentation.is_forbidden() {
         let problem = Problem::FragmentationNeeded { next_hop_mtu };
         return Err(Refusal::answered(DropReason::TooBig, problem, header));
     }
-    Ok(next_hop)
+    Ok(())
 }
 
 /// Tells whether a packet from another node may be handed to the kernel, or the first rule that it breaks.

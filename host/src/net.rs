@@ -1,7 +1,7 @@
 //! The one module that touches the operating system's UDP.
 
 use std::io::{self, IoSlice};
-use std::net::{SocketAddrV4, UdpSocket as StdSocket};
+use std::net::{SocketAddr, SocketAddrV4, UdpSocket as StdSocket};
 
 use nix::errno::Errno;
 use nix::sys::socket::{getsockopt, setsockopt, sockopt};
@@ -73,6 +73,16 @@ impl Udp {
 impl PacketSocket for Udp {
     fn segmentation(&self) -> Offload {
         self.segmentation
+    }
+
+    fn path_mtu(&self, to: SocketAddrV4) -> Option<u32> {
+        let SocketAddr::V4(own) = self.socket.local_addr().ok()? else {
+            return None;
+        };
+        // Only a connected socket can be asked.
+        let connected = StdSocket::bind(SocketAddrV4::new(*own.ip(), 0)).ok()?;
+        connected.connect(to).ok()?;
+        u32::try_from(getsockopt(&connected, sockopt::IpMtu).ok()?).ok()
     }
 
     async fn readable(&self) -> io::Result<()> {

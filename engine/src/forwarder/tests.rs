@@ -198,6 +198,48 @@ fn a_packet_above_the_mtu_is_answered_if_it_must_not_be_fragmented() {
 }
 
 #[test]
+fn of_a_super_packet_each_segment_has_to_fit_and_counts() {
+    let table = table(Membership::Enforce);
+    let mut forwarder = Forwarder::new();
+    let segment = |forwarder: &mut Forwarder, size| {
+        let (mut packet, cut) = super_packet(4_000, size);
+        let decision = Out::from(forwarder.outbound_super(&table, &mut packet, &cut, Instant::ZERO));
+        (decision, packet[8])
+    };
+
+    let fits = segment(&mut forwarder, 1_444);
+    let too_big = segment(&mut forwarder, 1_445);
+
+    assert_eq!(fits, (Out::Send(SocketAddrV4::new(PEER_NODE, 8285)), 62));
+    let (Out::Reply(DropReason::TooBig, error), 63) = too_big else {
+        panic!("{too_big:?}");
+    };
+    let expected = DestUnreachableHeader::FragmentationNeeded { next_hop_mtu: 1472 };
+    assert_eq!(icmp_kind(&error), Icmpv4Type::DestinationUnreachable(expected));
+    assert_eq!(forwarder.counters().sent, 3);
+    assert_eq!(forwarder.counters().dropped(DropReason::TooBig), 1);
+}
+
+#[test]
+fn a_packet_above_the_mtu_of_its_path_is_answered_with_that() {
+    let table = table(Membership::Enforce);
+    let mut forwarder = Forwarder::new();
+    let mut too_big = sized(1_273, DontFragment::Set);
+    let mut fits = sized(1_272, DontFragment::Set);
+
+    forwarder.learn_path_mtu(PEER_NODE, 1_272, Instant::ZERO);
+    let refused = Out::from(forwarder.outbound(&table, &mut too_big, Instant::ZERO));
+    let sent = Out::from(forwarder.outbound(&table, &mut fits, Instant::ZERO));
+
+    let Out::Reply(DropReason::TooBig, error) = refused else {
+        panic!("{refused:?}");
+    };
+    let expected = DestUnreachableHeader::FragmentationNeeded { next_hop_mtu: 1272 };
+    assert_eq!(icmp_kind(&error), Icmpv4Type::DestinationUnreachable(expected));
+    assert!(matches!(sent, Out::Send(_)));
+}
+
+#[test]
 fn a_packet_above_the_mtu_that_may_be_fragmented_is_sent() {
     let mut packet = sized(MTU + 1, DontFragment::Clear);
 

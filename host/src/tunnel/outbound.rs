@@ -85,7 +85,7 @@ impl OutboundBatch {
         desk: &mut Desk<'_>,
     ) -> io::Result<()> {
         let carried = self.carry_batch(device, wire, desk);
-        self.flush(wire, desk.counters);
+        self.flush(wire, desk);
         carried
     }
 
@@ -97,7 +97,7 @@ impl OutboundBatch {
     ) -> io::Result<()> {
         for _ in 0..BATCH {
             if self.arena.len() - self.used < LARGEST_READ {
-                self.flush(wire, desk.counters);
+                self.flush(wire, desk);
             }
             let room = self.arena.get_mut(self.used..).unwrap_or_default();
             match device.try_recv(room) {
@@ -140,7 +140,7 @@ impl OutboundBatch {
             Outbound::Send(to) => {
                 let packet = read.start + start..read.end;
                 self.used = read.end;
-                self.push(packet, segmentation, to, wire, desk.counters);
+                self.push(packet, segmentation, to, wire, desk);
             }
             Outbound::Reply { reason, error } => {
                 tracing::trace!(reason = reason.name(), "answered a packet from this node");
@@ -160,17 +160,17 @@ impl OutboundBatch {
         segmentation: Segmentation,
         to: SocketAddrV4,
         wire: &mut Wire<S>,
-        counters: &mut TransportCounters,
+        desk: &mut Desk<'_>,
     ) {
         match segmentation {
             Segmentation::Whole => {
-                self.make_room(packet.len(), 0, to, wire, counters);
+                self.make_room(packet.len(), 0, to, wire, desk);
                 self.parts.push(Part::Packet(packet.clone()));
                 self.close_datagram(packet.len(), to);
             }
             Segmentation::Cut(cut) => {
                 for index in 0..cut.segments() {
-                    self.push_segment(&packet, &cut, index, to, wire, counters);
+                    self.push_segment(&packet, &cut, index, to, wire, desk);
                 }
             }
         }
@@ -183,18 +183,18 @@ impl OutboundBatch {
         index: usize,
         to: SocketAddrV4,
         wire: &mut Wire<S>,
-        counters: &mut TransportCounters,
+        desk: &mut Desk<'_>,
     ) {
         let payload = cut.payload(index);
         let len = cut.header_len() + payload.len();
-        self.make_room(len, cut.header_len(), to, wire, counters);
+        self.make_room(len, cut.header_len(), to, wire, desk);
         let header = self.headers_used..self.headers_used + cut.header_len();
         let written = self
             .headers
             .get_mut(header.clone())
             .and_then(|header| cut.write_header(self.arena.get(packet.clone())?, index, header));
         if written.is_none() {
-            counters.count_bad_offload();
+            desk.counters.count_bad_offload();
             return;
         }
         self.headers_used = header.end;
@@ -211,7 +211,7 @@ impl OutboundBatch {
         header_len: usize,
         to: SocketAddrV4,
         wire: &mut Wire<S>,
-        counters: &mut TransportCounters,
+        desk: &mut Desk<'_>,
     ) {
         let fits = self.open.is_none_or(|open| {
             open.to == to
@@ -222,7 +222,7 @@ impl OutboundBatch {
                 && self.headers_used + header_len <= self.headers.len()
         });
         if !fits {
-            self.send(wire, counters);
+            self.send(wire, desk);
         }
     }
 
@@ -238,12 +238,12 @@ impl OutboundBatch {
     }
 
     /// Sends the open message, and begins the arena anew.
-    fn flush<S: PacketSocket>(&mut self, wire: &mut Wire<S>, counters: &mut TransportCounters) {
-        self.send(wire, counters);
+    fn flush<S: PacketSocket>(&mut self, wire: &mut Wire<S>, desk: &mut Desk<'_>) {
+        self.send(wire, desk);
         self.used = 0;
     }
 
-    fn send<S: PacketSocket>(&mut self, wire: &mut Wire<S>, counters: &mut TransportCounters) {
+    fn send<S: PacketSocket>(&mut self, wire: &mut Wire<S>, desk: &mut Desk<'_>) {
         let Some(open) = self.open.take() else {
             return;
         };
@@ -261,7 +261,9 @@ impl OutboundBatch {
             parts: slices.get(..self.parts.len()).unwrap_or_default(),
             ends: &self.ends,
         };
-        wire.send(message, counters);
+        if let Some(inner) = wire.send(message, desk.counters, desk.now) {
+            desk.forwarder.learn_path_mtu(*open.to.ip(), inner, desk.now);
+        }
         self.parts.clear();
         self.ends.clear();
         self.headers_used = 0;

@@ -133,6 +133,22 @@ fn a_message_that_is_too_large_for_the_path_is_sent_one_by_one_and_the_next_is_t
 }
 
 #[test]
+fn a_path_that_is_too_narrow_for_a_message_is_learned_and_told_to_the_senders_of_more() {
+    let mut path = Path::new(MERGING, Offload::Wanted);
+    path.socket.refuses_many.set(Some(Errno::EINVAL));
+    path.socket.path_mtu.set(Some(1_028));
+
+    path.device.route(super_packet(0, 2_500, 1_000));
+    path.carry_outbound();
+    path.device.route(super_packet(0, 2_500, 1_000));
+    path.carry_outbound();
+
+    assert_eq!(path.socket.take_sent().len(), 3);
+    assert_eq!(path.forwarder.counters().dropped(DropReason::TooBig), 1);
+    assert_eq!(path.device.take_written().len(), 1);
+}
+
+#[test]
 fn a_full_socket_costs_all_datagrams_of_the_message_and_no_others() {
     let mut path = Path::new(MERGING, Offload::Wanted);
     path.socket.refuses_many.set(Some(Errno::ENOBUFS));
@@ -520,6 +536,7 @@ struct SocketState {
     tries: Cell<usize>,
     /// What a message of more than one datagram fails with.
     refuses_many: Cell<Option<Errno>>,
+    path_mtu: Cell<Option<u32>>,
 }
 
 impl StubSocket {
@@ -530,6 +547,7 @@ impl StubSocket {
             sent: RefCell::default(),
             tries: Cell::default(),
             refuses_many: Cell::default(),
+            path_mtu: Cell::default(),
         }))
     }
 
@@ -558,6 +576,10 @@ impl std::ops::Deref for StubSocket {
 impl PacketSocket for StubSocket {
     fn segmentation(&self) -> Offload {
         self.0.segmentation
+    }
+
+    fn path_mtu(&self, _to: SocketAddrV4) -> Option<u32> {
+        self.0.path_mtu.get()
     }
 
     async fn readable(&self) -> io::Result<()> {

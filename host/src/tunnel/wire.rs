@@ -2,8 +2,10 @@
 
 use std::io::{self, IoSlice};
 use std::net::SocketAddrV4;
+use std::time::Duration;
 
 use nix::errno::Errno;
+use selvedge_engine::Instant;
 
 use super::TransportCounters;
 use super::inbound::ReceiveBuffers;
@@ -15,11 +17,22 @@ pub(super) const MAX_SEGMENTS: usize = 64;
 /// The most bytes in one message: the largest payload of UDP over IPv4.
 pub(super) const MAX_LEN: usize = 65_507;
 
+/// The length of the outer headers, IPv4 and UDP, in bytes.
+const HEADERS: u32 = 20 + 8;
+
+/// How long the kernel is not asked for a path's MTU again.
+const BETWEEN_QUESTIONS: Duration = Duration::from_millis(10);
+
 /// A UDP socket, read and written without blocking.
 pub trait PacketSocket {
     /// Tells whether it takes many datagrams at once.
     fn segmentation(&self) -> Offload {
         Offload::Off
+    }
+
+    /// Returns the largest IP packet that the kernel sends to a node in one piece, as far as it knows, in bytes.
+    fn path_mtu(&self, _to: SocketAddrV4) -> Option<u32> {
+        None
     }
 
     /// Waits until a datagram, or an error, can be read.
@@ -50,6 +63,8 @@ pub trait PacketSocket {
 pub(super) struct Wire<S> {
     pub(super) socket: S,
     segmentation: Offload,
+    /// When the kernel may be asked for a path's MTU again.
+    ask_from: Instant,
 }
 
 /// Datagrams for one node, all of one length but the last.
@@ -67,6 +82,7 @@ impl<S: PacketSocket> Wire<S> {
         Self {
             segmentation: socket.segmentation(),
             socket,
+            ask_from: Instant::ZERO,
         }
     }
 
@@ -87,8 +103,14 @@ impl<S: PacketSocket> Wire<S> {
 
     /// Sends the datagrams of a message; what cannot be sent is counted.
     ///
-    /// A message that the kernel or the driver does not take is sent datagram by datagram.
-    pub(super) fn send(&mut self, message: Message<'_>, counters: &mut TransportCounters) {
+    /// A message that the kernel or the driver does not take is sent datagram by datagram. If that is because the path is
+    /// too narrow, the largest inner packet that it carries in one piece is returned, in bytes.
+    pub(super) fn send(
+        &mut self,
+        message: Message<'_>,
+        counters: &mut TransportCounters,
+        now: Instant,
+    ) -> Option<u32> {
         let Message {
             to,
             segment_len,
@@ -96,11 +118,11 @@ impl<S: PacketSocket> Wire<S> {
             ends,
         } = message;
         if ends.len() < 2 {
-            return send_each(&self.socket, message, counters);
+            send_each(&self.socket, message, counters);
+            return None;
         }
-        let Err(error) = self.socket.try_send(parts, to, Some(segment_len)) else {
-            return;
-        };
+        let error = self.socket.try_send(parts, to, Some(segment_len)).err()?;
+        let mut path_mtu = None;
         match error.raw_os_error().map(Errno::from_raw) {
             // The interface has no checksum offload, which segmentation rests on: it will not get one by itself.
             Some(Errno::EIO) => {
@@ -110,11 +132,24 @@ impl<S: PacketSocket> Wire<S> {
                 self.segmentation = Offload::Off;
             }
             // Datagrams that are too large for the path can be fragmented one by one only.
-            Some(Errno::EINVAL | Errno::EMSGSIZE) => {}
-            Some(_) | None => return counters.count_send_error(&error, ends.len()),
+            Some(Errno::EINVAL | Errno::EMSGSIZE) => path_mtu = self.path_mtu(to, now),
+            Some(_) | None => {
+                counters.count_send_error(&error, ends.len());
+                return None;
+            }
         }
         counters.count_split();
         send_each(&self.socket, message, counters);
+        path_mtu.filter(|inner| *inner < u32::from(segment_len))
+    }
+
+    /// Asks the kernel, which takes some system calls, from time to time.
+    fn path_mtu(&mut self, to: SocketAddrV4, now: Instant) -> Option<u32> {
+        if now < self.ask_from {
+            return None;
+        }
+        self.ask_from = now + BETWEEN_QUESTIONS;
+        self.socket.path_mtu(to)?.checked_sub(HEADERS)
     }
 }
 

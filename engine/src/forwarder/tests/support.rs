@@ -6,6 +6,7 @@ use etherparse::{Icmpv4Header, Icmpv4Type, Ipv4HeaderSlice, PacketBuilder};
 
 use super::super::*;
 use crate::forwarding_table::TunnelParams;
+use crate::offload::{Gso, GsoKind, PartialChecksum, Segmentation, VnetHeader};
 
 pub(super) const OWN: Ipv4Addr = Ipv4Addr::new(10, 5, 1, 2);
 pub(super) const PEER: Ipv4Addr = Ipv4Addr::new(10, 5, 2, 2);
@@ -99,6 +100,23 @@ pub(super) fn udp_with(source: Ipv4Addr, destination: Ipv4Addr, ttl: u8, payload
         .write_to_vec(&mut packet, payload)
         .unwrap();
     packet
+}
+
+/// A super-packet of UDP for the peer, not to be fragmented, and how it is cut into segments of `size` bytes of payload.
+pub(super) fn super_packet(payload_len: usize, size: u16) -> (Vec<u8>, SuperPacket) {
+    let mut packet = udp_with(OWN, PEER, 63, &std::vec![1; payload_len]);
+    let header = VnetHeader::Super {
+        gso: Gso {
+            kind: GsoKind::Udp,
+            size: size.try_into().unwrap(),
+        },
+        checksum: PartialChecksum { start: 20, offset: 6 },
+        header_len: 28,
+    };
+    match Segmentation::prepare(&header, &mut packet) {
+        Ok(Segmentation::Cut(cut)) => (packet, cut),
+        other => panic!("{other:?}"),
+    }
 }
 
 pub(super) fn echo_request(source: Ipv4Addr, destination: Ipv4Addr) -> Vec<u8> {
