@@ -118,21 +118,21 @@ fn send(from: &Namespace, datagrams: &[Vec<u8>]) {
 }
 
 /// Node 1's counters at one moment; those that are not there are zero.
-struct Counters(Vec<(String, u64)>);
+pub(crate) struct Counters(Vec<(String, u64)>);
 
 impl Counters {
     fn since(&self, earlier: &Self, name: &str) -> u64 {
         self.get(name) - earlier.get(name)
     }
 
-    fn get(&self, name: &str) -> u64 {
+    pub(crate) fn get(&self, name: &str) -> u64 {
         let found = self.0.iter().find(|(other, _)| other == name);
         found.map_or(0, |(_, count)| *count)
     }
 }
 
 /// Reads the counters as an operator does: SIGUSR1 makes the daemon log those that are not zero.
-fn counters(real: &RealNodes) -> Counters {
+pub(crate) fn counters(real: &RealNodes) -> Counters {
     let pids = real.lab.namespace(Place::Node(node(1))).pids().expect("listed");
     let before = real.log(node(1)).len();
     kill(*pids.first().expect("the daemon runs"), Signal::SIGUSR1).expect("signalled");

@@ -9,6 +9,7 @@ mod hostile;
 mod icmp_errors;
 mod ipv6;
 mod life;
+mod load;
 mod offloads;
 mod recordings;
 mod traffic;
