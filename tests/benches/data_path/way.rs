@@ -1,0 +1,26 @@
+//! The ways that are compared.
+
+use std::fmt;
+
+use crate::level::Level;
+
+/// What carries the pods' packets from node to node.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(crate) enum Way {
+    /// Selvedge's daemon with the `udp` backend.
+    Ours(Level),
+    /// The kernel's VXLAN device, set up as flannel would.
+    Vxlan,
+    /// Routes without a tunnel: the limit.
+    Plain,
+}
+
+impl fmt::Display for Way {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ours(level) => f.pad(&format!("ours ({})", level.label)),
+            Self::Vxlan => f.pad("vxlan"),
+            Self::Plain => f.pad("plain"),
+        }
+    }
+}
