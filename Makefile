@@ -1,10 +1,10 @@
 # What there is to do; `make help` lists it.
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test lint fuzz bench-sim deny
+.PHONY: help build demo test lint fuzz bench bench-packets bench-sim deny
 
 help: ## this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 11
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 15
 
 build: ## builds target/release/selvedge, after installing what the build needs
 	@scripts/install-deps build
@@ -27,6 +27,16 @@ lint: ## checks format, lints and docs
 fuzz: ## grows the fuzz corpus: FUZZ_SECONDS (60) for each target
 	@scripts/install-deps build fuzz
 	fuzz/run
+
+bench: bench-packets ## measures the data path beside kernel VXLAN and plain routes, against its goals; also into target/bench.json
+	@scripts/install-deps build demo bench
+	cargo build --release --package selvedge-host
+	cargo bench --package selvedge-tests --bench data_path --config 'target."cfg(all())".runner = "$(CURDIR)/scripts/as-root"' \
+		-- --program $(CURDIR)/target/release/selvedge --json $(CURDIR)/target/bench.json $(BENCH_FLAGS)
+
+bench-packets: ## measures what forwarding, cutting and merging cost for each packet; also into target/bench-packets.json
+	@scripts/install-deps build
+	cargo bench --package selvedge-tests --bench packets -- $(CURDIR)/target/bench-packets.json
 
 bench-sim: ## measures how the simulator and control scale, against their goals; also into target/bench-sim.json
 	@scripts/install-deps build
