@@ -25,13 +25,11 @@ pub(crate) fn ping(pair: &Pair, seconds: u32) -> Result<RoundTrips, Trouble> {
     let mut times: Vec<f64> = output.said.lines().filter_map(microseconds).collect();
     times.sort_by(f64::total_cmp);
     let at = |percent: usize| times.get(times.len() * percent / 100).copied();
-    match (at(50), at(99)) {
-        (Some(median), Some(p99)) => Ok(RoundTrips { median, p99 }),
-        (None, _) | (_, None) => {
-            let said = format!("no answer {}", output.complained.trim());
-            Err(Trouble::with("ping", said.trim_end()))
-        }
-    }
+    let (Some(median), Some(p99)) = (at(50), at(99)) else {
+        let said = format!("no answer {}", output.complained.trim());
+        return Err(Trouble::with("ping", said.trim_end()));
+    };
+    Ok(RoundTrips { median, p99 })
 }
 
 /// Reads `64 bytes from 10.50.2.2: icmp_seq=1 ttl=60 time=0.102 ms`.

@@ -1,5 +1,7 @@
 //! Why something was not measured.
 
+use std::fmt::Display;
+
 use selvedge_host::lab::LabError;
 
 /// Why something was not measured.
@@ -13,12 +15,12 @@ pub(crate) enum Trouble {
 
 impl Trouble {
     /// Says what could not be done, and why.
-    pub(crate) fn with(what: &str, reason: impl ToString) -> Self {
-        Self::Failed(format!("{what}: {}", reason.to_string()))
+    pub(crate) fn with(what: &str, reason: impl Display) -> Self {
+        Self::Failed(format!("{what}: {reason}"))
     }
 
     /// Says where it happened.
-    pub(crate) fn in_place(self, place: impl ToString) -> Self {
+    pub(crate) fn in_place(self, place: impl Display) -> Self {
         match self {
             Self::Interrupted => Self::Interrupted,
             Self::Failed(reason) => Self::with(&place.to_string(), reason),

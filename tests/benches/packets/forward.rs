@@ -101,12 +101,12 @@ fn nth_subnet(number: u32) -> Ipv4Net {
     Ipv4Net::new_assert(address, PREFIX_LEN)
 }
 
-fn packet_to(destination: Ipv4Addr) -> Vec<u8> {
+fn packet_to(destination: Ipv4Addr) -> [u8; PACKET_LEN] {
     let source = [10, 255, 255, 193];
-    let mut packet = Vec::new();
+    let mut packet = [0; PACKET_LEN];
     PacketBuilder::ipv4(source, destination.octets(), u8::MAX)
         .udp(40_000, 53)
-        .write(&mut packet, &[])
+        .write_to_slice(&mut packet, &[])
         .unwrap();
     packet
 }

@@ -63,7 +63,7 @@ fn measure_all(file: Option<PathBuf>) {
     goal::print(&goals);
     if let Some(file) = file {
         let goals: Vec<_> = goals.iter().map(Goal::to_json).collect();
-        let costs: Vec<_> = costs.iter().map(Cost::to_json).collect();
+        let costs: Vec<_> = costs.into_iter().map(Cost::to_json).collect();
         let text = format!("{:#}\n", json!({ "goals": goals, "costs": costs }));
         fs::write(&file, text).unwrap();
         println!("\nwritten to {}", file.display());
@@ -106,7 +106,7 @@ fn goals(costs: &[Cost]) -> Vec<Goal> {
 }
 
 impl Cost {
-    fn to_json(&self) -> serde_json::Value {
+    fn to_json(self) -> serde_json::Value {
         json!({
             "what": self.kind.name(),
             "nanoseconds": self.nanoseconds,

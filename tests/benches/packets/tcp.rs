@@ -20,11 +20,11 @@ const CHECKSUM: PartialChecksum = PartialChecksum {
 /// Returns the header before the super-packet, and the super-packet.
 pub(crate) fn super_packet() -> (VnetHeader, Vec<u8>) {
     let payload = vec![0x5a; usize::from(SEGMENT_SIZE) * usize::try_from(SEGMENTS).unwrap()];
-    let mut packet = Vec::new();
+    let mut packet = vec![0; HEADER_LEN + payload.len()];
     PacketBuilder::ipv4([10, 50, 1, 2], [10, 50, 2, 2], 64)
         .tcp(40_000, 5_201, 1_000, 512)
         .ack(77)
-        .write(&mut packet, &payload)
+        .write_to_slice(&mut packet, &payload)
         .unwrap();
     let header = VnetHeader::Super {
         gso: Gso {
