@@ -13,7 +13,7 @@ use crate::trouble::Trouble;
 use crate::underlay::without_super_packets;
 use crate::usage::{Usage, resident};
 
-/// Something that is measured of every way, or of ours alone.
+/// Something that is measured.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd, ValueEnum)]
 pub(crate) enum Case {
     Tcp1,
@@ -29,12 +29,12 @@ pub(crate) enum Case {
     Memory100Peers,
 }
 
-/// When a case is measured.
+/// When a case is measured, and of which ways.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum When {
-    /// In every round.
+    /// In every round, of every way.
     EachRound,
-    /// Once, after the rounds.
+    /// Once, after the rounds, of the ways that have daemons.
     AtEnd,
 }
 

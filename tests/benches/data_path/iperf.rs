@@ -1,7 +1,9 @@
 //! Bulk traffic by iperf3, as its receiver counts it.
 
+use std::fs;
 use std::time::Duration;
 
+use selvedge_host::lab::{Interrupt, Stopwatch};
 use serde_json::Value;
 
 use crate::pair::Pair;
@@ -10,9 +12,10 @@ use crate::trouble::Trouble;
 
 /// How long iperf3 may take beyond the traffic.
 const GRACE: Duration = Duration::from_secs(8);
-/// A server that is not yet listening is tried again.
-const ATTEMPTS: u32 = 5;
-const PAUSE: Duration = Duration::from_millis(200);
+/// How long its server may take to listen.
+const LISTENS_WITHIN: Duration = Duration::from_secs(10);
+/// Port 5201, local address before it and any remote one after it, in state LISTEN: in `/proc/net/tcp`.
+const LISTENING: &str = ":1451 00000000:0000 0A";
 
 /// What is sent.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -43,40 +46,48 @@ impl Received {
 /// Traffic that is under way; dropping it ends it.
 #[derive(Debug)]
 pub(crate) struct Traffic<'a> {
-    pair: &'a Pair,
-    load: Load,
-    seconds: u32,
+    interrupt: &'a Interrupt,
+    limit: Duration,
+    client: Process,
     /// For this traffic alone: one that hangs takes no other with it.
     _server: Process,
-    client: Process,
 }
 
 impl<'a> Traffic<'a> {
     /// Starts to send from one pod to the other.
     pub(crate) fn start(pair: &'a Pair, load: Load, seconds: u32) -> Result<Self, Trouble> {
+        let server = start_server(pair)?;
         Ok(Self {
-            pair,
-            load,
-            seconds,
-            _server: Process::start(&pair.receiving_pod(), &["iperf3", "--server", "--one-off"])?,
+            interrupt: &pair.interrupt,
+            limit: Duration::from_secs(seconds.into()) + GRACE,
             client: start_client(pair, load, seconds)?,
+            _server: server,
         })
     }
 
     /// Waits for its end.
     pub(crate) fn finish(self) -> Result<Received, Trouble> {
-        let limit = Duration::from_secs(self.seconds.into()) + GRACE;
-        let mut client = self.client;
-        for _ in 1..ATTEMPTS {
-            let output = client.finish(limit, &self.pair.interrupt)?;
-            if !is_refused(&output) {
-                return received(&output);
-            }
-            self.pair.interrupt.sleep(PAUSE)?;
-            client = start_client(self.pair, self.load, self.seconds)?;
-        }
-        received(&client.finish(limit, &self.pair.interrupt)?)
+        received(&self.client.finish(self.limit, self.interrupt)?)
     }
+}
+
+fn start_server(pair: &Pair) -> Result<Process, Trouble> {
+    let pod = pair.receiving_pod();
+    let server = Process::start(&pod, &["iperf3", "--server", "--one-off", "--version4"])?;
+    let waiting = Stopwatch::start();
+    while !pod.enter(is_listening)? {
+        if waiting.elapsed() > LISTENS_WITHIN {
+            let problem = format!("does not listen after {} s", LISTENS_WITHIN.as_secs());
+            return Err(Trouble::with("iperf3 --server", problem));
+        }
+        pair.interrupt.sleep(Duration::from_millis(10))?;
+    }
+    Ok(server)
+}
+
+fn is_listening() -> bool {
+    let sockets = fs::read_to_string("/proc/thread-self/net/tcp").unwrap_or_default();
+    sockets.contains(LISTENING)
 }
 
 fn start_client(pair: &Pair, load: Load, seconds: u32) -> Result<Process, Trouble> {
@@ -104,10 +115,6 @@ fn start_client(pair: &Pair, load: Load, seconds: u32) -> Result<Process, Troubl
         .chain(special.iter().map(String::as_str))
         .collect();
     Process::start(&pair.sending_pod(), &words)
-}
-
-fn is_refused(output: &Output) -> bool {
-    !output.status.success() && output.said.contains("Connection refused")
 }
 
 fn received(output: &Output) -> Result<Received, Trouble> {

@@ -56,7 +56,7 @@ fn shown(spread: Option<Spread>) -> String {
 /// About three digits that count.
 fn digits(value: f64) -> String {
     let places = match value {
-        _ if value < 0.1 => 4,
+        _ if value < 1.0 => 3,
         _ if value < 10.0 => 2,
         _ if value < 100.0 => 1,
         _ => 0,

@@ -35,6 +35,7 @@ pub(crate) fn measure(
         let heading = format!("round {round} of {}", options.rounds);
         measure_once(&heading, &in_rounds, &pairs, options, &mut results)?;
     }
+    pairs.retain(|pair| pair.way.has_daemons());
     measure_once("at the end", &at_end, &pairs, options, &mut results)?;
     Ok(results)
 }

@@ -15,6 +15,16 @@ pub(crate) enum Way {
     Plain,
 }
 
+impl Way {
+    /// Tells whether its nodes run a daemon.
+    pub(crate) fn has_daemons(self) -> bool {
+        match self {
+            Self::Ours(_) => true,
+            Self::Vxlan | Self::Plain => false,
+        }
+    }
+}
+
 impl fmt::Display for Way {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
