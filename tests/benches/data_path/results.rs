@@ -70,8 +70,13 @@ impl Spread {
     fn of(values: &[f64]) -> Option<Self> {
         let mut sorted = values.to_vec();
         sorted.sort_by(f64::total_cmp);
+        // The same one twice if their number is odd.
+        let (lower, upper) = (
+            sorted.get(sorted.len().checked_sub(1)? / 2)?,
+            sorted.get(sorted.len() / 2)?,
+        );
         Some(Self {
-            median: *sorted.get(sorted.len() / 2)?,
+            median: f64::midpoint(*lower, *upper),
             least: *sorted.first()?,
             most: *sorted.last()?,
         })
