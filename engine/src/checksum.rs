@@ -5,17 +5,32 @@
 /// Over data that holds its own checksum it is `0xffff`; its complement is the checksum of data whose checksum
 /// field is zero.
 pub(crate) fn sum(bytes: &[u8]) -> u16 {
-    // The sum may be taken in any byte order and any width (RFC 1071, 2): like this the compiler vectorises it.
-    let (words, rest) = bytes.as_chunks::<4>();
-    let sum = words.iter().fold(0_u64, |sum, word| {
-        sum.wrapping_add(u64::from(u32::from_ne_bytes(*word)))
-    });
-    let mut last = [0; 4];
+    // The sum may be taken in any byte order and any width (RFC 1071, 2). Four sums at once, whose carries are counted
+    // apart, keep the processor's adders busy.
+    let (blocks, rest) = bytes.as_chunks::<32>();
+    let (mut sums, mut carries) = ([0_u64; 4], 0_u64);
+    for block in blocks {
+        let (words, _) = block.as_chunks::<8>();
+        for (sum, word) in sums.iter_mut().zip(words) {
+            let (next, carry) = sum.overflowing_add(u64::from_ne_bytes(*word));
+            *sum = next;
+            carries = carries.wrapping_add(u64::from(carry));
+        }
+    }
+    let (words, rest) = rest.as_chunks::<8>();
+    let mut last = [0; 8];
     for (padded, byte) in last.iter_mut().zip(rest) {
         *padded = *byte;
     }
-    let folded = fold(sum.wrapping_add(u64::from(u32::from_ne_bytes(last))));
-    u16::from_be_bytes(folded.to_ne_bytes())
+    let words = words.iter().chain([&last]).map(|word| u64::from_ne_bytes(*word));
+    let sum = sums.into_iter().chain([carries]).chain(words).fold(0, add);
+    u16::from_be_bytes(fold(sum).to_ne_bytes())
+}
+
+/// Adds with the carry added back in.
+fn add(sum: u64, word: u64) -> u64 {
+    let (sum, carry) = sum.overflowing_add(word);
+    sum.wrapping_add(u64::from(carry))
 }
 
 /// A one's complement sum over data that lies in several pieces.
@@ -58,15 +73,12 @@ pub(crate) fn update(checksum: u16, old: u16, new: u16) -> u16 {
 
 /// Adds the carries back in until 16 bits are left.
 fn fold(sum: u64) -> u16 {
-    let mut sum = sum;
-    loop {
-        let [high @ .., low1, low0] = sum.to_be_bytes();
-        let low = u16::from_be_bytes([low1, low0]);
-        if high == [0; 6] {
-            return low;
-        }
-        sum = (sum >> 16) + u64::from(low);
-    }
+    let sum = (sum >> 32) + (sum & 0xffff_ffff);
+    let sum = (sum >> 16) + (sum & 0xffff);
+    let sum = (sum >> 16) + (sum & 0xffff);
+    let [.., carry, high, low] = ((sum >> 16) + (sum & 0xffff)).to_be_bytes();
+    debug_assert_eq!(carry, 0, "four steps leave no carry");
+    u16::from_be_bytes([high, low])
 }
 
 #[cfg(test)]
