@@ -33,6 +33,17 @@ impl PacketCounters {
         self.dropped.get(reason as usize).copied().unwrap_or_default()
     }
 
+    /// Adds what another forwarder counted.
+    pub fn add(&mut self, other: &Self) {
+        self.sent = self.sent.wrapping_add(other.sent);
+        self.delivered = self.delivered.wrapping_add(other.delivered);
+        self.icmp_errors = self.icmp_errors.wrapping_add(other.icmp_errors);
+        self.passed_unproven = self.passed_unproven.wrapping_add(other.passed_unproven);
+        for (count, more) in self.dropped.iter_mut().zip(other.dropped) {
+            *count = count.wrapping_add(more);
+        }
+    }
+
     /// Counts a packet dropped for a reason.
     pub(crate) fn count_drop(&mut self, reason: DropReason) {
         if let Some(count) = self.dropped.get_mut(reason as usize) {

@@ -87,7 +87,7 @@ async fn serve(options: RunOptions) -> io::Result<ExitCode> {
     let engine = Engine::new(setup, seed, start);
     let parts = Parts {
         clock,
-        kernel: LinuxKernel::open(options.subnet_file, Arc::clone(&table), options.offloads, probe)?,
+        kernel: LinuxKernel::open(options.subnet_file, Arc::clone(&table), options.data_path, probe)?,
         store: Store::new(&options.endpoints, options.credentials, move |endpoint| {
             options.tls.channel(endpoint)
         })

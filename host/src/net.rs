@@ -2,15 +2,19 @@
 
 use std::io::{self, IoSlice};
 use std::net::{SocketAddr, SocketAddrV4, UdpSocket as StdSocket};
+use std::os::fd::AsRawFd as _;
 
 use nix::errno::Errno;
-use nix::sys::socket::{getsockopt, setsockopt, sockopt};
+use nix::sys::socket::{
+    AddressFamily, SockFlag, SockType, SockaddrIn, getsockopt, setsockopt, socket, sockopt,
+};
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
 
 use crate::tunnel::offload::{Offload, Offloads};
 use crate::tunnel::raw;
 use crate::tunnel::worker::{PacketSocket, ReceiveBuffers};
+use crate::tunnel::worker_count::WorkerCount;
 
 /// The wish for the receive buffer in bytes: some milliseconds of a fast link.
 const RECEIVE_BUFFER: usize = 8 << 20;
@@ -22,7 +26,30 @@ pub struct Udp {
     segmentation: Offload,
 }
 
-/// Opens the tunnel's socket: bound, unconnected, without blocking.
+/// Opens the tunnel's sockets, one for each worker, among which the kernel spreads the peers.
+///
+/// # Errors
+///
+/// The operating system's, also if somebody else has the port.
+pub fn bind_each(local: SocketAddrV4, workers: WorkerCount) -> io::Result<Vec<StdSocket>> {
+    let alone = bind(local)?;
+    if workers == WorkerCount::ONE {
+        return Ok(vec![alone]);
+    }
+    // Sockets that share a port would share it with another daemon's as well; that nobody has it was seen just now.
+    drop(alone);
+    (0..workers.get()).map(|_| bind_shared(local)).collect()
+}
+
+fn bind_shared(local: SocketAddrV4) -> io::Result<StdSocket> {
+    let flags = SockFlag::SOCK_CLOEXEC;
+    let socket = socket(AddressFamily::Inet, SockType::Datagram, flags, None)?;
+    setsockopt(&socket, sockopt::ReusePort, &true)?;
+    nix::sys::socket::bind(socket.as_raw_fd(), &SockaddrIn::from(local))?;
+    prepare(socket.into())
+}
+
+/// Opens a socket for the tunnel: bound, unconnected, without blocking.
 ///
 /// Path MTU discovery stays as the kernel has it, as flannel's wire form demands (backends.md, 3.3): datagrams
 /// carry DF, and after a "need to frag" the kernel fragments.
@@ -31,7 +58,10 @@ pub struct Udp {
 ///
 /// The operating system's.
 pub fn bind(local: SocketAddrV4) -> io::Result<StdSocket> {
-    let socket = StdSocket::bind(local)?;
+    prepare(StdSocket::bind(local)?)
+}
+
+fn prepare(socket: StdSocket) -> io::Result<StdSocket> {
     socket.set_nonblocking(true)?;
     // Above the limit of net.core.rmem_max only with CAP_NET_ADMIN; what the kernel grants will do.
     let enlarged = setsockopt(&socket, sockopt::RcvBufForce, &RECEIVE_BUFFER)

@@ -1,7 +1,7 @@
 //! The data path: packets between the TUN device and the UDP socket, apart from control.
 //!
 //! Control and packets meet at two places only: the table, which control replaces as a whole, and the counters,
-//! which the worker reports when asked.
+//! which the workers report when asked.
 
 mod counters;
 mod device;
@@ -15,6 +15,7 @@ pub mod thread;
 pub mod tun_device;
 mod wire;
 pub mod worker;
+pub mod worker_count;
 
 use std::sync::Arc;
 
@@ -34,23 +35,26 @@ pub enum Query {
     Report(oneshot::Sender<TunnelReport>),
 }
 
-/// Where the running worker, if any, can be asked; shared between whoever starts workers and whoever asks.
+/// Where the running workers, if any, can be asked; shared between whoever starts workers and whoever asks.
 #[derive(Clone, Debug, Default)]
 pub struct TunnelProbe {
-    queries: Arc<ArcSwapOption<mpsc::WeakSender<Query>>>,
+    queries: Arc<ArcSwapOption<Vec<mpsc::WeakSender<Query>>>>,
 }
 
 impl TunnelProbe {
-    /// Asks the running worker for its counters; `None` if none runs.
+    /// Asks the running workers for their counters; `None` if none runs.
     pub async fn report(&self) -> Option<TunnelReport> {
-        let queries = self.queries.load_full()?.upgrade()?;
-        let (sender, receiver) = oneshot::channel();
-        queries.send(Query::Report(sender)).await.ok()?;
-        receiver.await.ok()
+        let mut total = TunnelReport::default();
+        for queries in self.queries.load_full()?.iter() {
+            let (sender, receiver) = oneshot::channel();
+            queries.upgrade()?.send(Query::Report(sender)).await.ok()?;
+            total.add(&receiver.await.ok()?);
+        }
+        Some(total)
     }
 
-    /// Points the probe at a worker; it does not keep the worker running.
-    pub fn attach(&self, queries: mpsc::WeakSender<Query>) {
+    /// Points the probe at workers; it does not keep them running.
+    pub fn attach(&self, queries: Vec<mpsc::WeakSender<Query>>) {
         self.queries.store(Some(Arc::new(queries)));
     }
 }

@@ -15,8 +15,10 @@ use selvedge_engine::{
     LinkKind, LinkName, Masquerade, Membership, Route, SubnetFile, Sysctl, TunnelParams,
 };
 use selvedge_host::kernel::Kernel as _;
+use selvedge_host::kernel::linux::DataPath;
 use selvedge_host::kernel::linux::LinuxKernel;
 use selvedge_host::tunnel::offload::Offloads;
+use selvedge_host::tunnel::worker_count::WorkerCount;
 use selvedge_host::tunnel::{SharedTable, TunnelProbe};
 use selvedge_tests::need;
 use tempfile::TempDir;
@@ -26,6 +28,11 @@ const PEER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
 const PORT: u16 = 8285;
 const OWN_POD: Ipv4Addr = Ipv4Addr::new(10, 50, 1, 2);
 const PEER_POD: Ipv4Addr = Ipv4Addr::new(10, 50, 2, 2);
+
+const DATA_PATH: DataPath = DataPath {
+    offloads: Offloads::ALL,
+    workers: WorkerCount::ONE,
+};
 
 #[test]
 fn the_kernel_holds_what_flannel_would_make() {
@@ -252,7 +259,7 @@ impl Node {
         let probe = TunnelProbe::default();
         let file = directory.path().join("subnet.env");
         Self {
-            kernel: LinuxKernel::open(file, table.clone(), Offloads::ALL, probe.clone()).unwrap(),
+            kernel: LinuxKernel::open(file, table.clone(), DATA_PATH, probe.clone()).unwrap(),
             table,
             probe,
             directory,

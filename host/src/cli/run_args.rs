@@ -9,6 +9,7 @@ use selvedge_engine::{Membership, OnExpiry, OnLoss};
 use super::go_flags::{parse_bool, parse_u32};
 use crate::secret::Secret;
 use crate::tunnel::offload::Offloads;
+use crate::tunnel::worker_count::WorkerCount;
 
 /// Runs the daemon on this node.
 #[derive(Clone, Debug, clap::Args)]
@@ -119,6 +120,15 @@ pub struct RunArgs {
     /// What the kernel may do to carry many packets at once: all, none, or some of tso, uso, udp-gso and udp-gro
     #[arg(long, value_name = "LIST", default_value = "all", help_heading = "Node")]
     pub offload: Offloads,
+
+    /// How many workers carry packets, each with a thread, a queue of the device and a socket: 1 to 64
+    #[arg(
+        long,
+        value_name = "NUMBER",
+        default_value_t = WorkerCount::ONE,
+        help_heading = "Node"
+    )]
+    pub workers: WorkerCount,
 
     /// What to do when the lease was deleted, expired or taken
     #[arg(

@@ -9,10 +9,10 @@ use selvedge_engine::{
 
 use super::run_args::{LogLevel, RunArgs};
 use super::usage_error::UsageError;
+use crate::kernel::linux::DataPath;
 use crate::store::credentials::Credentials;
 use crate::store::endpoint::{Endpoint, EndpointError, Scheme};
 use crate::store::tls::Tls;
-use crate::tunnel::offload::Offloads;
 
 /// The checked options of the daemon.
 #[derive(Clone, Debug)]
@@ -39,8 +39,8 @@ pub struct RunOptions {
     pub masquerade: Masquerade,
     /// What happens to tunnel packets from outside the leases.
     pub membership: Membership,
-    /// What the kernel may do for the data path.
-    pub offloads: Offloads,
+    /// How packets are carried.
+    pub data_path: DataPath,
     /// Where to record, if anywhere.
     pub recording: Option<RecordingTarget>,
     /// How much to log.
@@ -84,7 +84,10 @@ impl RunOptions {
                 Masquerade::Off
             },
             membership: args.membership.into(),
-            offloads: args.offload,
+            data_path: DataPath {
+                offloads: args.offload,
+                workers: args.workers,
+            },
             log_level: args.log_level.unwrap_or_else(|| LogLevel::from_verbosity(args.v)),
         })
     }

@@ -18,9 +18,10 @@ use super::netlink::{Netlink, Notifications};
 use super::{Kernel, subnet_file, sysctl};
 use crate::net;
 use crate::tunnel::offload::Offloads;
-use crate::tunnel::thread::WorkerThread;
+use crate::tunnel::thread::WorkerThreads;
 use crate::tunnel::tun_device::TunDevice;
 use crate::tunnel::worker::WorkerEnd;
+use crate::tunnel::worker_count::WorkerCount;
 use crate::tunnel::{SharedTable, TunnelProbe};
 
 /// The kernel of this machine, in the network namespace of the calling thread.
@@ -33,13 +34,22 @@ pub struct LinuxKernel {
     doubt: Doubt,
     /// What was found out and not told yet.
     news: VecDeque<KernelEvent>,
-    socket: Option<(SocketAddrV4, UdpSocket)>,
+    sockets: Option<(SocketAddrV4, Vec<UdpSocket>)>,
     device: Option<TunDevice>,
-    worker: Option<WorkerThread>,
+    workers: Option<WorkerThreads>,
     subnet_file: PathBuf,
     table: SharedTable,
     probe: TunnelProbe,
-    offloads: Offloads,
+    data_path: DataPath,
+}
+
+/// How packets are carried.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct DataPath {
+    /// What the kernel may do for it.
+    pub offloads: Offloads,
+    /// How many workers there are.
+    pub workers: WorkerCount,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -57,7 +67,7 @@ impl LinuxKernel {
     pub fn open(
         subnet_file: PathBuf,
         table: SharedTable,
-        offloads: Offloads,
+        data_path: DataPath,
         probe: TunnelProbe,
     ) -> io::Result<Self> {
         Ok(Self {
@@ -66,13 +76,13 @@ impl LinuxKernel {
             made: Made::default(),
             doubt: Doubt::None,
             news: VecDeque::new(),
-            socket: None,
+            sockets: None,
             device: None,
-            worker: None,
+            workers: None,
             subnet_file,
             table,
             probe,
-            offloads,
+            data_path,
         })
     }
 
@@ -91,7 +101,7 @@ impl LinuxKernel {
     async fn remove(&mut self, object: KernelObject) -> Result<(), KernelError> {
         match object {
             KernelObject::Socket(local) => {
-                if self.socket.as_ref().is_some_and(|(bound, _)| *bound == local) {
+                if self.sockets.as_ref().is_some_and(|(bound, _)| *bound == local) {
                     self.close_socket();
                 }
                 Ok(())
@@ -112,13 +122,14 @@ impl LinuxKernel {
     }
 
     fn ensure_socket(&mut self, local: SocketAddrV4) -> Result<(), KernelError> {
-        if self.socket.as_ref().is_some_and(|(bound, _)| *bound == local) {
+        if self.sockets.as_ref().is_some_and(|(bound, _)| *bound == local) {
             return Ok(());
         }
         self.close_socket();
-        let socket = net::bind(local).map_err(|error| Attempt::Bind(local).failed(&error))?;
-        self.socket = Some((local, socket));
-        self.start_worker()
+        let sockets = net::bind_each(local, self.data_path.workers);
+        let sockets = sockets.map_err(|error| Attempt::Bind(local).failed(&error))?;
+        self.sockets = Some((local, sockets));
+        self.start_workers()
     }
 
     async fn ensure_link(&mut self, link: Link) -> Result<(), KernelError> {
@@ -132,13 +143,14 @@ impl LinuxKernel {
             .set_link(index, &link)
             .await
             .map_err(|error| Attempt::SetLink(link.name).failed(&error))?;
-        self.start_worker()
+        self.start_workers()
     }
 
     fn create_device(&mut self, name: &LinkName) -> Result<u32, KernelError> {
         self.close_device();
         let attempt = Attempt::CreateTun(name.clone());
-        let device = TunDevice::create(name, self.offloads).map_err(|error| attempt.failed(&error))?;
+        let device = TunDevice::create(name, self.data_path.offloads, self.data_path.workers);
+        let device = device.map_err(|error| attempt.failed(&error))?;
         let index = if_nametoindex(name.0.as_str()).map_err(|errno| attempt.failed(&errno.into()))?;
         self.device = Some(device);
         Ok(index)
@@ -190,26 +202,27 @@ impl LinuxKernel {
         })
     }
 
-    /// Starts the worker as soon as both of its ends exist.
-    fn start_worker(&mut self) -> Result<(), KernelError> {
-        let (Some((_, socket)), Some(device), None) = (&self.socket, &self.device, &self.worker) else {
+    /// Starts the workers as soon as both of their ends exist.
+    fn start_workers(&mut self) -> Result<(), KernelError> {
+        let (Some((_, sockets)), Some(device), None) = (&self.sockets, &self.device, &self.workers) else {
             return Ok(());
         };
-        let worker = socket.try_clone().and_then(|socket| {
-            let table = self.table.clone();
-            WorkerThread::spawn(device.clone(), socket, table, self.offloads, &self.probe)
+        let sockets = sockets.iter().map(UdpSocket::try_clone);
+        let workers = sockets.collect::<io::Result<Vec<_>>>().and_then(|sockets| {
+            let ends = device.queues().zip(sockets);
+            WorkerThreads::spawn(ends, &self.table, self.data_path.offloads, &self.probe)
         });
-        self.worker = Some(worker.map_err(|error| Attempt::StartTunnel.failed(&error))?);
+        self.workers = Some(workers.map_err(|error| Attempt::StartTunnel.failed(&error))?);
         Ok(())
     }
 
     fn close_socket(&mut self) {
-        self.worker = None;
-        self.socket = None;
+        self.workers = None;
+        self.sockets = None;
     }
 
     fn close_device(&mut self) {
-        self.worker = None;
+        self.workers = None;
         self.device = None;
         self.made.forget_link();
     }
@@ -218,7 +231,7 @@ impl LinuxKernel {
     fn worker_ended(&mut self, end: WorkerEnd) -> Option<KernelEvent> {
         match end {
             WorkerEnd::Stopped => {
-                self.worker = None;
+                self.workers = None;
                 None
             }
             WorkerEnd::Device(error) => {
@@ -229,7 +242,7 @@ impl LinuxKernel {
             }
             WorkerEnd::Socket(error) => {
                 tracing::debug!(%error, "the tunnel's socket is of no use any more");
-                let local = self.socket.as_ref().map(|(local, _)| *local);
+                let local = self.sockets.as_ref().map(|(local, _)| *local);
                 self.close_socket();
                 local.map(|local| KernelEvent::Vanished(KernelObject::Socket(local)))
             }
@@ -302,7 +315,7 @@ impl Kernel for LinuxKernel {
             }
             tokio::select! {
                 biased;
-                end = ended(&mut self.worker) => {
+                end = ended(&mut self.workers) => {
                     let event = self.worker_ended(end);
                     self.news.extend(event);
                 }
@@ -315,9 +328,9 @@ impl Kernel for LinuxKernel {
     }
 }
 
-async fn ended(worker: &mut Option<WorkerThread>) -> WorkerEnd {
-    match worker {
-        Some(worker) => worker.ended().await,
+async fn ended(workers: &mut Option<WorkerThreads>) -> WorkerEnd {
+    match workers {
+        Some(workers) => workers.ended().await,
         None => std::future::pending().await,
     }
 }

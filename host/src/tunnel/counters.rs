@@ -44,6 +44,18 @@ pub struct TunnelReport {
     pub transport: TransportCounters,
 }
 
+impl TunnelReport {
+    /// Adds what another worker counted.
+    pub(super) fn add(&mut self, other: &Self) {
+        self.packets.add(&other.packets);
+        let mut others = other.transport;
+        let counts = self.transport.named().into_iter().zip(others.named());
+        for ((_, count), (_, more)) in counts {
+            *count = count.saturating_add(*more);
+        }
+    }
+}
+
 impl TransportCounters {
     /// Counts a packet that came before the node had a table.
     pub(super) const fn count_too_early(&mut self) {
@@ -92,20 +104,20 @@ impl TransportCounters {
         *counter = counter.saturating_add(1);
     }
 
-    fn named(&self) -> [(&'static str, u64); 12] {
+    fn named(&mut self) -> [(&'static str, &mut u64); 12] {
         [
-            ("too_early", self.too_early),
-            ("send_full", self.send_full),
-            ("send_unreachable", self.send_unreachable),
-            ("send_too_big", self.send_too_big),
-            ("send_forbidden", self.send_forbidden),
-            ("send_other", self.send_other),
-            ("split", self.split),
-            ("bad_offload", self.bad_offload),
-            ("receive_full", self.receive_full),
-            ("receive_errors", self.receive_errors),
-            ("deliver_full", self.deliver_full),
-            ("deliver_refused", self.deliver_refused),
+            ("too_early", &mut self.too_early),
+            ("send_full", &mut self.send_full),
+            ("send_unreachable", &mut self.send_unreachable),
+            ("send_too_big", &mut self.send_too_big),
+            ("send_forbidden", &mut self.send_forbidden),
+            ("send_other", &mut self.send_other),
+            ("split", &mut self.split),
+            ("bad_offload", &mut self.bad_offload),
+            ("receive_full", &mut self.receive_full),
+            ("receive_errors", &mut self.receive_errors),
+            ("deliver_full", &mut self.deliver_full),
+            ("deliver_refused", &mut self.deliver_refused),
         ]
     }
 }
@@ -118,11 +130,12 @@ impl fmt::Display for TunnelReport {
             "sent {} delivered {} icmp_errors {} passed_unproven {}",
             self.packets.sent, self.packets.delivered, self.packets.icmp_errors, self.packets.passed_unproven
         )?;
+        let mut transport = self.transport;
         let dropped = DropReason::ALL
             .iter()
             .map(|reason| (reason.name(), self.packets.dropped(*reason)));
         for (name, count) in dropped
-            .chain(self.transport.named())
+            .chain(transport.named().map(|(name, count)| (name, *count)))
             .filter(|(_, count)| *count > 0)
         {
             write!(f, " {name} {count}")?;
@@ -155,6 +168,18 @@ mod tests {
         assert_eq!(counters.send_too_big, 1);
         assert_eq!(counters.send_forbidden, 1);
         assert_eq!(counters.send_other, 1);
+    }
+
+    #[test]
+    fn what_workers_counted_is_added_up() {
+        let mut one = TunnelReport::default();
+        one.transport.count_send_error(&Errno::ENOBUFS.into(), 3);
+        one.packets.sent = 5;
+        let mut total = one.clone();
+
+        total.add(&one);
+
+        assert_eq!((total.packets.sent, total.transport.send_full), (10, 6));
     }
 
     #[test]

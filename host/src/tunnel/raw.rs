@@ -1,10 +1,12 @@
 //! System calls on the tunnel's descriptors that no library offers as they are needed: the one module with unsafe code.
 
-use std::ffi::{c_int, c_uint, c_ulong};
+use std::ffi::{c_int, c_short, c_uint, c_ulong};
+use std::fs::OpenOptions;
 use std::io::{self, IoSlice};
 use std::mem::{MaybeUninit, size_of};
 use std::net::{Ipv4Addr, SocketAddrV4};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt as _;
 
 use nix::libc;
 use tokio::io::Interest;
@@ -14,7 +16,8 @@ use tokio::io::unix::AsyncFd;
 const UDP_SEGMENT: c_int = 103;
 const UDP_GRO: c_int = 104;
 
-/// `TUNSETOFFLOAD` (`linux/if_tun.h`).
+/// Requests of `linux/if_tun.h`.
+const TUNSETIFF: c_ulong = 0x4004_54ca;
 const TUNSETOFFLOAD: c_ulong = 0x4004_54d0;
 
 /// How many datagrams are read at once.
@@ -43,6 +46,35 @@ pub(crate) fn register<T: OwnsDescriptor>(handle: T, interest: Interest) -> io::
 
 /// A handle whose descriptor is open and the same for as long as it lives.
 pub(crate) trait OwnsDescriptor: AsRawFd {}
+
+/// Opens a queue of the TUN device of this name, without blocking; the first makes the device.
+pub(crate) fn open_tun_queue(name: &str, flags: c_short) -> io::Result<OwnedFd> {
+    let queue = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .custom_flags(libc::O_NONBLOCK)
+        .open("/dev/net/tun")?;
+    let mut request = InterfaceRequest {
+        name: [0; libc::IFNAMSIZ],
+        flags,
+        rest: [0; 22],
+    };
+    // The last byte stays zero.
+    let room = request.name.get_mut(..libc::IFNAMSIZ - 1).unwrap_or_default();
+    let room = room.get_mut(..name.len()).ok_or(io::ErrorKind::InvalidInput)?;
+    room.copy_from_slice(name.as_bytes());
+    // SAFETY: the request is as large as the kernel's `struct ifreq`, which it reads and writes during the call alone.
+    check(unsafe { libc::ioctl(queue.as_raw_fd(), TUNSETIFF, &raw mut request) })?;
+    Ok(queue.into())
+}
+
+/// `struct ifreq` of `netdevice(7)`, with flags.
+#[repr(C)]
+struct InterfaceRequest {
+    name: [u8; libc::IFNAMSIZ],
+    flags: c_short,
+    rest: [u8; 22],
+}
 
 /// Tells a TUN device which super-packets and partial checksums it may hand out (`TUN_F_*`).
 pub(crate) fn set_tun_offloads(device: &impl AsRawFd, offloads: c_uint) -> io::Result<()> {

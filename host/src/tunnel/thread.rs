@@ -1,13 +1,14 @@
-//! The thread that a worker runs on.
+//! The threads that workers run on.
 
 use std::io;
 use std::net::UdpSocket;
 use std::thread::JoinHandle;
 
+use futures::future::select_all;
 use tokio::sync::{mpsc, oneshot};
 
 use super::offload::Offloads;
-use super::tun_device::TunDevice;
+use super::tun_device::TunQueue;
 use super::worker::{Worker, WorkerEnd};
 use super::{Query, SharedTable, TunnelProbe};
 use crate::clock::BootClock;
@@ -16,29 +17,49 @@ use crate::net::Udp;
 /// How many questions wait for a worker.
 const QUERY_CAPACITY: usize = 4;
 
-/// A running worker; dropping it ends the worker and waits for its thread.
+/// Running workers; dropping them ends them and waits for their threads.
 #[derive(Debug)]
-pub struct WorkerThread {
+pub struct WorkerThreads(Vec<WorkerThread>);
+
+#[derive(Debug)]
+struct WorkerThread {
     queries: Option<mpsc::Sender<Query>>,
     end: oneshot::Receiver<WorkerEnd>,
     thread: Option<JoinHandle<()>>,
 }
 
-impl WorkerThread {
-    /// Starts a worker on a thread of its own, and points `probe` at it.
+impl WorkerThreads {
+    /// Starts a worker on a thread of its own for each queue and its socket, and points `probe` at them.
     ///
     /// # Errors
     ///
-    /// If the thread or its runtime cannot be made.
+    /// If a thread or its runtime cannot be made.
     pub fn spawn(
-        device: TunDevice,
-        socket: UdpSocket,
-        table: SharedTable,
+        ends: impl Iterator<Item = (TunQueue, UdpSocket)>,
+        table: &SharedTable,
         offloads: Offloads,
         probe: &TunnelProbe,
     ) -> io::Result<Self> {
+        let spawn = |(queue, socket)| WorkerThread::spawn(queue, socket, table.clone(), offloads);
+        let threads: Vec<_> = ends.map(spawn).collect::<io::Result<_>>()?;
+        let queries = threads.iter().filter_map(|worker| worker.queries.as_ref());
+        probe.attach(queries.map(mpsc::Sender::downgrade).collect());
+        Ok(Self(threads))
+    }
+
+    /// Waits for one of the workers to end by itself.
+    ///
+    /// Nothing is lost if the future is dropped before it ends.
+    pub async fn ended(&mut self) -> WorkerEnd {
+        let ends = self.0.iter_mut().map(|worker| &mut worker.end);
+        let (end, ..) = select_all(ends).await;
+        end.unwrap_or_else(|_| WorkerEnd::Device(io::Error::other("the tunnel's thread died")))
+    }
+}
+
+impl WorkerThread {
+    fn spawn(queue: TunQueue, socket: UdpSocket, table: SharedTable, offloads: Offloads) -> io::Result<Self> {
         let (queries, receiver) = mpsc::channel(QUERY_CAPACITY);
-        probe.attach(queries.downgrade());
         let (sender, end) = oneshot::channel();
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_io()
@@ -46,7 +67,7 @@ impl WorkerThread {
         let thread = std::thread::Builder::new()
             .name("selvedge-tunnel".to_owned())
             .spawn(move || {
-                let ended = runtime.block_on(work(device, socket, table, offloads, receiver));
+                let ended = runtime.block_on(work(queue, socket, table, offloads, receiver));
                 // Nobody listens when the thread was told to end.
                 drop(sender.send(ended));
             })?;
@@ -55,15 +76,6 @@ impl WorkerThread {
             end,
             thread: Some(thread),
         })
-    }
-
-    /// Waits for the worker to end by itself.
-    ///
-    /// Nothing is lost if the future is dropped before it ends.
-    pub async fn ended(&mut self) -> WorkerEnd {
-        (&mut self.end)
-            .await
-            .unwrap_or_else(|_| WorkerEnd::Device(io::Error::other("the tunnel's thread died")))
     }
 }
 
@@ -78,13 +90,13 @@ impl Drop for WorkerThread {
 }
 
 async fn work(
-    device: TunDevice,
+    queue: TunQueue,
     socket: UdpSocket,
     table: SharedTable,
     offloads: Offloads,
     queries: mpsc::Receiver<Query>,
 ) -> WorkerEnd {
-    let registered = match device.register() {
+    let registered = match queue.register() {
         Ok(registered) => registered,
         Err(error) => return WorkerEnd::Device(error),
     };

@@ -1,9 +1,9 @@
 //! A TUN device.
 
-use std::ffi::c_uint;
+use std::ffi::{c_short, c_uint};
 use std::fmt;
 use std::io::{self, IoSlice};
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsRawFd, IntoRawFd as _, RawFd};
 use std::sync::Arc;
 
 use selvedge_engine::{LinkName, Merging};
@@ -14,6 +14,7 @@ use tun::Device;
 use super::device::{DeviceOffloads, Framing, PacketDevice};
 use super::offload::{Offload, Offloads};
 use super::raw::{self, OwnsDescriptor};
+use super::worker_count::WorkerCount;
 
 /// What to wait for: a device that is deleted shows as an error, not as readable, and reading then tells which.
 const READABLE_OR_DEAD: Interest = Interest::READABLE.add(Interest::ERROR);
@@ -23,9 +24,21 @@ const CHECKSUM: c_uint = 0x01;
 const TSO: c_uint = 0x02 | 0x04 | 0x08;
 const USO: c_uint = 0x20 | 0x40;
 
-/// A TUN device that lives as long as this value and its clones: bare IP packets, one queue.
-#[derive(Clone)]
+/// `IFF_*` of `linux/if_tun.h`.
+const TUN: c_short = 0x0001;
+const MULTI_QUEUE: c_short = 0x0100;
+const NO_PACKET_INFORMATION: c_short = 0x1000;
+const VNET_HEADER: c_short = 0x4000;
+
+/// A TUN device that lives as long as this value and its queues: bare IP packets.
+#[derive(Debug)]
 pub struct TunDevice {
+    queues: Vec<TunQueue>,
+}
+
+/// A queue of a TUN device; the kernel keeps the packets of a flow in one.
+#[derive(Clone)]
+pub struct TunQueue {
     device: Arc<Device>,
     offloads: DeviceOffloads,
 }
@@ -38,31 +51,52 @@ impl TunDevice {
     /// # Errors
     ///
     /// The operating system's.
-    pub fn create(name: &LinkName, offloads: Offloads) -> io::Result<Self> {
-        let framing = match (offloads.tso, offloads.uso) {
+    pub fn create(name: &LinkName, offloads: Offloads, workers: WorkerCount) -> io::Result<Self> {
+        let queues = (0..workers.get()).map(|_| TunQueue::open(name, offloads, workers));
+        let queues: Vec<_> = queues.collect::<io::Result<_>>()?;
+        let offloads = queues.first().map(|queue| queue.offloads);
+        tracing::debug!(
+            ?offloads,
+            "made the tunnel device {name} with {} queues",
+            queues.len()
+        );
+        Ok(Self { queues })
+    }
+
+    /// Returns its queues.
+    pub fn queues(&self) -> impl Iterator<Item = TunQueue> {
+        self.queues.iter().cloned()
+    }
+}
+
+impl TunQueue {
+    fn open(name: &LinkName, wanted: Offloads, workers: WorkerCount) -> io::Result<Self> {
+        let framing = match (wanted.tso, wanted.uso) {
             (Offload::Off, Offload::Off) => Framing::Bare,
             (Offload::Wanted, _) | (_, Offload::Wanted) => Framing::Vnet,
         };
+        let flags = match framing {
+            Framing::Bare => TUN | NO_PACKET_INFORMATION,
+            Framing::Vnet => TUN | NO_PACKET_INFORMATION | VNET_HEADER,
+        };
+        let several = if workers.get() > 1 { MULTI_QUEUE } else { 0 };
+        let fd = raw::open_tun_queue(&name.0, flags | several)?;
         let mut config = tun::Configuration::default();
-        config.tun_name(&name.0).platform_config(|platform| {
-            platform
-                .ensure_root_privileges(false)
-                .vnet_hdr(framing == Framing::Vnet);
+        config.raw_fd(fd.into_raw_fd()).platform_config(|platform| {
+            platform.ensure_root_privileges(false);
         });
         let device = tun::create(&config).map_err(into_io)?;
-        device.set_nonblock()?;
         let offloads = match framing {
             Framing::Bare => DeviceOffloads::NONE,
-            Framing::Vnet => negotiate(&device, offloads),
+            Framing::Vnet => negotiate(&device, wanted),
         };
-        tracing::debug!(?offloads, "made the tunnel device {name}");
         Ok(Self {
             device: Arc::new(device),
             offloads,
         })
     }
 
-    /// Makes the device ready for a worker on the current runtime.
+    /// Makes the queue ready for a worker on the current runtime.
     ///
     /// # Errors
     ///
@@ -75,9 +109,9 @@ impl TunDevice {
     }
 }
 
-impl fmt::Debug for TunDevice {
+impl fmt::Debug for TunQueue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TunDevice")
+        f.debug_struct("TunQueue")
             .field("fd", &self.device.as_raw_fd())
             .field("offloads", &self.offloads)
             .finish()
@@ -126,7 +160,7 @@ fn negotiate(device: &Device, wanted: Offloads) -> DeviceOffloads {
     }
 }
 
-/// A TUN device that a runtime waits for.
+/// A queue of a TUN device that a runtime waits for.
 #[derive(Debug)]
 pub struct RegisteredTun {
     fd: AsyncFd<Handle>,

@@ -5,12 +5,13 @@ use std::net::{Ipv4Addr, Shutdown, TcpStream, UdpSocket};
 use std::thread;
 use std::time::Duration;
 
-use selvedge_host::lab::{Namespace, Place};
+use selvedge_host::lab::{Ending, Namespace, Place};
 use selvedge_tests::need;
 use selvedge_tests::real_nodes::{RealNodes, node};
 use sha2::{Digest, Sha256};
 
 use crate::PROGRAM;
+use crate::hostile::counters;
 use crate::traffic::{connect, listen, noise};
 
 const OFFLOADS: [&str; 4] = ["tso", "uso", "udp-gso", "udp-gro"];
@@ -40,9 +41,7 @@ fn every_combination_of_offloads_carries_tcp_and_udp_unchanged() {
 fn nodes_of_different_offloads_understand_each_other() {
     need!(root, tun, ip, etcd);
     let mut real = RealNodes::up("t-mixed", 2, PROGRAM);
-    real.lab
-        .stop_node(node(2), selvedge_host::lab::Ending::Graceful)
-        .expect("it ends");
+    real.lab.stop_node(node(2), Ending::Graceful).expect("it ends");
     real.lab.add_node_flags(&["--offload", "none"]);
     real.lab.start_node(node(2)).expect("it starts");
     real.await_traffic();
@@ -51,6 +50,43 @@ fn nodes_of_different_offloads_understand_each_other() {
     let digests = exchange(&pods, real.pod(2), 20_000_000);
 
     assert_eq!(digests.received, digests.sent);
+}
+
+#[test]
+fn several_workers_carry_what_one_carries() {
+    need!(root, tun, ip, etcd);
+    let real = RealNodes::up_flagged("t-workers", 2, 1, PROGRAM, &["--workers", "3"]);
+    let pods = [1, 2].map(|number| real.lab.namespace(Place::Pod(node(number))));
+
+    let digests = exchange(&pods, real.pod(2), 20_000_000);
+    let echoed = echo(&pods, real.pod(1), real.pod(2));
+
+    assert_eq!(digests.received, digests.sent);
+    assert_eq!(echoed, SIZES);
+    let carried = counters(&real);
+    assert!(carried.get("sent") > 5_000 && carried.get("delivered") > 5_000);
+    let link = real
+        .lab
+        .namespace(Place::Node(node(1)))
+        .ip_output(&["-d", "link", "show", "flannel0"]);
+    assert!(link.is_ok_and(|link| link.contains("multi_queue")));
+}
+
+#[test]
+fn several_workers_do_not_share_their_port_with_another_program() {
+    need!(root, tun, ip, etcd);
+    let mut real = RealNodes::up_flagged("t-shared", 2, 1, PROGRAM, &["--workers", "2"]);
+    real.lab.stop_node(node(1), Ending::Graceful).expect("it ends");
+    let namespace = real.lab.namespace(Place::Node(node(1)));
+    let other = namespace.enter(|| UdpSocket::bind(("192.0.2.1", 8285)));
+    let other = other.expect("the namespace is there").expect("the port is free");
+
+    real.lab.start_node(node(1)).expect("it starts");
+
+    let line = real.await_log(node(1), "192.0.2.1:8285");
+    assert!(line.contains("in use") || line.contains("taken"), "{line}");
+    drop(other);
+    real.await_traffic();
 }
 
 #[test]
