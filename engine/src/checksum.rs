@@ -5,9 +5,26 @@
 /// Over data that holds its own checksum it is `0xffff`; its complement is the checksum of data whose checksum
 /// field is zero.
 pub(crate) fn sum(bytes: &[u8]) -> u16 {
-    // The sum may be taken in any byte order and any width (RFC 1071, 2). Four sums at once, whose carries are counted
-    // apart, keep the processor's adders busy.
+    // The sum may be taken in any byte order and any width (RFC 1071, 2).
     let (blocks, rest) = bytes.as_chunks::<32>();
+    let (words, rest) = rest.as_chunks::<4>();
+    let mut last = [0; 4];
+    for (padded, byte) in last.iter_mut().zip(rest) {
+        *padded = *byte;
+    }
+    // Eight words at most: no carry is lost.
+    let words = words.iter().map(|word| u64::from(u32::from_ne_bytes(*word)));
+    let sum = words.fold(u64::from(u32::from_ne_bytes(last)), u64::wrapping_add);
+    let sum = if blocks.is_empty() {
+        sum
+    } else {
+        add(sum_of_blocks(blocks), sum)
+    };
+    u16::from_be_bytes(fold(sum).to_ne_bytes())
+}
+
+/// Takes four sums at once, whose carries are counted apart, which keeps the processor's adders busy.
+fn sum_of_blocks(blocks: &[[u8; 32]]) -> u64 {
     let (mut sums, mut carries) = ([0_u64; 4], 0_u64);
     for block in blocks {
         let (words, _) = block.as_chunks::<8>();
@@ -17,14 +34,7 @@ pub(crate) fn sum(bytes: &[u8]) -> u16 {
             carries = carries.wrapping_add(u64::from(carry));
         }
     }
-    let (words, rest) = rest.as_chunks::<8>();
-    let mut last = [0; 8];
-    for (padded, byte) in last.iter_mut().zip(rest) {
-        *padded = *byte;
-    }
-    let words = words.iter().chain([&last]).map(|word| u64::from_ne_bytes(*word));
-    let sum = sums.into_iter().chain([carries]).chain(words).fold(0, add);
-    u16::from_be_bytes(fold(sum).to_ne_bytes())
+    sums.into_iter().fold(carries, add)
 }
 
 /// Adds with the carry added back in.

@@ -96,7 +96,8 @@ impl OutboundBatch {
         desk: &mut Desk<'_>,
     ) -> io::Result<()> {
         for _ in 0..BATCH {
-            if self.arena.len() - self.used < LARGEST_READ {
+            // What is used again soon stays in the nearest cache.
+            if self.open.is_none() || self.arena.len() - self.used < LARGEST_READ {
                 self.flush(wire, desk);
             }
             let room = self.arena.get_mut(self.used..).unwrap_or_default();
@@ -166,7 +167,7 @@ impl OutboundBatch {
             Segmentation::Whole => {
                 self.make_room(packet.len(), 0, to, wire, desk);
                 self.parts.push(Part::Packet(packet.clone()));
-                self.close_datagram(packet.len(), to);
+                self.close_datagram(packet.len(), to, wire, desk);
             }
             Segmentation::Cut(cut) => {
                 for index in 0..cut.segments() {
@@ -201,7 +202,7 @@ impl OutboundBatch {
         self.parts.push(Part::Header(header));
         let payload = packet.start + payload.start..packet.start + payload.end;
         self.parts.push(Part::Packet(payload));
-        self.close_datagram(len, to);
+        self.close_datagram(len, to, wire, desk);
     }
 
     /// Sends the open message, unless a datagram of this length to this node fits into it.
@@ -216,7 +217,6 @@ impl OutboundBatch {
         let fits = self.open.is_none_or(|open| {
             open.to == to
                 && len <= open.segment_len
-                && open.len == open.segment_len * self.ends.len()
                 && open.len + len <= MAX_LEN
                 && self.ends.len() < wire.max_segments()
                 && self.headers_used + header_len <= self.headers.len()
@@ -226,8 +226,14 @@ impl OutboundBatch {
         }
     }
 
-    /// Counts the parts that were pushed last as a datagram of the open message.
-    fn close_datagram(&mut self, len: usize, to: SocketAddrV4) {
+    /// Counts the parts that were pushed last as a datagram of the open message, and sends it if it cannot grow.
+    fn close_datagram<S: PacketSocket>(
+        &mut self,
+        len: usize,
+        to: SocketAddrV4,
+        wire: &mut Wire<S>,
+        desk: &mut Desk<'_>,
+    ) {
         self.ends.push(self.parts.len());
         let open = self.open.get_or_insert(OpenMessage {
             to,
@@ -235,6 +241,9 @@ impl OutboundBatch {
             len: 0,
         });
         open.len += len;
+        if len < open.segment_len || self.ends.len() == wire.max_segments() {
+            self.send(wire, desk);
+        }
     }
 
     /// Sends the open message, and begins the arena anew.

@@ -21,7 +21,7 @@ const TUNSETIFF: c_ulong = 0x4004_54ca;
 const TUNSETOFFLOAD: c_ulong = 0x4004_54d0;
 
 /// How many datagrams are read at once.
-pub(crate) const BATCH: usize = 16;
+pub(crate) const BATCH: usize = 4;
 
 /// What was received at once: the datagrams of one sender that the kernel merged, or one alone.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
