@@ -13,6 +13,7 @@ pub(crate) mod raw;
 mod tests;
 pub mod thread;
 pub mod tun_device;
+mod wake_up;
 mod wire;
 pub mod worker;
 pub mod worker_count;

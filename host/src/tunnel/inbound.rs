@@ -9,8 +9,8 @@ use nix::errno::Errno;
 use selvedge_engine::{Coalesced, Coalescer, CoalescerOptions, Inbound, Merging};
 
 use super::device::{DeviceOffloads, Framing, PacketDevice};
-use super::outbound::Desk;
 use super::raw::{self, BATCH, Received};
+use super::wake_up::WakeUp;
 use super::wire::{PacketSocket, Wire};
 
 /// The largest payload that the socket can yield at once, in bytes.
@@ -104,7 +104,7 @@ impl InboundBatch {
         &mut self,
         device: &impl PacketDevice,
         wire: &Wire<S>,
-        desk: &mut Desk<'_>,
+        wake_up: &mut WakeUp<'_>,
     ) -> io::Result<()> {
         self.buffers.received.clear();
         wire.socket.try_recv(&mut self.buffers)?;
@@ -113,14 +113,14 @@ impl InboundBatch {
                 break;
             };
             if let Some(overflow) = received.overflow {
-                desk.counters.note_overflow(overflow);
+                wake_up.counters.note_overflow(overflow);
             }
             let start = index * SLOT;
             for datagram in datagrams(start..start + received.len, received.segment_len) {
-                self.take(datagram, received.from, device, wire, desk);
+                self.take(datagram, received.from, device, wire, wake_up);
             }
         }
-        self.flush(device, desk);
+        self.flush(device, wake_up);
         Ok(())
     }
 
@@ -130,18 +130,18 @@ impl InboundBatch {
         from: SocketAddrV4,
         device: &impl PacketDevice,
         wire: &Wire<S>,
-        desk: &mut Desk<'_>,
+        wake_up: &mut WakeUp<'_>,
     ) {
-        let Some(table) = desk.table else {
-            desk.counters.count_too_early();
+        let Some(table) = wake_up.table else {
+            wake_up.counters.count_too_early();
             return;
         };
         let packet = self.buffers.arena.get_mut(datagram.clone()).unwrap_or_default();
-        match desk.forwarder.inbound(table, *from.ip(), packet, desk.now) {
-            Inbound::Deliver => self.push(datagram, device, desk),
+        match wake_up.forwarder.inbound(table, *from.ip(), packet, wake_up.now) {
+            Inbound::Deliver => self.push(datagram, device, wake_up),
             Inbound::Reply { reason, to, error } => {
                 tracing::trace!(reason = reason.name(), %from, "answered a packet from the tunnel");
-                wire.send_one(error, to, desk.counters);
+                wire.send_one(error, to, wake_up.counters);
             }
             Inbound::Drop(reason) => {
                 tracing::trace!(reason = reason.name(), %from, "dropped a packet from the tunnel");
@@ -149,18 +149,18 @@ impl InboundBatch {
         }
     }
 
-    fn push(&mut self, packet: Range<usize>, device: &impl PacketDevice, desk: &mut Desk<'_>) {
+    fn push(&mut self, packet: Range<usize>, device: &impl PacketDevice, wake_up: &mut WakeUp<'_>) {
         if self.coalescer.is_full() {
-            self.flush(device, desk);
+            self.flush(device, wake_up);
         }
         if let Err(error) = self.coalescer.push(&self.buffers.arena, packet) {
             tracing::trace!(%error, "cannot pass a packet on");
-            desk.counters.count_bad_offload();
+            wake_up.counters.count_bad_offload();
         }
     }
 
     /// Hands the kernel everything that was pushed.
-    fn flush(&mut self, device: &impl PacketDevice, desk: &mut Desk<'_>) {
+    fn flush(&mut self, device: &impl PacketDevice, wake_up: &mut WakeUp<'_>) {
         let framing = self.offloads.framing;
         let mut refuses_merged = false;
         self.coalescer.flush(&mut self.buffers.arena, |packet, arena| {
@@ -168,7 +168,7 @@ impl InboundBatch {
                 return;
             };
             refuses_merged |= packet.segments() > 1 && error.raw_os_error() == Some(Errno::EINVAL as i32);
-            desk.counters.count_deliver_error(&error);
+            wake_up.counters.count_deliver_error(&error);
         });
         if refuses_merged {
             tracing::warn!(

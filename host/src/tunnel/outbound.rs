@@ -4,10 +4,10 @@ use std::io::{self, IoSlice};
 use std::net::SocketAddrV4;
 use std::ops::Range;
 
-use selvedge_engine::{Forwarder, ForwardingTable, Instant, Outbound, Segmentation, SuperPacket, VnetHeader};
+use selvedge_engine::{OffloadError, Outbound, Segmentation, SuperPacket, VnetHeader};
 
-use super::TransportCounters;
 use super::device::{Framing, PacketDevice, deliver};
+use super::wake_up::WakeUp;
 use super::wire::{MAX_LEN, MAX_SEGMENTS, Message, PacketSocket, Wire};
 
 /// How many packets are read in one wake-up, super-packets among them.
@@ -52,14 +52,6 @@ struct OpenMessage {
     len: usize,
 }
 
-/// What a worker decides by, and where it counts.
-pub(super) struct Desk<'a> {
-    pub(super) forwarder: &'a mut Forwarder,
-    pub(super) table: Option<&'a ForwardingTable>,
-    pub(super) counters: &'a mut TransportCounters,
-    pub(super) now: Instant,
-}
-
 impl OutboundBatch {
     pub(super) fn new() -> Self {
         Self {
@@ -82,10 +74,10 @@ impl OutboundBatch {
         &mut self,
         device: &impl PacketDevice,
         wire: &mut Wire<S>,
-        desk: &mut Desk<'_>,
+        wake_up: &mut WakeUp<'_>,
     ) -> io::Result<()> {
-        let carried = self.carry_batch(device, wire, desk);
-        self.flush(wire, desk);
+        let carried = self.carry_batch(device, wire, wake_up);
+        self.flush(wire, wake_up);
         carried
     }
 
@@ -93,16 +85,16 @@ impl OutboundBatch {
         &mut self,
         device: &impl PacketDevice,
         wire: &mut Wire<S>,
-        desk: &mut Desk<'_>,
+        wake_up: &mut WakeUp<'_>,
     ) -> io::Result<()> {
         for _ in 0..BATCH {
             // What is used again soon stays in the nearest cache.
             if self.open.is_none() || self.arena.len() - self.used < LARGEST_READ {
-                self.flush(wire, desk);
+                self.flush(wire, wake_up);
             }
             let room = self.arena.get_mut(self.used..).unwrap_or_default();
             match device.try_recv(room) {
-                Ok(len) => self.take(len, device, wire, desk),
+                Ok(len) => self.take(len, device, wire, wake_up),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
@@ -117,11 +109,11 @@ impl OutboundBatch {
         len: usize,
         device: &impl PacketDevice,
         wire: &mut Wire<S>,
-        desk: &mut Desk<'_>,
+        wake_up: &mut WakeUp<'_>,
     ) {
         let read = self.used..self.used + len;
-        let Some(table) = desk.table else {
-            desk.counters.count_too_early();
+        let Some(table) = wake_up.table else {
+            wake_up.counters.count_too_early();
             return;
         };
         let bytes = self.arena.get_mut(read.clone()).unwrap_or_default();
@@ -129,24 +121,24 @@ impl OutboundBatch {
             Ok(unframed) => unframed,
             Err(error) => {
                 tracing::trace!(reason = error.name(), "the device gave a packet that is none");
-                desk.counters.count_bad_offload();
+                wake_up.counters.count_bad_offload();
                 return;
             }
         };
         let decision = match &segmentation {
-            Segmentation::Whole => desk.forwarder.outbound(table, packet, desk.now),
-            Segmentation::Cut(cut) => desk.forwarder.outbound_super(table, packet, cut, desk.now),
+            Segmentation::Whole => wake_up.forwarder.outbound(table, packet, wake_up.now),
+            Segmentation::Cut(cut) => wake_up.forwarder.outbound_super(table, packet, cut, wake_up.now),
         };
         match decision {
             Outbound::Send(to) => {
                 let packet = read.start + start..read.end;
                 self.used = read.end;
-                self.push(packet, segmentation, to, wire, desk);
+                self.push(packet, segmentation, to, wire, wake_up);
             }
             Outbound::Reply { reason, error } => {
                 tracing::trace!(reason = reason.name(), "answered a packet from this node");
                 if let Err(error) = deliver(device, error) {
-                    desk.counters.count_deliver_error(&error);
+                    wake_up.counters.count_deliver_error(&error);
                 }
             }
             Outbound::Drop(reason) => {
@@ -161,17 +153,17 @@ impl OutboundBatch {
         segmentation: Segmentation,
         to: SocketAddrV4,
         wire: &mut Wire<S>,
-        desk: &mut Desk<'_>,
+        wake_up: &mut WakeUp<'_>,
     ) {
         match segmentation {
             Segmentation::Whole => {
-                self.make_room(packet.len(), 0, to, wire, desk);
+                self.make_room(packet.len(), 0, to, wire, wake_up);
                 self.parts.push(Part::Packet(packet.clone()));
-                self.close_datagram(packet.len(), to, wire, desk);
+                self.close_datagram(packet.len(), to, wire, wake_up);
             }
             Segmentation::Cut(cut) => {
                 for index in 0..cut.segments() {
-                    self.push_segment(&packet, &cut, index, to, wire, desk);
+                    self.push_segment(&packet, &cut, index, to, wire, wake_up);
                 }
             }
         }
@@ -184,25 +176,25 @@ impl OutboundBatch {
         index: usize,
         to: SocketAddrV4,
         wire: &mut Wire<S>,
-        desk: &mut Desk<'_>,
+        wake_up: &mut WakeUp<'_>,
     ) {
         let payload = cut.payload(index);
         let len = cut.header_len() + payload.len();
-        self.make_room(len, cut.header_len(), to, wire, desk);
+        self.make_room(len, cut.header_len(), to, wire, wake_up);
         let header = self.headers_used..self.headers_used + cut.header_len();
         let written = self
             .headers
             .get_mut(header.clone())
             .and_then(|header| cut.write_header(self.arena.get(packet.clone())?, index, header));
         if written.is_none() {
-            desk.counters.count_bad_offload();
+            wake_up.counters.count_bad_offload();
             return;
         }
         self.headers_used = header.end;
         self.parts.push(Part::Header(header));
         let payload = packet.start + payload.start..packet.start + payload.end;
         self.parts.push(Part::Packet(payload));
-        self.close_datagram(len, to, wire, desk);
+        self.close_datagram(len, to, wire, wake_up);
     }
 
     /// Sends the open message, unless a datagram of this length to this node fits into it.
@@ -212,7 +204,7 @@ impl OutboundBatch {
         header_len: usize,
         to: SocketAddrV4,
         wire: &mut Wire<S>,
-        desk: &mut Desk<'_>,
+        wake_up: &mut WakeUp<'_>,
     ) {
         let fits = self.open.is_none_or(|open| {
             open.to == to
@@ -222,7 +214,7 @@ impl OutboundBatch {
                 && self.headers_used + header_len <= self.headers.len()
         });
         if !fits {
-            self.send(wire, desk);
+            self.send(wire, wake_up);
         }
     }
 
@@ -232,7 +224,7 @@ impl OutboundBatch {
         len: usize,
         to: SocketAddrV4,
         wire: &mut Wire<S>,
-        desk: &mut Desk<'_>,
+        wake_up: &mut WakeUp<'_>,
     ) {
         self.ends.push(self.parts.len());
         let open = self.open.get_or_insert(OpenMessage {
@@ -242,17 +234,17 @@ impl OutboundBatch {
         });
         open.len += len;
         if len < open.segment_len || self.ends.len() == wire.max_segments() {
-            self.send(wire, desk);
+            self.send(wire, wake_up);
         }
     }
 
     /// Sends the open message, and begins the arena anew.
-    fn flush<S: PacketSocket>(&mut self, wire: &mut Wire<S>, desk: &mut Desk<'_>) {
-        self.send(wire, desk);
+    fn flush<S: PacketSocket>(&mut self, wire: &mut Wire<S>, wake_up: &mut WakeUp<'_>) {
+        self.send(wire, wake_up);
         self.used = 0;
     }
 
-    fn send<S: PacketSocket>(&mut self, wire: &mut Wire<S>, desk: &mut Desk<'_>) {
+    fn send<S: PacketSocket>(&mut self, wire: &mut Wire<S>, wake_up: &mut WakeUp<'_>) {
         let Some(open) = self.open.take() else {
             return;
         };
@@ -270,8 +262,10 @@ impl OutboundBatch {
             parts: slices.get(..self.parts.len()).unwrap_or_default(),
             ends: &self.ends,
         };
-        if let Some(inner) = wire.send(message, desk.counters, desk.now) {
-            desk.forwarder.learn_path_mtu(*open.to.ip(), inner, desk.now);
+        if let Some(inner) = wire.send(message, wake_up.counters, wake_up.now) {
+            wake_up
+                .forwarder
+                .learn_path_mtu(*open.to.ip(), inner, wake_up.now);
         }
         self.parts.clear();
         self.ends.clear();
@@ -280,16 +274,13 @@ impl OutboundBatch {
 }
 
 /// Takes off what stands before a packet, and returns how to cut the packet, the packet, and where it begins.
-fn unframe(
-    framing: Framing,
-    bytes: &mut [u8],
-) -> Result<(Segmentation, &mut [u8], usize), selvedge_engine::OffloadError> {
+fn unframe(framing: Framing, bytes: &mut [u8]) -> Result<(Segmentation, &mut [u8], usize), OffloadError> {
     match framing {
         Framing::Bare => Ok((Segmentation::Whole, bytes, 0)),
         Framing::Vnet => {
             let (header, packet) = bytes
                 .split_first_chunk_mut::<{ VnetHeader::LEN }>()
-                .ok_or(selvedge_engine::OffloadError::BadIpHeader)?;
+                .ok_or(OffloadError::BadIpHeader)?;
             let segmentation = Segmentation::prepare(&VnetHeader::parse(header)?, packet)?;
             Ok((segmentation, packet, VnetHeader::LEN))
         }

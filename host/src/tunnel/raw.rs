@@ -20,8 +20,9 @@ const UDP_GRO: c_int = 104;
 const TUNSETIFF: c_ulong = 0x4004_54ca;
 const TUNSETOFFLOAD: c_ulong = 0x4004_54d0;
 
-/// How many datagrams are read at once.
-pub(crate) const BATCH: usize = 4;
+/// How many times is received at once. Where the kernel merges no datagrams this is how many of them can become one
+/// super-packet.
+pub(crate) const BATCH: usize = 32;
 
 /// What was received at once: the datagrams of one sender that the kernel merged, or one alone.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

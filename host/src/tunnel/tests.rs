@@ -17,7 +17,8 @@ use selvedge_engine::{
 use super::device::{DeviceOffloads, Framing, PacketDevice};
 use super::inbound::{InboundBatch, ReceiveBuffers};
 use super::offload::Offload;
-use super::outbound::{Desk, OutboundBatch};
+use super::outbound::OutboundBatch;
+use super::wake_up::WakeUp;
 use super::wire::{PacketSocket, Wire};
 use super::*;
 
@@ -319,14 +320,14 @@ impl Path {
     }
 
     fn carry_outbound(&mut self) {
-        let mut desk = Desk {
+        let mut wake_up = WakeUp {
             forwarder: &mut self.forwarder,
             table: Some(&self.table),
             counters: &mut self.counters,
             now: Instant::ZERO,
         };
         self.outbound
-            .carry(&self.device, &mut self.wire, &mut desk)
+            .carry(&self.device, &mut self.wire, &mut wake_up)
             .unwrap();
     }
 
@@ -337,13 +338,15 @@ impl Path {
     }
 
     fn carry_inbound(&mut self) {
-        let mut desk = Desk {
+        let mut wake_up = WakeUp {
             forwarder: &mut self.forwarder,
             table: Some(&self.table),
             counters: &mut self.counters,
             now: Instant::ZERO,
         };
-        self.inbound.carry(&self.device, &self.wire, &mut desk).unwrap();
+        self.inbound
+            .carry(&self.device, &self.wire, &mut wake_up)
+            .unwrap();
     }
 }
 

@@ -10,7 +10,8 @@ pub use super::inbound::ReceiveBuffers;
 pub use super::wire::PacketSocket;
 
 use super::inbound::InboundBatch;
-use super::outbound::{Desk, OutboundBatch};
+use super::outbound::OutboundBatch;
+use super::wake_up::WakeUp;
 use super::wire::Wire;
 use super::{Query, SharedTable, TransportCounters, TunnelReport};
 use crate::clock::Clock;
@@ -95,16 +96,16 @@ impl<D: PacketDevice, S: PacketSocket, C: Clock> Worker<D, S, C> {
     /// Carries a batch in each direction.
     fn carry(&mut self) -> Result<(), WorkerEnd> {
         let table = self.table.load_full();
-        let mut desk = Desk {
+        let mut wake_up = WakeUp {
             forwarder: &mut self.forwarder,
             table: table.as_deref(),
             counters: &mut self.transport,
             now: self.clock.now(),
         };
         self.outbound
-            .carry(&self.device, &mut self.wire, &mut desk)
+            .carry(&self.device, &mut self.wire, &mut wake_up)
             .map_err(WorkerEnd::Device)?;
-        let carried = self.inbound.carry(&self.device, &self.wire, &mut desk);
+        let carried = self.inbound.carry(&self.device, &self.wire, &mut wake_up);
         self.bear(carried)
     }
 
