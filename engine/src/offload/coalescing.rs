@@ -15,9 +15,6 @@ mod segment;
 /// The most flows with an item that may still grow.
 const MAX_OPEN: usize = 8;
 
-/// The most packets in an item: what the kernel takes for UDP.
-const MAX_SEGMENTS: usize = 64;
-
 /// The largest super-packet, in bytes.
 const MAX_LEN: usize = 65_535;
 
@@ -133,6 +130,9 @@ enum Identifications {
 }
 
 impl Coalescer {
+    /// The most packets that are merged into one: what the kernel takes for UDP (`UDP_GRO_CNT_MAX`).
+    pub const MAX_SEGMENTS: usize = 64;
+
     /// Makes a coalescer, and reserves all the memory that it ever needs.
     pub fn new(options: CoalescerOptions) -> Self {
         Self {
@@ -263,7 +263,7 @@ impl Coalescer {
         });
         let is_last = segment.is_last()
             || segment.payload.len() < open.first.payload.len()
-            || open.segments == MAX_SEGMENTS;
+            || open.segments == Self::MAX_SEGMENTS;
         if is_last {
             self.open.remove(slot);
         }

@@ -20,7 +20,7 @@ const SLOT: usize = 65_536;
 const MAX_MERGED: usize = 64;
 
 /// The most parts of a packet for the device: its header, and the segments that it is made of.
-const MAX_PARTS: usize = 1 + MAX_MERGED;
+const MAX_PARTS: usize = 1 + Coalescer::MAX_SEGMENTS;
 
 /// Room for what is received in one wake-up.
 #[derive(Debug)]

@@ -11,6 +11,7 @@ use selvedge_tests::need;
 use selvedge_tests::real_nodes::{RealNodes, node, wait_until};
 
 use crate::PROGRAM;
+use crate::firewall::nft;
 use crate::hostile::counters;
 
 /// In no lease, and in the network.
@@ -85,19 +86,18 @@ fn what_a_firewall_forbids_is_counted_and_flows_again_when_it_is_allowed() {
     need!(root, tun, ip, etcd, nft);
     let mut real = RealNodes::up("t-forbid", 2, PROGRAM);
     let namespace = real.lab.namespace(Place::Node(node(1)));
-    for rule in [
+    let forbid = [
         "add table inet strict",
         "add chain inet strict output { type filter hook output priority 0; }",
         "add rule inet strict output udp dport 8285 drop",
-    ] {
-        nft(&namespace, rule);
-    }
+    ];
+    nft(&namespace, &forbid);
 
     let load = Flood::start(&real.lab.namespace(Place::Pod(node(1))), real.pod(2), 9);
     thread::sleep(Duration::from_millis(500));
     drop(load);
     let counted = counters(&real);
-    nft(&namespace, "delete table inet strict");
+    nft(&namespace, &["delete table inet strict"]);
 
     assert!(
         counted.get("send_forbidden") > 100,
@@ -105,11 +105,6 @@ fn what_a_firewall_forbids_is_counted_and_flows_again_when_it_is_allowed() {
         counted.get("send_forbidden")
     );
     real.await_traffic();
-}
-
-fn nft(namespace: &Namespace, rule: &str) {
-    let status = namespace.command("nft").arg(rule).status().expect("nft starts");
-    assert!(status.success(), "{rule}");
 }
 
 /// Datagrams of a few bytes, as fast as they can be sent, until it is dropped.

@@ -5,6 +5,7 @@ mod bad_input;
 mod command_line;
 mod etcd_faults;
 mod facts;
+mod firewall;
 mod hostile;
 mod icmp_errors;
 mod ipv6;

@@ -11,6 +11,7 @@ use selvedge_tests::real_nodes::{RealNodes, node};
 use sha2::{Digest, Sha256};
 
 use crate::PROGRAM;
+use crate::firewall::nft;
 use crate::hostile::counters;
 use crate::traffic::{connect, listen, noise};
 
@@ -244,13 +245,10 @@ fn bind(pod: &Namespace, address: Ipv4Addr) -> UdpSocket {
 }
 
 fn lose_a_hundredth(node: &Namespace) {
-    let rules = [
+    let lose = [
         "add table inet lossy",
         "add chain inet lossy input { type filter hook input priority 0; }",
         "add rule inet lossy input udp dport 8285 numgen random mod 100 < 1 drop",
     ];
-    for rule in rules {
-        let status = node.command("nft").arg(rule).status().expect("nft starts");
-        assert!(status.success(), "{rule}");
-    }
+    nft(node, &lose);
 }
