@@ -24,10 +24,22 @@ use arc_swap::ArcSwapOption;
 use selvedge_engine::ForwardingTable;
 use tokio::sync::{mpsc, oneshot};
 
+use self::offload::Offloads;
+use self::worker_count::WorkerCount;
+
 pub use self::counters::{TransportCounters, TunnelReport};
 
 /// The table that packets are forwarded by, none before the node has a lease.
 pub type SharedTable = Arc<ArcSwapOption<ForwardingTable>>;
+
+/// How packets are carried.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct DataPath {
+    /// What the kernel may do for it.
+    pub offloads: Offloads,
+    /// How many workers there are.
+    pub workers: WorkerCount,
+}
 
 /// A question to a worker; a closed channel tells it to end.
 #[derive(Debug)]

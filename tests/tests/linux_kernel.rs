@@ -15,11 +15,10 @@ use selvedge_engine::{
     LinkKind, LinkName, Masquerade, Membership, Route, SubnetFile, Sysctl, TunnelParams,
 };
 use selvedge_host::kernel::Kernel as _;
-use selvedge_host::kernel::linux::DataPath;
 use selvedge_host::kernel::linux::LinuxKernel;
 use selvedge_host::tunnel::offload::Offloads;
 use selvedge_host::tunnel::worker_count::WorkerCount;
-use selvedge_host::tunnel::{SharedTable, TunnelProbe};
+use selvedge_host::tunnel::{DataPath, SharedTable, TunnelProbe};
 use selvedge_tests::need;
 use tempfile::TempDir;
 

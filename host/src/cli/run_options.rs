@@ -9,10 +9,10 @@ use selvedge_engine::{
 
 use super::run_args::{LogLevel, RunArgs};
 use super::usage_error::UsageError;
-use crate::kernel::linux::DataPath;
 use crate::store::credentials::Credentials;
 use crate::store::endpoint::{Endpoint, EndpointError, Scheme};
 use crate::store::tls::Tls;
+use crate::tunnel::DataPath;
 
 /// The checked options of the daemon.
 #[derive(Clone, Debug)]

@@ -17,12 +17,10 @@ use super::made::{Made, Present};
 use super::netlink::{Netlink, Notifications};
 use super::{Kernel, subnet_file, sysctl};
 use crate::net;
-use crate::tunnel::offload::Offloads;
 use crate::tunnel::thread::WorkerThreads;
 use crate::tunnel::tun_device::TunDevice;
 use crate::tunnel::worker::WorkerEnd;
-use crate::tunnel::worker_count::WorkerCount;
-use crate::tunnel::{SharedTable, TunnelProbe};
+use crate::tunnel::{DataPath, SharedTable, TunnelProbe};
 
 /// The kernel of this machine, in the network namespace of the calling thread.
 #[derive(Debug)]
@@ -41,15 +39,6 @@ pub struct LinuxKernel {
     table: SharedTable,
     probe: TunnelProbe,
     data_path: DataPath,
-}
-
-/// How packets are carried.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct DataPath {
-    /// What the kernel may do for it.
-    pub offloads: Offloads,
-    /// How many workers there are.
-    pub workers: WorkerCount,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

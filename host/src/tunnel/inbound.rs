@@ -50,12 +50,7 @@ impl ReceiveBuffers {
         let (len, SocketAddr::V4(from)) = receive(slot)? else {
             return Err(io::ErrorKind::InvalidData.into());
         };
-        self.received.push(Received {
-            from,
-            len,
-            segment_len: None,
-            overflow: None,
-        });
+        self.note(from, len, None);
         Ok(())
     }
 
@@ -63,18 +58,22 @@ impl ReceiveBuffers {
     #[cfg(test)]
     pub(super) fn receive_merged(&mut self, from: SocketAddrV4, bytes: &[u8], segment_len: usize) {
         self.arena[..bytes.len()].copy_from_slice(bytes);
-        self.received.push(Received {
-            from,
-            len: bytes.len(),
-            segment_len: Some(segment_len).filter(|len| *len > 0),
-            overflow: None,
-        });
+        self.note(from, bytes.len(), Some(segment_len).filter(|len| *len > 0));
     }
 
     /// Takes as many datagrams as there are and fit.
     pub(crate) fn receive_batch(&mut self, socket: &impl AsRawFd) -> io::Result<()> {
         let received = &mut self.received;
         raw::receive(socket, &mut self.arena, SLOT, |next| received.push(next))
+    }
+
+    fn note(&mut self, from: SocketAddrV4, len: usize, segment_len: Option<usize>) {
+        self.received.push(Received {
+            from,
+            len,
+            segment_len,
+            overflow: None,
+        });
     }
 }
 

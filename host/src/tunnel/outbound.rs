@@ -44,12 +44,11 @@ enum Part {
     Header(Range<usize>),
 }
 
-/// A message that may still grow.
+/// A message that may still grow: so far all its datagrams are equally long.
 #[derive(Clone, Copy, Debug)]
 struct OpenMessage {
     to: SocketAddrV4,
     segment_len: usize,
-    len: usize,
 }
 
 impl OutboundBatch {
@@ -209,7 +208,7 @@ impl OutboundBatch {
         let fits = self.open.is_none_or(|open| {
             open.to == to
                 && len <= open.segment_len
-                && open.len + len <= MAX_LEN
+                && open.segment_len * self.ends.len() + len <= MAX_LEN
                 && self.ends.len() < wire.max_segments()
                 && self.headers_used + header_len <= self.headers.len()
         });
@@ -227,12 +226,7 @@ impl OutboundBatch {
         wake_up: &mut WakeUp<'_>,
     ) {
         self.ends.push(self.parts.len());
-        let open = self.open.get_or_insert(OpenMessage {
-            to,
-            segment_len: len,
-            len: 0,
-        });
-        open.len += len;
+        let open = self.open.get_or_insert(OpenMessage { to, segment_len: len });
         if len < open.segment_len || self.ends.len() == wire.max_segments() {
             self.send(wire, wake_up);
         }

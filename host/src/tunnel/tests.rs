@@ -37,7 +37,7 @@ fn the_segments_of_a_super_packet_go_out_as_one_message() {
 
     path.carry_outbound();
 
-    let [sent] = path.socket.take_sent().try_into().unwrap();
+    let [sent] = path.wire.socket.take_sent().try_into().unwrap();
     assert_eq!((sent.to, sent.segment_len), (node(0), Some(1_040)));
     let datagrams = sent.datagrams();
     assert_eq!(
@@ -56,7 +56,7 @@ fn a_socket_without_segmentation_sends_each_segment_by_itself() {
 
     path.carry_outbound();
 
-    let sent = path.socket.take_sent();
+    let sent = path.wire.socket.take_sent();
     assert_eq!(sent.len(), 3);
     assert!(sent.iter().all(|message| message.segment_len.is_none()));
     let payload: Vec<u8> = sent
@@ -75,7 +75,7 @@ fn packets_of_one_length_for_one_node_share_a_message_that_a_shorter_one_ends() 
 
     path.carry_outbound();
 
-    let sent = path.socket.take_sent();
+    let sent = path.wire.socket.take_sent();
     let shapes: Vec<_> = sent
         .iter()
         .map(|message| (message.to, message.datagrams().len()))
@@ -91,6 +91,7 @@ fn a_message_has_at_most_as_many_datagrams_as_every_kernel_takes() {
     path.carry_outbound();
 
     let counts: Vec<_> = path
+        .wire
         .socket
         .take_sent()
         .iter()
@@ -102,16 +103,16 @@ fn a_message_has_at_most_as_many_datagrams_as_every_kernel_takes() {
 #[test]
 fn an_underlay_that_cannot_segment_gets_datagrams_one_by_one_from_then_on() {
     let mut path = Path::new(MERGING, Offload::Wanted);
-    path.socket.refuses_many.set(Some(Errno::EIO));
+    path.wire.socket.refuses_many.set(Some(Errno::EIO));
 
     path.device.route(super_packet(0, 2_500, 1_000));
     path.carry_outbound();
-    let tried = path.socket.tries.replace(0);
+    let tried = path.wire.socket.tries.replace(0);
     path.device.route(super_packet(0, 2_500, 1_000));
     path.carry_outbound();
 
-    assert_eq!((tried, path.socket.tries.get()), (4, 3));
-    assert_eq!(path.socket.take_sent().len(), 6);
+    assert_eq!((tried, path.wire.socket.tries.get()), (4, 3));
+    assert_eq!(path.wire.socket.take_sent().len(), 6);
     assert_eq!(path.counters.split, 1);
     assert_eq!(path.counters.send_other, 0);
 }
@@ -120,15 +121,15 @@ fn an_underlay_that_cannot_segment_gets_datagrams_one_by_one_from_then_on() {
 fn a_message_that_is_too_large_for_the_path_is_sent_one_by_one_and_the_next_is_tried_as_a_whole() {
     for errno in [Errno::EINVAL, Errno::EMSGSIZE] {
         let mut path = Path::new(MERGING, Offload::Wanted);
-        path.socket.refuses_many.set(Some(errno));
+        path.wire.socket.refuses_many.set(Some(errno));
         path.device.route(super_packet(0, 2_500, 1_000));
         path.carry_outbound();
-        path.socket.refuses_many.set(None);
+        path.wire.socket.refuses_many.set(None);
 
         path.device.route(super_packet(0, 2_500, 1_000));
         path.carry_outbound();
 
-        assert_eq!(path.socket.take_sent().len(), 3 + 1);
+        assert_eq!(path.wire.socket.take_sent().len(), 3 + 1);
         assert_eq!((path.counters.split, path.counters.send_too_big), (1, 0));
     }
 }
@@ -136,15 +137,15 @@ fn a_message_that_is_too_large_for_the_path_is_sent_one_by_one_and_the_next_is_t
 #[test]
 fn a_path_that_is_too_narrow_for_a_message_is_learned_and_told_to_the_senders_of_more() {
     let mut path = Path::new(MERGING, Offload::Wanted);
-    path.socket.refuses_many.set(Some(Errno::EINVAL));
-    path.socket.path_mtu.set(Some(1_028));
+    path.wire.socket.refuses_many.set(Some(Errno::EINVAL));
+    path.wire.socket.path_mtu.set(Some(1_028));
 
     path.device.route(super_packet(0, 2_500, 1_000));
     path.carry_outbound();
     path.device.route(super_packet(0, 2_500, 1_000));
     path.carry_outbound();
 
-    assert_eq!(path.socket.take_sent().len(), 3);
+    assert_eq!(path.wire.socket.take_sent().len(), 3);
     assert_eq!(path.forwarder.counters().dropped(DropReason::TooBig), 1);
     assert_eq!(path.device.take_written().len(), 1);
 }
@@ -152,13 +153,13 @@ fn a_path_that_is_too_narrow_for_a_message_is_learned_and_told_to_the_senders_of
 #[test]
 fn a_full_socket_costs_all_datagrams_of_the_message_and_no_others() {
     let mut path = Path::new(MERGING, Offload::Wanted);
-    path.socket.refuses_many.set(Some(Errno::ENOBUFS));
+    path.wire.socket.refuses_many.set(Some(Errno::ENOBUFS));
     path.device.route(super_packet(0, 2_500, 1_000));
     path.device.route(udp_framed(1, 10));
 
     path.carry_outbound();
 
-    let sent = path.socket.take_sent();
+    let sent = path.wire.socket.take_sent();
     assert_eq!(
         sent.iter().map(|message| message.to).collect::<Vec<_>>(),
         [node(1)]
@@ -181,7 +182,7 @@ fn what_contradicts_its_header_is_counted_and_what_follows_is_carried() {
     path.carry_outbound();
 
     assert_eq!(path.counters.bad_offload, 3);
-    assert_eq!(path.socket.take_sent().len(), 1);
+    assert_eq!(path.wire.socket.take_sent().len(), 1);
 }
 
 #[test]
@@ -191,7 +192,7 @@ fn a_super_packet_whose_segments_are_too_large_for_the_tunnel_is_answered() {
 
     path.carry_outbound();
 
-    assert!(path.socket.take_sent().is_empty());
+    assert!(path.wire.socket.take_sent().is_empty());
     let [answer] = path.device.take_written().try_into().unwrap();
     let packet = SlicedPacket::from_ip(&answer[VnetHeader::LEN..]).unwrap();
     assert!(matches!(packet.transport, Some(TransportSlice::Icmpv4(_))));
@@ -202,7 +203,7 @@ fn datagrams_that_the_kernel_merged_become_a_super_packet_again() {
     let mut path = Path::new(MERGING, Offload::Wanted);
     let segments = segments_from(0, 2_500, 1_000);
 
-    path.socket.receive(node(0), &segments);
+    path.wire.socket.receive(node(0), &segments);
     path.carry_inbound();
 
     let [written] = path.device.take_written().try_into().unwrap();
@@ -219,9 +220,9 @@ fn a_device_that_refuses_merged_packets_gets_single_ones_from_then_on() {
     let mut path = Path::new(MERGING, Offload::Wanted);
     path.device.refuses_merged.set(Some(Errno::EINVAL));
 
-    path.socket.receive(node(0), &segments_from(0, 2_500, 1_000));
+    path.wire.socket.receive(node(0), &segments_from(0, 2_500, 1_000));
     path.carry_inbound();
-    path.socket.receive(node(0), &segments_from(0, 2_500, 1_000));
+    path.wire.socket.receive(node(0), &segments_from(0, 2_500, 1_000));
     path.carry_inbound();
 
     assert_eq!(path.device.take_written().len(), 3);
@@ -234,7 +235,7 @@ fn one_bad_datagram_among_those_that_came_at_once_costs_no_other() {
     let mut segments = segments_from(0, 3_000, 1_000);
     segments[1][8] ^= 0xff;
 
-    path.socket.receive(node(0), &segments);
+    path.wire.socket.receive(node(0), &segments);
     path.carry_inbound();
 
     assert_eq!(path.device.take_written().len(), 2);
@@ -245,7 +246,7 @@ fn one_bad_datagram_among_those_that_came_at_once_costs_no_other() {
 fn an_empty_datagram_is_counted_like_any_other() {
     let mut path = Path::new(DeviceOffloads::NONE, Offload::Wanted);
 
-    path.socket.receive(node(0), &[Vec::new()]);
+    path.wire.socket.receive(node(0), &[Vec::new()]);
     path.carry_inbound();
 
     assert_eq!(path.forwarder.counters().dropped(DropReason::Truncated), 1);
@@ -282,7 +283,7 @@ proptest! {
         grouped.carry_all_outbound();
         single.carry_all_outbound();
 
-        let (grouped, single) = (grouped.socket.take_sent(), single.socket.take_sent());
+        let (grouped, single) = (grouped.wire.socket.take_sent(), single.wire.socket.take_sent());
         for peer in 0..PEERS.len() {
             let of_node = |sent: &[Sent]| -> Vec<Vec<u8>> {
                 sent.iter().filter(|message| message.to == node(peer)).flat_map(Sent::datagrams).collect()
@@ -296,7 +297,6 @@ proptest! {
 struct Path {
     device: StubDevice,
     wire: Wire<StubSocket>,
-    socket: StubSocket,
     table: ForwardingTable,
     forwarder: Forwarder,
     counters: TransportCounters,
@@ -306,11 +306,9 @@ struct Path {
 
 impl Path {
     fn new(offloads: DeviceOffloads, segmentation: Offload) -> Self {
-        let socket = StubSocket::new(segmentation);
         Self {
             device: StubDevice::new(offloads),
-            wire: Wire::new(socket.clone()),
-            socket,
+            wire: Wire::new(StubSocket::new(segmentation)),
             table: table(),
             forwarder: Forwarder::new(),
             counters: TransportCounters::default(),
@@ -332,7 +330,7 @@ impl Path {
     }
 
     fn carry_all_outbound(&mut self) {
-        while !self.device.0.routed.borrow().is_empty() {
+        while !self.device.routed.borrow().is_empty() {
             self.carry_outbound();
         }
     }
@@ -465,10 +463,7 @@ impl Sent {
     }
 }
 
-#[derive(Clone)]
-struct StubDevice(std::rc::Rc<DeviceState>);
-
-struct DeviceState {
+struct StubDevice {
     offloads: DeviceOffloads,
     routed: RefCell<VecDeque<Vec<u8>>>,
     written: RefCell<Vec<Vec<u8>>>,
@@ -477,34 +472,26 @@ struct DeviceState {
 
 impl StubDevice {
     fn new(offloads: DeviceOffloads) -> Self {
-        Self(std::rc::Rc::new(DeviceState {
+        Self {
             offloads,
             routed: RefCell::default(),
             written: RefCell::default(),
             refuses_merged: Cell::default(),
-        }))
+        }
     }
 
     fn route(&self, packet: Vec<u8>) {
-        self.0.routed.borrow_mut().push_back(packet);
+        self.routed.borrow_mut().push_back(packet);
     }
 
     fn take_written(&self) -> Vec<Vec<u8>> {
-        self.0.written.take()
-    }
-}
-
-impl std::ops::Deref for StubDevice {
-    type Target = DeviceState;
-
-    fn deref(&self) -> &DeviceState {
-        &self.0
+        self.written.take()
     }
 }
 
 impl PacketDevice for StubDevice {
     fn offloads(&self) -> DeviceOffloads {
-        self.0.offloads
+        self.offloads
     }
 
     async fn readable(&self) -> io::Result<()> {
@@ -512,27 +499,24 @@ impl PacketDevice for StubDevice {
     }
 
     fn try_recv(&self, packet: &mut [u8]) -> io::Result<usize> {
-        let routed = self.0.routed.borrow_mut().pop_front();
+        let routed = self.routed.borrow_mut().pop_front();
         let routed = routed.ok_or(io::ErrorKind::WouldBlock)?;
         packet[..routed.len()].copy_from_slice(&routed);
         Ok(routed.len())
     }
 
     fn try_send(&self, parts: &[IoSlice<'_>]) -> io::Result<()> {
-        if let Some(errno) = self.0.refuses_merged.get()
+        if let Some(errno) = self.refuses_merged.get()
             && parts.len() > 2
         {
             return Err(errno.into());
         }
-        self.0.written.borrow_mut().push(joined(parts));
+        self.written.borrow_mut().push(joined(parts));
         Ok(())
     }
 }
 
-#[derive(Clone)]
-struct StubSocket(std::rc::Rc<SocketState>);
-
-struct SocketState {
+struct StubSocket {
     segmentation: Offload,
     received: RefCell<VecDeque<(SocketAddrV4, Vec<u8>, usize)>>,
     sent: RefCell<Vec<Sent>>,
@@ -544,45 +528,36 @@ struct SocketState {
 
 impl StubSocket {
     fn new(segmentation: Offload) -> Self {
-        Self(std::rc::Rc::new(SocketState {
+        Self {
             segmentation,
             received: RefCell::default(),
             sent: RefCell::default(),
             tries: Cell::default(),
             refuses_many: Cell::default(),
             path_mtu: Cell::default(),
-        }))
+        }
     }
 
     /// Lets datagrams come at once, as the kernel merges them.
     fn receive(&self, from: SocketAddrV4, datagrams: &[Vec<u8>]) {
         let len = datagrams.first().map_or(0, Vec::len);
-        self.0
-            .received
+        self.received
             .borrow_mut()
             .push_back((from, datagrams.concat(), len));
     }
 
     fn take_sent(&self) -> Vec<Sent> {
-        self.0.sent.take()
-    }
-}
-
-impl std::ops::Deref for StubSocket {
-    type Target = SocketState;
-
-    fn deref(&self) -> &SocketState {
-        &self.0
+        self.sent.take()
     }
 }
 
 impl PacketSocket for StubSocket {
     fn segmentation(&self) -> Offload {
-        self.0.segmentation
+        self.segmentation
     }
 
     fn path_mtu(&self, _to: SocketAddrV4) -> Option<u32> {
-        self.0.path_mtu.get()
+        self.path_mtu.get()
     }
 
     async fn readable(&self) -> io::Result<()> {
@@ -590,18 +565,18 @@ impl PacketSocket for StubSocket {
     }
 
     fn try_recv(&self, buffers: &mut ReceiveBuffers) -> io::Result<()> {
-        let received = self.0.received.borrow_mut().pop_front();
+        let received = self.received.borrow_mut().pop_front();
         let (from, bytes, segment_len) = received.ok_or(io::ErrorKind::WouldBlock)?;
         buffers.receive_merged(from, &bytes, segment_len);
         Ok(())
     }
 
     fn try_send(&self, parts: &[IoSlice<'_>], to: SocketAddrV4, segment_len: Option<u16>) -> io::Result<()> {
-        self.0.tries.set(self.0.tries.get() + 1);
-        if let (Some(_), Some(errno)) = (segment_len, self.0.refuses_many.get()) {
+        self.tries.set(self.tries.get() + 1);
+        if let (Some(_), Some(errno)) = (segment_len, self.refuses_many.get()) {
             return Err(errno.into());
         }
-        self.0.sent.borrow_mut().push(Sent {
+        self.sent.borrow_mut().push(Sent {
             to,
             segment_len,
             bytes: joined(parts),

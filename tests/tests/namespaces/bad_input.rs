@@ -59,16 +59,8 @@ fn a_taken_port_is_named_and_waited_for() {
     let mut real = RealNodes::wire("t-port", 1, PROGRAM);
     real.start_etcd();
     real.put("config", NETWORK);
-    let namespace = real.lab.namespace(Place::Node(node(1)));
-    let other = namespace.enter(|| UdpSocket::bind((node(1).public_ip(), 8285)));
-    let other = other.expect("the node is there").expect("the port is free");
 
-    real.lab.start_node(node(1)).expect("it starts");
-
-    let line = real.await_log(node(1), "192.0.2.1:8285");
-    assert!(line.contains("in use") || line.contains("taken"), "{line}");
-    drop(other);
-    real.await_traffic();
+    a_taken_port_is_waited_for(&mut real);
 }
 
 #[test]
@@ -174,4 +166,18 @@ fn errors(output: &Output) -> String {
     let lines: Vec<&str> = text.lines().filter(|line| line.contains("ERROR")).collect();
     assert_eq!(lines.len(), 1, "{text}");
     lines.concat()
+}
+
+/// Takes the tunnel's port of node 1, starts its daemon, and gives the port back when the daemon has named it.
+pub(crate) fn a_taken_port_is_waited_for(real: &mut RealNodes) {
+    let namespace = real.lab.namespace(Place::Node(node(1)));
+    let other = namespace.enter(|| UdpSocket::bind((node(1).public_ip(), 8285)));
+    let other = other.expect("the node is there").expect("the port is free");
+
+    real.lab.start_node(node(1)).expect("it starts");
+
+    let line = real.await_log(node(1), "192.0.2.1:8285");
+    assert!(line.contains("in use") || line.contains("taken"), "{line}");
+    drop(other);
+    real.await_traffic();
 }

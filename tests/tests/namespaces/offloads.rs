@@ -11,6 +11,7 @@ use selvedge_tests::real_nodes::{RealNodes, node};
 use sha2::{Digest, Sha256};
 
 use crate::PROGRAM;
+use crate::bad_input::a_taken_port_is_waited_for;
 use crate::firewall::nft;
 use crate::hostile::counters;
 use crate::traffic::{connect, listen, noise};
@@ -78,16 +79,8 @@ fn several_workers_do_not_share_their_port_with_another_program() {
     need!(root, tun, ip, etcd);
     let mut real = RealNodes::up_flagged("t-shared", 2, 1, PROGRAM, &["--workers", "2"]);
     real.lab.stop_node(node(1), Ending::Graceful).expect("it ends");
-    let namespace = real.lab.namespace(Place::Node(node(1)));
-    let other = namespace.enter(|| UdpSocket::bind(("192.0.2.1", 8285)));
-    let other = other.expect("the namespace is there").expect("the port is free");
 
-    real.lab.start_node(node(1)).expect("it starts");
-
-    let line = real.await_log(node(1), "192.0.2.1:8285");
-    assert!(line.contains("in use") || line.contains("taken"), "{line}");
-    drop(other);
-    real.await_traffic();
+    a_taken_port_is_waited_for(&mut real);
 }
 
 #[test]
