@@ -1,5 +1,6 @@
 //! What goes into the engine and what comes out of it.
 
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -9,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::event::Event;
 use crate::forwarding_table::ForwardingTable;
-use crate::kernel::{KernelError, KernelObject, KernelOp, LinkName};
+use crate::kernel::{KernelError, KernelFacts, KernelObject, KernelOp, LinkName, Survey};
 use crate::store::{
     Header, KeyRange, Revision, StoreError, StoreRequest, StoreResponse, WatchEnd, WatchEvent,
 };
@@ -58,6 +59,14 @@ pub enum Action {
         id: OpId,
         /// The operation.
         op: KernelOp,
+    },
+    /// Look at the node; answer with [`KernelEvent::Surveyed`]. What was to be changed before is changed then, what is to
+    /// be changed afterwards is not.
+    Survey {
+        /// Names the survey in its answer.
+        id: OpId,
+        /// What to look at.
+        survey: Survey,
     },
     /// Share this table with the forwarders from now on.
     Forwarding(Arc<ForwardingTable>),
@@ -159,6 +168,15 @@ pub enum KernelEvent {
         /// What became of it.
         result: Result<(), KernelError>,
     },
+    /// The answer to [`Action::Survey`].
+    Surveyed {
+        /// The survey.
+        id: OpId,
+        /// What was found.
+        result: Result<Box<KernelFacts>, KernelError>,
+    },
+    /// Something that the engine cares for may have changed: one of its objects, or the underlay.
+    Doubted,
     /// An object that was there is gone or differs.
     Vanished(KernelObject),
     /// A device is gone, and with it its settings, addresses and routes.

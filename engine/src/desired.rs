@@ -3,17 +3,17 @@
 use alloc::borrow::Cow;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
-use core::net::SocketAddrV4;
+use core::net::{IpAddr, SocketAddrV4};
 use core::time::Duration;
 
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::action::OpId;
 use crate::backoff::Backoff;
 use crate::engine::outbox::Outbox;
 use crate::event::Event;
-use crate::kernel::{KernelError, KernelErrorKind, KernelObject, KernelOp, LinkName};
+use crate::kernel::{KernelError, KernelErrorKind, KernelObject, KernelOp, LinkName, MacAddress};
 use crate::snapshot::keyed::{self, Keyed};
 use crate::snapshot::pairs;
 use crate::time::Instant;
@@ -39,8 +39,10 @@ pub(crate) enum ObjectId {
     Socket(SocketAddrV4),
     Link(LinkName),
     Sysctl(LinkName, Cow<'static, str>),
-    Address(LinkName, Ipv4Net),
-    Route(Ipv4Net),
+    Address(LinkName, IpNet),
+    FdbEntry(LinkName, MacAddress),
+    Neighbour(LinkName, IpAddr),
+    Route(IpNet),
     SubnetFile,
 }
 
@@ -84,7 +86,7 @@ impl Reconciler {
         outbox: &mut Outbox,
     ) -> Option<Failure> {
         let (object, result) = match self.in_flight.remove(&id)? {
-            KernelOp::Ensure(object) => {
+            KernelOp::Ensure(object) | KernelOp::Replace(object) => {
                 if result.is_ok() {
                     self.present.insert(ObjectId::of(&object), object.clone());
                 }
@@ -125,7 +127,9 @@ impl Reconciler {
             KernelObject::Link(link) => link.name == *name,
             KernelObject::Sysctl(sysctl) => sysctl.link == *name,
             KernelObject::Address(address) => address.link == *name,
-            KernelObject::Route(route) => route.link == *name,
+            KernelObject::FdbEntry(entry) => entry.link == *name,
+            KernelObject::Neighbour(neighbour) => neighbour.link == *name,
+            KernelObject::Route(route) => route.hop.link() == name,
             KernelObject::Socket(_) | KernelObject::SubnetFile(_) => false,
         });
         for id in gone {
@@ -137,7 +141,9 @@ impl Reconciler {
     pub(crate) fn handle_link_down(&mut self, name: &LinkName, outbox: &mut Outbox) {
         let gone = self.ids_where(|object| match object {
             KernelObject::Link(link) => link.name == *name,
-            KernelObject::Route(route) => route.link == *name,
+            KernelObject::FdbEntry(entry) => entry.link == *name,
+            KernelObject::Neighbour(neighbour) => neighbour.link == *name,
+            KernelObject::Route(route) => route.hop.link() == name,
             KernelObject::Sysctl(_)
             | KernelObject::Address(_)
             | KernelObject::Socket(_)
@@ -275,6 +281,8 @@ impl ObjectId {
             KernelObject::Link(link) => Self::Link(link.name.clone()),
             KernelObject::Sysctl(sysctl) => Self::Sysctl(sysctl.link.clone(), sysctl.key.clone()),
             KernelObject::Address(address) => Self::Address(address.link.clone(), address.net),
+            KernelObject::FdbEntry(entry) => Self::FdbEntry(entry.link.clone(), entry.mac),
+            KernelObject::Neighbour(neighbour) => Self::Neighbour(neighbour.link.clone(), neighbour.address),
             KernelObject::Route(route) => Self::Route(route.destination),
             KernelObject::SubnetFile(_) => Self::SubnetFile,
         }
@@ -286,8 +294,10 @@ impl ObjectId {
             Self::Link(_) => 1,
             Self::Sysctl(..) => 2,
             Self::Address(..) => 3,
-            Self::Route(_) => 4,
-            Self::SubnetFile => 5,
+            Self::FdbEntry(..) => 4,
+            Self::Neighbour(..) => 5,
+            Self::Route(_) => 6,
+            Self::SubnetFile => 7,
         }
     }
 
@@ -295,7 +305,13 @@ impl ObjectId {
     const fn is_optional(&self) -> bool {
         match self {
             Self::Sysctl(..) => true,
-            Self::Socket(_) | Self::Link(_) | Self::Address(..) | Self::Route(_) | Self::SubnetFile => false,
+            Self::Socket(_)
+            | Self::Link(_)
+            | Self::Address(..)
+            | Self::FdbEntry(..)
+            | Self::Neighbour(..)
+            | Self::Route(_)
+            | Self::SubnetFile => false,
         }
     }
 }

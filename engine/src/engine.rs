@@ -155,6 +155,7 @@ impl Engine {
                     self.handle_failure(failure);
                 }
             }
+            KernelEvent::Surveyed { .. } | KernelEvent::Doubted => {}
             KernelEvent::Vanished(object) => self.reconciler.handle_vanished(&object, &mut self.outbox),
             KernelEvent::LinkVanished(name) => {
                 self.reconciler.handle_link_vanished(&name, &mut self.outbox);
@@ -357,6 +358,8 @@ impl Engine {
                 | KernelObject::Socket(_)
                 | KernelObject::Sysctl(_)
                 | KernelObject::Address(_)
+                | KernelObject::FdbEntry(_)
+                | KernelObject::Neighbour(_)
                 | KernelObject::Route(_)
                 | KernelObject::SubnetFile(_),
                 _,

@@ -76,8 +76,10 @@ pub use forwarding_table::{ForwardingTable, TunnelParams};
 pub use holdings::Holdings;
 pub use input::Input;
 pub use kernel::{
-    Address, KernelError, KernelErrorKind, KernelObject, KernelOp, Link, LinkKind, LinkName, ROUTE_PROTOCOL,
-    Route, Sysctl,
+    Address, FLANNEL_ROUTE_PROTOCOL, FdbEntry, FoundAddress, FoundHop, FoundKind, FoundLink, FoundRoute,
+    FoundVxlan, GroupPolicy, IpVersion, KernelError, KernelErrorKind, KernelFacts, KernelObject, KernelOp,
+    Learning, Link, LinkKind, LinkName, LinkState, MacAddress, MacAddressError, Neighbour, NextHop,
+    ROUTE_PROTOCOL, Route, RouteMark, Survey, Sysctl, Vni, VniError, Vxlan,
 };
 pub use lease::LeaseRecord;
 pub use leases::Holders;

@@ -3,15 +3,15 @@
 use alloc::string::{String, ToString};
 use alloc::vec;
 use alloc::vec::Vec;
-use core::net::SocketAddrV4;
+use core::net::{IpAddr, SocketAddrV4};
 
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use super::{ConfigError, Placement, subnet_file, v4_of};
 use crate::forwarding_table::TunnelParams;
 use crate::json::Object;
-use crate::kernel::{Address, KernelObject, Link, LinkKind, LinkName, Route, Sysctl};
+use crate::kernel::{Address, IpVersion, KernelObject, Link, LinkKind, LinkName, NextHop, Route, Sysctl};
 use crate::network_config::NetworkConfig;
 
 pub(super) const KIND: &str = "udp";
@@ -54,20 +54,19 @@ impl Udp {
                 name: link.clone(),
                 kind: LinkKind::Tun,
                 mtu,
+                alias: String::new(),
             }),
             KernelObject::Sysctl(Sysctl {
                 link: link.clone(),
+                version: IpVersion::V4,
                 key: "accept_local".into(),
                 value: "1".into(),
             }),
             KernelObject::Address(Address {
                 link: link.clone(),
-                net: Ipv4Net::from(subnet.network()),
+                net: IpNet::from(IpAddr::V4(subnet.network())),
             }),
-            KernelObject::Route(Route {
-                destination: range.network,
-                link,
-            }),
+            KernelObject::Route(Route::new(range.network.into(), NextHop::Link(link))),
             KernelObject::SubnetFile(subnet_file(placement, mtu)),
         ]
     }

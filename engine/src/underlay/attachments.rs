@@ -5,6 +5,8 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use serde::{Deserialize, Serialize};
+
 use super::selection::Families;
 
 /// The node's interfaces and the routes that matter for the choice among them.
@@ -43,11 +45,11 @@ pub struct InterfaceAddress {
 }
 
 /// The flags of an address: `IFA_F_*` of `linux/if_addr.h`.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct AddressFlags(pub u32);
 
 /// The kernel's way to a destination.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct RouteLookup {
     /// The index of the interface that packets leave by.
     pub interface: u32,
