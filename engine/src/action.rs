@@ -8,6 +8,7 @@ use core::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::backend::ConfigError;
 use crate::event::Event;
 use crate::forwarding_table::ForwardingTable;
 use crate::kernel::{KernelError, KernelFacts, KernelObject, KernelOp, LinkName, Survey};
@@ -95,6 +96,11 @@ pub enum ExitReason {
         /// What the network needs.
         needed: Families,
     },
+    /// The node cannot serve the network config.
+    Config {
+        /// Why.
+        error: ConfigError,
+    },
     /// The node lacks something that waiting will not bring.
     Kernel {
         /// What could not be made.
@@ -116,6 +122,7 @@ impl fmt::Display for ExitReason {
                 )?;
                 f.write_str("choose another with --iface, or give --public-ip or --public-ipv6")
             }
+            Self::Config { error } => write!(f, "this node cannot serve the network config: {error}"),
             Self::Kernel { object, error } => write!(f, "cannot set up {object}: {error}"),
         }
     }
@@ -181,8 +188,6 @@ pub enum KernelEvent {
     Vanished(KernelObject),
     /// A device is gone, and with it its settings, addresses and routes.
     LinkVanished(LinkName),
-    /// A device was set down, which took its routes; it has to be set up again.
-    LinkDown(LinkName),
 }
 
 /// What the operator tells the engine.

@@ -5,6 +5,7 @@ use core::fmt;
 use core::net::{IpAddr, Ipv4Addr};
 use core::time::Duration;
 
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::backend::ConfigError;
@@ -15,6 +16,7 @@ use crate::reject_reason::RejectReason;
 use crate::store::{Revision, StoreError};
 use crate::subnet::Subnet;
 use crate::twin::Twin;
+use crate::underlay::Underlay;
 
 /// Something that happened, for logs and timelines; [`fmt::Display`] gives the line.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -205,6 +207,25 @@ pub enum Event {
         /// When it is tried again.
         retry_in: Duration,
     },
+    /// The node cannot be looked at.
+    SurveyFailed {
+        /// Why.
+        error: KernelError,
+        /// When it is tried again.
+        retry_in: Duration,
+    },
+    /// The interface has another address, MTU, index or name, or is another.
+    UnderlayChanged {
+        /// What it is now.
+        underlay: Underlay,
+    },
+    /// The backend cannot reach a peer, because it is on no link of this node.
+    PeerOffLink {
+        /// The peer's range.
+        net: IpNet,
+        /// Its node's underlay address.
+        public_ip: IpAddr,
+    },
     /// A kernel object was gone and is made again.
     KernelRepairing {
         /// The object.
@@ -238,6 +259,8 @@ pub enum LeaseOrigin {
     Previous,
     /// Taken back from another machine with the same public IP.
     Defended,
+    /// The one it holds: its address or its device is another now.
+    Updated,
 }
 
 /// How loud an event is.
@@ -281,6 +304,9 @@ impl Event {
             | Self::TooManyRecords { .. }
             | Self::KernelFailed { .. }
             | Self::ChangeMissed { .. }
+            | Self::SurveyFailed { .. }
+            | Self::UnderlayChanged { .. }
+            | Self::PeerOffLink { .. }
             | Self::KernelRepairing { .. } => EventLevel::Warn,
         }
     }
@@ -377,6 +403,15 @@ impl fmt::Display for Event {
                     "cannot set up {object}: {error}; trying again in {retry_in:.1?}"
                 )
             }
+            Self::SurveyFailed { error, retry_in } => {
+                write!(f, "cannot look at the node: {error}; trying again in {retry_in:.1?}")
+            }
+            Self::UnderlayChanged { underlay } => write!(f, "the underlay changed: now {underlay}"),
+            Self::PeerOffLink { net, public_ip } => write!(
+                f,
+                "cannot reach {net}: its node {public_ip} is on no link of this node, and host-gw needs it there; use vxlan, or \
+                 join the two networks on one link"
+            ),
             Self::StoreRestarted { known, found } => {
                 write!(
                     f,

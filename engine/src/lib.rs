@@ -46,6 +46,7 @@ mod leases;
 mod machine_id;
 mod network_config;
 mod offload;
+mod ownership;
 mod peers;
 mod public_addresses;
 mod recording;
@@ -62,6 +63,8 @@ mod time;
 mod token_bucket;
 mod twin;
 mod underlay;
+mod vteps;
+mod ways;
 
 pub use action::{Action, ExitReason, OpId, RequestId, WatchId};
 pub use action::{Command, KernelEvent, StoreEvent};

@@ -6,6 +6,7 @@ mod spelling;
 
 use alloc::format;
 use alloc::string::{String, ToString};
+use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use core::str::FromStr;
 
@@ -19,6 +20,7 @@ pub use self::spelling::UnknownKey;
 pub(crate) use self::spelling::unknown_keys;
 use crate::json::{JsonError, Object};
 use crate::subnet::Subnet;
+use crate::underlay::Families;
 
 /// The longest config that is read, in bytes.
 const MAX_CONFIG: usize = 256 * 1024;
@@ -125,6 +127,22 @@ impl NetworkConfig {
             },
             backend,
         })
+    }
+
+    /// Returns its address families.
+    pub(crate) const fn families(&self) -> Families {
+        match (self.v4, self.v6) {
+            (Some(_), Some(_)) => Families::Dual,
+            (None, Some(_)) => Families::V6,
+            (Some(_) | None, None) => Families::V4,
+        }
+    }
+
+    /// Returns the overlay's networks.
+    pub(crate) fn networks(&self) -> Vec<IpNet> {
+        let v4 = self.v4.map(|range| IpNet::V4(range.network));
+        let v6 = self.v6.map(|range| IpNet::V6(range.network));
+        v4.into_iter().chain(v6).collect()
     }
 
     /// Tells whether a subnet takes addresses of this network: it lies inside, and is less than all of it, in a

@@ -5,13 +5,14 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::machine_id::MachineId;
 use crate::store::KeyRange;
 use crate::subnet::Subnet;
 use crate::subnet_file::{Masquerade, PreviousSubnet};
-use crate::underlay::Underlay;
+use crate::underlay::{Selection, Underlay};
 
 /// The identity and the options of a node.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -20,10 +21,16 @@ pub struct Setup {
     pub machine: MachineId,
     /// Where the node is attached.
     pub underlay: Underlay,
+    /// How the interface was chosen, for when it has to be chosen anew.
+    #[serde(default)]
+    pub selection: Selection,
     /// Where its cluster lives in the store.
     pub prefix: StorePrefix,
     /// The subnet that the node had before it was restarted, from the subnet file.
     pub previous: PreviousSubnet,
+    /// The overlay's networks at that time, also from the subnet file: routes into them may be ours.
+    #[serde(default)]
+    pub former_networks: Vec<IpNet>,
     /// How long before the lease's end it is renewed.
     pub renew_margin: Duration,
     /// What the node does when its lease is gone or about to end.
@@ -45,8 +52,10 @@ impl Setup {
         Self {
             machine,
             underlay,
+            selection: Selection::default(),
             prefix: StorePrefix::default(),
             previous: PreviousSubnet::default(),
+            former_networks: Vec::new(),
             renew_margin: Duration::from_hours(1),
             lease_policy: LeasePolicy::default(),
             peer_grace: usual_peer_grace(),
@@ -109,6 +118,9 @@ pub enum Membership {
     Enforce,
 }
 
+/// The longest alias that a device can have, in bytes.
+const MAX_ALIAS: usize = 255;
+
 /// The part of the store's key space that belongs to one cluster, without a slash at its end.
 #[derive(Clone, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(from = "String")]
@@ -142,6 +154,14 @@ impl StorePrefix {
         core::str::from_utf8(key)
             .ok()?
             .strip_prefix(self.lease_prefix().as_str())
+    }
+
+    /// Returns the alias that marks the devices of this cluster's node (`IFLA_IFALIAS`, at most 255 bytes): several clusters
+    /// may have a node on one machine.
+    pub fn alias(&self) -> String {
+        let mut alias = format!("selvedge:{}", self.0);
+        alias.truncate(alias.floor_char_boundary(MAX_ALIAS));
+        alias
     }
 
     /// Returns what the keys of all leases begin with.

@@ -7,7 +7,7 @@ use core::fmt::Display;
 use core::net::{Ipv4Addr, Ipv6Addr};
 use core::str::FromStr;
 
-use ipnet::{Ipv4Net, Ipv6Net};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use serde::{Deserialize, Serialize};
 
 use crate::subnet::Subnet;
@@ -80,6 +80,18 @@ impl SubnetFile {
             },
         );
         out
+    }
+}
+
+impl SubnetFile {
+    /// Reads from an earlier file which networks the overlay had, by the rules of [`PreviousSubnet::parse`].
+    pub fn networks_in(text: &str) -> Vec<IpNet> {
+        if text.len() > MAX_FILE {
+            return Vec::new();
+        }
+        let v4 = only(networks::<Ipv4Net>(text, "FLANNEL_NETWORK")).map(|net| IpNet::V4(net.trunc()));
+        let v6 = only(networks::<Ipv6Net>(text, "FLANNEL_IPV6_NETWORK")).map(|net| IpNet::V6(net.trunc()));
+        v4.into_iter().chain(v6).collect()
     }
 }
 

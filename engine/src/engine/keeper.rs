@@ -4,6 +4,7 @@
 //! that the choice was made from, which guards both address families and overlaps of any size; an own key only
 //! if it is unchanged. A write whose outcome is unknown is followed by a fresh list before anything else.
 
+mod announcement;
 mod choice;
 mod contest;
 mod grant;
@@ -28,7 +29,7 @@ use crate::action::RequestId;
 use crate::backoff::Backoff;
 use crate::event::Event;
 use crate::lease::LeaseRecord;
-use crate::machine_id::{MachineId, Maker};
+use crate::machine_id::{MachineId, Maker, Standing};
 use crate::network_config::NetworkConfig;
 use crate::public_addresses::PublicAddresses;
 use crate::setup::{LeasePolicy, Setup, StorePrefix};
@@ -345,6 +346,7 @@ impl Keeper {
 
     pub(crate) fn handle_timeout(&mut self, claim: &Claim<'_>, follower: &mut Follower, outbox: &mut Outbox) {
         self.fence(outbox);
+        self.announce(claim, follower, outbox);
         match &mut self.state {
             State::Waiting(until) if *until <= outbox.now => {
                 // What the write was refused for, the watch should have brought since.
@@ -485,6 +487,11 @@ impl Keeper {
     /// Tells whether this machine made an etcd lease; what others made is theirs to end.
     fn is_own(&self, lease: EtcdLeaseId) -> bool {
         matches!(self.machine.maker_of(lease), Maker::This(_))
+    }
+
+    /// Tells whether this machine holds what hangs on an etcd lease.
+    fn holds_by(&self, lease: EtcdLeaseId) -> bool {
+        self.machine.maker_of(lease) == Maker::This(Standing::Held)
     }
 
     /// Takes note of an etcd lease whose key goes to another, or goes. What this program did not make may have other keys

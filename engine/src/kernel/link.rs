@@ -57,7 +57,7 @@ pub struct Vxlan {
 }
 
 /// A VXLAN network identifier: 24 bits (RFC 7348, section 5).
-#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(try_from = "u32", into = "u32")]
 pub struct Vni(u32);
 

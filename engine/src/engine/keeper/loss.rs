@@ -11,7 +11,6 @@ use crate::engine::outbox::Outbox;
 use crate::event::{Event, LeaseOrigin};
 use crate::leases::Entry;
 use crate::machine_id::{Maker, Standing};
-use crate::public_addresses::PublicAddresses;
 use crate::setup::{OnExpiry, OnLoss};
 use crate::store::Revision;
 use crate::subnet_file::PreviousSubnet;
@@ -56,7 +55,7 @@ impl Keeper {
                 self.lose(None, follower, outbox);
             }
             None | Some(_) if leases.revision() < held.mod_revision => {}
-            Some(entry) if held.is_written_in(entry, own) => {}
+            Some(entry) if held.is_written_in(entry) => {}
             Some(entry) if entry.is_of(own) => {
                 let (held, entry) = (held.clone(), entry.clone());
                 self.handle_rewritten(held, &entry, claim, follower, outbox);
@@ -180,7 +179,11 @@ impl Keeper {
         let leases = follower.leases();
         let key = leases.get(&leases.key_of(&carried));
         // What came after the own key takes nothing away.
-        let claimed = match key.filter(|entry| entry.is_of(own)) {
+        let is_own = |entry: &&Entry| {
+            // Its address was another when it wrote it.
+            entry.is_of(own) || entry.etcd_lease.is_some_and(|lease| self.holds_by(lease))
+        };
+        let claimed = match key.filter(is_own) {
             Some(entry) => leases.is_shadowed(entry, &carried, own, claim.network),
             None => leases
                 .overlapping(&carried)
@@ -198,10 +201,8 @@ impl Keeper {
 }
 
 impl Held {
-    /// Tells whether the key is as this node wrote it.
-    fn is_written_in(&self, entry: &Entry, own: PublicAddresses) -> bool {
-        entry.is_of(own)
-            && entry.mod_revision == self.mod_revision
-            && entry.etcd_lease == self.term.map(|term| term.id)
+    /// Tells whether the key is as this node wrote it; its address may be another since.
+    fn is_written_in(&self, entry: &Entry) -> bool {
+        entry.mod_revision == self.mod_revision && entry.etcd_lease == self.term.map(|term| term.id)
     }
 }

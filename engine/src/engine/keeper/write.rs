@@ -143,6 +143,18 @@ impl Write {
         }
     }
 
+    /// Writes the key that is held again, with what is true of the node now.
+    pub(super) fn update(held: &Held, record: &LeaseRecord) -> Self {
+        Self {
+            origin: match held.term {
+                Some(_) => LeaseOrigin::Updated,
+                None => LeaseOrigin::Reserved,
+            },
+            former: held.term.map(|term| term.id),
+            ..Self::renewal(held, record)
+        }
+    }
+
     /// Returns the revision that the key was last written at before, as far as the node saw.
     pub(super) const fn seen(&self) -> Revision {
         match self.guard {

@@ -1,0 +1,100 @@
+//! What makes an object the same one although its attributes change.
+
+use alloc::borrow::Cow;
+use core::net::{IpAddr, SocketAddrV4};
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+use crate::kernel::{IpVersion, KernelObject, LinkName, MacAddress};
+
+/// The identity of an object; in the order of making.
+#[derive(Clone, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+pub(crate) enum ObjectId {
+    Socket(SocketAddrV4),
+    Link(LinkName),
+    Sysctl(LinkName, IpVersion, Cow<'static, str>),
+    Address(LinkName, IpNet),
+    FdbEntry(LinkName, MacAddress),
+    Neighbour(LinkName, IpAddr),
+    Route(IpNet),
+    SubnetFile,
+}
+
+impl ObjectId {
+    pub(crate) fn of(object: &KernelObject) -> Self {
+        match object {
+            KernelObject::Socket(local) => Self::Socket(*local),
+            KernelObject::Link(link) => Self::Link(link.name.clone()),
+            KernelObject::Sysctl(sysctl) => {
+                Self::Sysctl(sysctl.link.clone(), sysctl.version, sysctl.key.clone())
+            }
+            KernelObject::Address(address) => Self::Address(address.link.clone(), address.net),
+            KernelObject::FdbEntry(entry) => Self::FdbEntry(entry.link.clone(), entry.mac),
+            KernelObject::Neighbour(neighbour) => {
+                Self::Neighbour(neighbour.link.clone(), neighbour.address)
+            }
+            KernelObject::Route(route) => Self::Route(route.destination),
+            KernelObject::SubnetFile(_) => Self::SubnetFile,
+        }
+    }
+
+    /// Returns the place of its kind in the order of making.
+    pub(super) const fn rank(&self) -> u8 {
+        match self {
+            Self::Socket(_) => 0,
+            Self::Link(_) => 1,
+            Self::Sysctl(..) => 2,
+            Self::Address(..) => 3,
+            Self::FdbEntry(..) => 4,
+            Self::Neighbour(..) => 5,
+            Self::Route(_) => 6,
+            Self::SubnetFile => 7,
+        }
+    }
+
+    /// Returns the device that it hangs on and vanishes with; a route's is not part of its identity.
+    pub(super) const fn link(&self) -> Option<&LinkName> {
+        match self {
+            Self::Sysctl(link, ..) | Self::Address(link, _) | Self::FdbEntry(link, _) | Self::Neighbour(link, _) => {
+                Some(link)
+            }
+            Self::Socket(_) | Self::Link(_) | Self::Route(_) | Self::SubnetFile => None,
+        }
+    }
+
+    /// Without a setting the node still carries traffic.
+    pub(super) const fn is_optional(&self) -> bool {
+        match self {
+            Self::Sysctl(..) => true,
+            Self::Socket(_)
+            | Self::Link(_)
+            | Self::Address(..)
+            | Self::FdbEntry(..)
+            | Self::Neighbour(..)
+            | Self::Route(_)
+            | Self::SubnetFile => false,
+        }
+    }
+
+    /// Tells whether a survey shows all objects of this kind.
+    pub(super) const fn is_surveyed(&self) -> bool {
+        match self {
+            Self::Link(_) | Self::Address(..) | Self::FdbEntry(..) | Self::Neighbour(..) | Self::Route(_) => true,
+            Self::Socket(_) | Self::Sysctl(..) | Self::SubnetFile => false,
+        }
+    }
+
+    /// Tells whether routes lead over it.
+    pub(super) const fn serves_routes(&self) -> bool {
+        match self {
+            Self::FdbEntry(..) | Self::Neighbour(..) => true,
+            Self::Socket(_)
+            | Self::Link(_)
+            | Self::Sysctl(..)
+            | Self::Address(..)
+            | Self::Route(_)
+            | Self::SubnetFile => false,
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! Putting the node into the overlay: what it wants in its kernel, and by what its packets are forwarded.
+
+use alloc::collections::BTreeMap;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use core::net::{IpAddr, Ipv4Addr};
+
+use ipnet::{IpNet, Ipv4Net};
+
+use super::{Custody, Engine, Position};
+use crate::action::Action;
+use crate::backend::{OffLink, Placement};
+use crate::desired::Owner;
+use crate::event::Event;
+use crate::forwarding_table::{ForwardingTable, TunnelParams};
+use crate::leases::Changes;
+use crate::peers::{PeerNews, Place, Standpoint};
+use crate::subnet::Subnet;
+
+impl Engine {
+    /// Sets the desired state and the forwarding table from the subnet that the node carries, as far as what they
+    /// depend on has changed.
+    pub(super) fn place(&mut self) {
+        let changes = self.follower.take_changes();
+        let Some(subnet) = self.keeper.carried() else {
+            self.judged = None;
+            self.placed = None;
+            let now = self.followed_now();
+            let stale = self.peers.note_departures(&changes, self.follower.leases(), now);
+            self.tell_stale(stale.len());
+            self.reconciler.desire_nothing();
+            return;
+        };
+        self.custody = Custody::Taken;
+        let news = self.judge_peers(subnet, &changes);
+        self.tell_peers(&news);
+        let position = Position {
+            subnet,
+            names_taken: self.names_taken,
+        };
+        if self.placed != Some(position) {
+            self.placed = Some(position);
+            return self.move_to(position, &news);
+        }
+        if let Some(table) = self.table.as_ref().filter(|_| !news.routes.is_empty()) {
+            self.forward(*table.params(), &news);
+        }
+        for (net, place) in news.routes {
+            self.reach(net, place);
+        }
+    }
+
+    fn move_to(&mut self, position: Position, news: &PeerNews) {
+        let Some(active) = &self.active else { return };
+        let placement = Placement {
+            setup: &self.setup,
+            network: &active.config.network,
+            subnet: position.subnet,
+            vteps: &self.vteps,
+            names_taken: position.names_taken,
+        };
+        let own = active.config.backend.desired(&placement);
+        let tunnel = active.config.backend.tunnel(&placement);
+        self.reconciler.desire(Owner::Node, own);
+        let peers: BTreeMap<_, _> = self.peers.places().collect();
+        let gone = self.reconciler.peers().filter(|net| !peers.contains_key(net));
+        for net in gone.collect::<Vec<_>>() {
+            self.reach(net, None);
+        }
+        for (net, place) in peers {
+            self.reach(net, Some(place));
+        }
+        if let Some(params) = tunnel {
+            self.forward(params, news);
+        }
+    }
+
+    /// Wants what leads to a peer, or nothing any more.
+    fn reach(&mut self, net: IpNet, place: Option<Place>) {
+        let Some(active) = &self.active else { return };
+        let objects = place.map(|place| active.config.backend.peer_objects(net, &place, &self.ways));
+        let objects = match (objects, place) {
+            (Some(Err(OffLink)), Some(place)) => {
+                if self.off_link.insert(net) {
+                    let public_ip = place.public_ip;
+                    self.outbox.tell(Event::PeerOffLink { net, public_ip });
+                }
+                Vec::new()
+            }
+            (Some(Ok(objects)), _) => {
+                self.off_link.remove(&net);
+                objects
+            }
+            (None | Some(Err(OffLink)), _) => {
+                self.off_link.remove(&net);
+                Vec::new()
+            }
+        };
+        self.reconciler.desire(Owner::Peer(net), objects);
+    }
+
+    fn forward(&mut self, params: TunnelParams, news: &PeerNews) {
+        let table = match &self.table {
+            Some(table) if *table.params() == params && news.routes.is_empty() => return,
+            Some(table) => table.with(params, v4_routes(news)),
+            None => ForwardingTable::new(params, self.peers.v4()),
+        };
+        let table = Arc::new(table);
+        self.outbox.push(Action::Forwarding(table.clone()));
+        self.table = Some(table);
+    }
+
+    fn judge_peers(&mut self, subnet: Subnet, changes: &Changes) -> PeerNews {
+        let now = self.followed_now();
+        let leases = self.follower.leases();
+        if let Some((judged, standpoint)) = &self.judged
+            && *judged == subnet
+        {
+            return self.peers.judge(changes, leases, standpoint, now);
+        }
+        let Some(config) = self.active.as_ref().map(|active| &active.config) else {
+            return PeerNews::default();
+        };
+        let Some((range, own_subnet)) = config.network.v4.zip(subnet.v4()) else {
+            return PeerNews::default();
+        };
+        let standpoint = Standpoint {
+            backend: config.backend.clone(),
+            network: range.network,
+            public_ip: self.setup.underlay.public_ip,
+            own_key: leases.key_of(&subnet).into(),
+            own_subnet,
+        };
+        let news = self.peers.judge_all(changes, leases, &standpoint, now);
+        self.judged = Some((subnet, standpoint));
+        news
+    }
+}
+
+/// Returns what the forwarding table has to know of what changed: it serves IPv4 alone.
+fn v4_routes(news: &PeerNews) -> impl Iterator<Item = (Ipv4Net, Option<Ipv4Addr>)> {
+    news.routes.iter().filter_map(|(net, place)| {
+        let IpNet::V4(net) = net else { return None };
+        let public_ip = place.and_then(|place| match place.public_ip {
+            IpAddr::V4(public_ip) => Some(public_ip),
+            IpAddr::V6(_) => None,
+        });
+        Some((*net, public_ip))
+    })
+}

@@ -1,0 +1,150 @@
+//! Taking what a look at the node shows: the underlay, the ways to other nodes, and what is there of ours.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
+use ipnet::IpNet;
+
+use super::{Active, Engine};
+use crate::action::{ExitReason, OpId};
+use crate::engine::config_reader::ActiveConfig;
+use crate::event::Event;
+use crate::kernel::{FoundKind, FoundLink, KernelError, KernelFacts, LinkName, Survey};
+use crate::ownership::Ownership;
+use crate::underlay::Attachments;
+use crate::ways::Ways;
+
+impl Engine {
+    /// Looks at the node when it is time to.
+    pub(super) fn survey(&mut self) {
+        let Some(config) = self.config_to_serve() else {
+            return;
+        };
+        let tunnels = config.backend.tunnels(&config.network);
+        let destination = self.setup.selection.destination();
+        let survey = || Survey { tunnels, destination };
+        self.surveyor.handle_timeout(survey, &mut self.outbox);
+    }
+
+    pub(super) fn handle_surveyed(&mut self, id: OpId, result: Result<Box<KernelFacts>, KernelError>) {
+        if !self.surveyor.awaits(id) {
+            return;
+        }
+        match result {
+            Ok(facts) => {
+                self.surveyor.handle_found(&mut self.outbox);
+                self.take(&facts);
+            }
+            Err(error) => {
+                let retry_in = self.surveyor.handle_failed(&mut self.outbox);
+                self.outbox.tell(Event::SurveyFailed { error, retry_in });
+            }
+        }
+    }
+
+    fn take(&mut self, facts: &KernelFacts) {
+        self.follow_underlay(facts);
+        self.note_vteps(facts);
+        self.note_ways(facts);
+        self.note_objects(facts);
+        match self.found_config.take() {
+            Some(config) => self.begin_serving(config),
+            None => self.announce(),
+        }
+    }
+
+    /// Follows the interface, if it is still there; without one everything stays as it is.
+    fn follow_underlay(&mut self, facts: &KernelFacts) {
+        let attachments = Attachments::of(facts);
+        let Some(underlay) = self.setup.underlay.follow(&attachments, &self.setup.selection) else {
+            return;
+        };
+        if underlay == self.setup.underlay {
+            return;
+        }
+        self.outbox.tell(Event::UnderlayChanged {
+            underlay: underlay.clone(),
+        });
+        self.setup.underlay = underlay;
+        self.judged = None;
+        self.placed = None;
+    }
+
+    /// Takes over the hardware addresses that the devices have, whoever gave them.
+    fn note_vteps(&mut self, facts: &KernelFacts) {
+        let tunnels = self.tunnels();
+        let alias = self.setup.prefix.alias();
+        let is_ours = |link: &&FoundLink| {
+            let is_marked = link.alias == alias || link.alias.is_empty();
+            is_marked && tunnels.contains(&link.name) && matches!(link.kind, FoundKind::Vxlan(_))
+        };
+        for link in facts.links.iter().filter(is_ours) {
+            if let Some(mac) = link.mac
+                && self.vteps.note(&link.name, mac)
+            {
+                self.placed = None;
+            }
+        }
+    }
+
+    fn note_ways(&mut self, facts: &KernelFacts) {
+        let ways = Ways::of(facts, &self.networks());
+        if ways != self.ways {
+            self.ways = ways;
+            self.placed = None;
+        }
+    }
+
+    fn note_objects(&mut self, facts: &KernelFacts) {
+        let ownership = Ownership {
+            alias: &self.setup.prefix.alias(),
+            tunnels: &self.tunnels(),
+            networks: &self.networks(),
+            reconciler: &self.reconciler,
+        };
+        let found = ownership.of(facts);
+        self.reconciler.handle_survey(found, &mut self.outbox);
+    }
+
+    /// Serves a network config, if the node has what its backend needs.
+    fn begin_serving(&mut self, config: ActiveConfig) {
+        let underlay = &self.setup.underlay;
+        let needed = config.backend.needs(&config.network);
+        if !underlay.serves(needed) {
+            let interface = underlay.interface.clone();
+            return self.exit(ExitReason::Underlay { interface, needed });
+        }
+        if let Err(error) = config.backend.check(underlay, &config.network) {
+            return self.exit(ExitReason::Config { error });
+        }
+        let record = config.backend.lease_record(underlay, &config.network, &self.vteps);
+        self.active = Some(Active { config, record });
+        self.follower.list(&mut self.outbox);
+    }
+
+    /// Works out what the node's lease has to say.
+    fn announce(&mut self) {
+        let Some(active) = &mut self.active else { return };
+        let config = &active.config;
+        active.record = config
+            .backend
+            .lease_record(&self.setup.underlay, &config.network, &self.vteps);
+    }
+
+    fn config_to_serve(&self) -> Option<&ActiveConfig> {
+        let active = self.active.as_ref().map(|active| &active.config);
+        self.found_config.as_ref().or(active)
+    }
+
+    fn tunnels(&self) -> Vec<LinkName> {
+        let config = self.config_to_serve();
+        config.map_or_else(Vec::new, |config| config.backend.tunnels(&config.network))
+    }
+
+    /// Returns the overlay's networks, and those of the subnets that the node had before.
+    fn networks(&self) -> Vec<IpNet> {
+        let config = self.config_to_serve();
+        let networks = config.map_or_else(Vec::new, |config| config.network.networks());
+        networks.into_iter().chain(self.setup.former_networks.iter().copied()).collect()
+    }
+}
