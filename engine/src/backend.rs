@@ -47,7 +47,9 @@ pub enum ConfigError {
     #[error(transparent)]
     Network(#[from] NetworkConfigError),
     /// The backend's type is not known.
-    #[error("unknown backend type: {kind:?} (key Backend.Type); this node serves: alloc, host-gw, udp, vxlan")]
+    #[error(
+        "unknown backend type: {kind:?} (key Backend.Type); this node serves: alloc, host-gw, udp, vxlan"
+    )]
     UnknownBackend {
         /// The type given.
         kind: String,
@@ -264,3 +266,6 @@ fn subnet_file(placement: &Placement<'_>, mtu: u32) -> SubnetFile {
 fn v4_of(placement: &Placement<'_>) -> Option<(Range4, Ipv4Net)> {
     Some((placement.network.v4?, placement.subnet.v4()?))
 }
+
+#[cfg(test)]
+mod tests;

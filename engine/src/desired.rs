@@ -83,7 +83,11 @@ impl Reconciler {
             }
         }
         for (id, object) in wanted {
-            if let Some(other) = self.owners.insert(id.clone(), owner).filter(|other| *other != owner) {
+            if let Some(other) = self
+                .owners
+                .insert(id.clone(), owner)
+                .filter(|other| *other != owner)
+            {
                 self.disown(other, &id);
             }
             self.belongings.entry(owner).or_default().insert(id.clone());
@@ -209,8 +213,11 @@ impl Reconciler {
     /// its peers all that does not fail.
     pub(crate) fn is_settled(&self) -> bool {
         self.differing.iter().all(|id| {
-            let is_peers = matches!(self.owners.get(id), Some(Owner::Peer(_)));
-            id.is_optional() || (is_peers && self.retries.contains(id)) || !self.desired.contains_key(id)
+            let is_of_failing_peer = match self.owners.get(id) {
+                Some(owner @ Owner::Peer(_)) => self.fails(owner),
+                Some(Owner::Node) | None => false,
+            };
+            id.is_optional() || is_of_failing_peer || !self.desired.contains_key(id)
         })
     }
 
@@ -304,6 +311,11 @@ impl Reconciler {
         stale.any(|id| self.present.contains_key(id) && !self.retries.contains(id))
     }
 
+    fn fails(&self, owner: &Owner) -> bool {
+        let mut belongings = self.belongings.get(owner).into_iter().flatten();
+        belongings.any(|id| self.retries.contains(id))
+    }
+
     fn belongs_to(&self, owner: Owner, id: &ObjectId) -> bool {
         self.owners.get(id) == Some(&owner)
     }
@@ -339,7 +351,10 @@ impl Reconciler {
         let ObjectId::Link(name) = id else { return };
         let gone = self.present.keys().filter(|id| id.link() == Some(name));
         // A route's device is not part of what it is.
-        let routes = self.present.iter().filter(|(_, object)| leads_out_of(object, name));
+        let routes = self
+            .present
+            .iter()
+            .filter(|(_, object)| leads_out_of(object, name));
         let gone: Vec<_> = gone.chain(routes.map(|(id, _)| id)).cloned().collect();
         for id in gone {
             self.present.remove(&id);

@@ -404,7 +404,10 @@ impl fmt::Display for Event {
                 )
             }
             Self::SurveyFailed { error, retry_in } => {
-                write!(f, "cannot look at the node: {error}; trying again in {retry_in:.1?}")
+                write!(
+                    f,
+                    "cannot look at the node: {error}; trying again in {retry_in:.1?}"
+                )
             }
             Self::UnderlayChanged { underlay } => write!(f, "the underlay changed: now {underlay}"),
             Self::PeerOffLink { net, public_ip } => write!(
@@ -498,6 +501,7 @@ impl fmt::Display for LeaseOrigin {
             Self::Reserved => "reserved for this node",
             Self::Previous => "held before",
             Self::Defended => "taken back",
+            Self::Updated => "announced anew",
         })
     }
 }

@@ -12,8 +12,9 @@ use ipnet::IpNet;
 
 use crate::desired::{ObjectId, Reconciler};
 use crate::kernel::{
-    Address, FLANNEL_ROUTE_PROTOCOL, FoundHop, FoundKind, FoundLink, FoundRoute, FoundVxlan, KernelFacts, KernelObject,
-    Link, LinkKind, LinkName, LinkState, MacAddress, NextHop, ROUTE_PROTOCOL, Route, RouteMark, Vni, Vxlan,
+    Address, FLANNEL_ROUTE_PROTOCOL, FoundHop, FoundKind, FoundLink, FoundRoute, FoundVxlan, KernelFacts,
+    KernelObject, Link, LinkKind, LinkName, LinkState, MacAddress, NextHop, ROUTE_PROTOCOL, Route, RouteMark,
+    Vni, Vxlan,
 };
 
 /// The priority that the kernel gives an IPv6 route without one (`IP6_RT_PRIO_USER`).
@@ -49,7 +50,9 @@ impl Ownership<'_> {
             let net = IpNet::new(found.address, found.prefix_len).ok()?;
             let link = (*tunnels.get(&found.link)?).clone();
             let address = Address { link, net };
-            let is_wanted = self.reconciler.wanted(&ObjectId::of(&KernelObject::Address(address.clone())));
+            let is_wanted = self
+                .reconciler
+                .wanted(&ObjectId::of(&KernelObject::Address(address.clone())));
             (is_wanted.is_some() || self.covers(net)).then_some(KernelObject::Address(address))
         });
         let is_ours = |name: &LinkName| links.iter().any(|link| link.name == *name);
@@ -118,7 +121,9 @@ impl Ownership<'_> {
             mark,
         };
         match found.protocol {
-            ROUTE_PROTOCOL if tunnel.is_some() || self.covers(found.destination) => Some(route(RouteMark::Ours)),
+            ROUTE_PROTOCOL if tunnel.is_some() || self.covers(found.destination) => {
+                Some(route(RouteMark::Ours))
+            }
             FLANNEL_ROUTE_PROTOCOL if self.is_flannels(found.destination, &hop, tunnel) => {
                 Some(route(RouteMark::Flannel))
             }
@@ -145,7 +150,9 @@ impl Ownership<'_> {
 
 /// Describes a VXLAN device in our terms; what it lacks is what no device of ours has.
 fn describe(found: &FoundVxlan, mac: Option<MacAddress>, names: &Names<'_>) -> Vxlan {
-    let underlay = found.underlay.and_then(|index| names.get(&index).copied().cloned());
+    let underlay = found
+        .underlay
+        .and_then(|index| names.get(&index).copied().cloned());
     Vxlan {
         vni: Vni::new(found.vni).unwrap_or_default(),
         local: found.local.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),

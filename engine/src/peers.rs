@@ -6,11 +6,7 @@
 //! follows the store, for nobody writes a lease while the store is away.
 
 mod judgement;
-#[cfg(test)]
-mod ref_peers;
 mod stale;
-#[cfg(test)]
-mod tests;
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::Arc;
@@ -226,7 +222,15 @@ impl Peers {
 
     /// Returns where all peers are reached.
     pub(crate) fn places(&self) -> impl Iterator<Item = (ipnet::IpNet, Place)> {
-        self.accepted.values().map(|peer| (peer.v4.into(), Place { public_ip: peer.public_ip.into(), vtep: None }))
+        self.accepted.values().map(|peer| {
+            (
+                peer.v4.into(),
+                Place {
+                    public_ip: peer.public_ip.into(),
+                    vtep: None,
+                },
+            )
+        })
     }
 
     /// Returns the peer whose subnet contains an address.

@@ -30,7 +30,8 @@ impl Ways {
             facts.links.iter().map(|link| (link.index, &link.name)).collect();
         let is_inside = |net: &IpNet| networks.iter().any(|network| network.contains(net));
         let routes = facts.routes.iter();
-        let routes = routes.filter(|route| route.protocol != ROUTE_PROTOCOL && !is_inside(&route.destination));
+        let routes =
+            routes.filter(|route| route.protocol != ROUTE_PROTOCOL && !is_inside(&route.destination));
         let mut routes: Vec<Way> = routes
             .map(|route| Way {
                 destination: route.destination,

@@ -19,19 +19,14 @@ use crate::reject_reason::RejectReason;
 pub(super) fn read(data: Option<&str>) -> Result<MacAddress, RejectReason> {
     let text = data.ok_or(RejectReason::BadBackendData)?;
     let object = Object::parse(text.as_bytes(), text.len()).map_err(|_| RejectReason::BadBackendData)?;
-    let mac: Option<String> = object
-        .get("VtepMAC")
-        .map_err(|_| RejectReason::BadBackendData)?;
+    let mac: Option<String> = object.get("VtepMAC").map_err(|_| RejectReason::BadBackendData)?;
     mac.and_then(|mac| mac.parse().ok())
         .filter(|mac: &MacAddress| mac.is_unicast())
         .ok_or(RejectReason::BadBackendData)
 }
 
 /// Writes the data of a node's own lease, byte for byte as flannel does.
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "no backend has a VXLAN device yet")
-)]
+#[cfg_attr(not(test), expect(dead_code, reason = "no backend has a VXLAN device yet"))]
 pub(super) fn write(vni: Vni, mac: MacAddress) -> String {
     format!(r#"{{"VNI":{vni},"VtepMAC":"{mac}"}}"#)
 }

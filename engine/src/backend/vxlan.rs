@@ -108,19 +108,16 @@ impl Vxlan {
 
     pub(super) fn desired(&self, placement: &Placement<'_>) -> Vec<KernelObject> {
         let sides = placement.sides();
-        let devices = sides.iter().flat_map(|side| self.device(placement, side.version, side.own));
+        let devices = sides
+            .iter()
+            .flat_map(|side| self.device(placement, side.version, side.own));
         let mtu = sides.iter().map(|side| self.mtu(placement, side.version)).min();
         let file = KernelObject::SubnetFile(subnet_file(placement, mtu.unwrap_or_default()));
         devices.chain([file]).collect()
     }
 
     /// Returns what leads to a peer; its route is the last to be made and the first to be removed.
-    pub(super) fn peer_objects(
-        &self,
-        net: IpNet,
-        place: &Place,
-        ways: &Ways,
-    ) -> Vec<KernelObject> {
+    pub(super) fn peer_objects(&self, net: IpNet, place: &Place, ways: &Ways) -> Vec<KernelObject> {
         if self.direct_routing == DirectRouting::On
             && let Some(link) = ways.link_to(place.public_ip)
         {

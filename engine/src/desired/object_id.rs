@@ -31,9 +31,7 @@ impl ObjectId {
             }
             KernelObject::Address(address) => Self::Address(address.link.clone(), address.net),
             KernelObject::FdbEntry(entry) => Self::FdbEntry(entry.link.clone(), entry.mac),
-            KernelObject::Neighbour(neighbour) => {
-                Self::Neighbour(neighbour.link.clone(), neighbour.address)
-            }
+            KernelObject::Neighbour(neighbour) => Self::Neighbour(neighbour.link.clone(), neighbour.address),
             KernelObject::Route(route) => Self::Route(route.destination),
             KernelObject::SubnetFile(_) => Self::SubnetFile,
         }
@@ -56,9 +54,10 @@ impl ObjectId {
     /// Returns the device that it hangs on and vanishes with; a route's is not part of its identity.
     pub(super) const fn link(&self) -> Option<&LinkName> {
         match self {
-            Self::Sysctl(link, ..) | Self::Address(link, _) | Self::FdbEntry(link, _) | Self::Neighbour(link, _) => {
-                Some(link)
-            }
+            Self::Sysctl(link, ..)
+            | Self::Address(link, _)
+            | Self::FdbEntry(link, _)
+            | Self::Neighbour(link, _) => Some(link),
             Self::Socket(_) | Self::Link(_) | Self::Route(_) | Self::SubnetFile => None,
         }
     }
@@ -80,7 +79,9 @@ impl ObjectId {
     /// Tells whether a survey shows all objects of this kind.
     pub(super) const fn is_surveyed(&self) -> bool {
         match self {
-            Self::Link(_) | Self::Address(..) | Self::FdbEntry(..) | Self::Neighbour(..) | Self::Route(_) => true,
+            Self::Link(_) | Self::Address(..) | Self::FdbEntry(..) | Self::Neighbour(..) | Self::Route(_) => {
+                true
+            }
             Self::Socket(_) | Self::Sysctl(..) | Self::SubnetFile => false,
         }
     }

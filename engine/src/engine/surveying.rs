@@ -117,7 +117,9 @@ impl Engine {
         if let Err(error) = config.backend.check(underlay, &config.network) {
             return self.exit(ExitReason::Config { error });
         }
-        let record = config.backend.lease_record(underlay, &config.network, &self.vteps);
+        let record = config
+            .backend
+            .lease_record(underlay, &config.network, &self.vteps);
         self.active = Some(Active { config, record });
         self.follower.list(&mut self.outbox);
     }
@@ -145,6 +147,9 @@ impl Engine {
     fn networks(&self) -> Vec<IpNet> {
         let config = self.config_to_serve();
         let networks = config.map_or_else(Vec::new, |config| config.network.networks());
-        networks.into_iter().chain(self.setup.former_networks.iter().copied()).collect()
+        networks
+            .into_iter()
+            .chain(self.setup.former_networks.iter().copied())
+            .collect()
     }
 }

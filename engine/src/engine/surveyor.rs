@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::action::{OpId};
+use crate::action::OpId;
 use crate::backoff::Backoff;
 use crate::engine::outbox::Outbox;
 use crate::kernel::Survey;
@@ -31,8 +31,14 @@ enum State {
     /// Nothing is to be known yet.
     Idle,
     /// The next one is due then.
-    Waiting { earliest: Instant, due: Instant },
-    Asked { id: OpId, doubt: Doubt },
+    Waiting {
+        earliest: Instant,
+        due: Instant,
+    },
+    Asked {
+        id: OpId,
+        doubt: Doubt,
+    },
 }
 
 /// Whether something changed while the node was looked at.
@@ -94,7 +100,13 @@ impl Surveyor {
     pub(super) fn handle_found(&mut self, outbox: &mut Outbox) {
         self.backoff.reset();
         let (now, earliest) = (outbox.now, outbox.now + CALM);
-        let doubt = matches!(self.state, State::Asked { doubt: Doubt::Raised, .. });
+        let doubt = matches!(
+            self.state,
+            State::Asked {
+                doubt: Doubt::Raised,
+                ..
+            }
+        );
         let due = if doubt {
             earliest
         } else {

@@ -1,4 +1,5 @@
 use alloc::borrow::Cow;
+use alloc::boxed::Box;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use alloc::{format, vec};
@@ -11,6 +12,7 @@ use super::*;
 use crate::action::{Action, Command, KernelEvent, OpId, RequestId, StoreEvent, WatchId};
 use crate::engine::Engine;
 use crate::input::Input;
+use crate::kernel::KernelFacts;
 use crate::kernel::{
     Address, IpVersion, KernelError, KernelErrorKind, KernelObject, Link, LinkKind, LinkName, NextHop, Route,
     Sysctl,
@@ -23,7 +25,7 @@ use crate::store::{
 };
 use crate::subnet_file::{Masquerade, PreviousSubnet, SubnetFile};
 use crate::time::Instant;
-use crate::underlay::Underlay;
+use crate::underlay::{Families, InterfaceChoice, Selection, Underlay};
 
 const HEADER: Header = Header {
     cluster_id: u64::MAX,
@@ -411,7 +413,11 @@ fn kernel_events() -> Vec<KernelEvent> {
         .chain(done)
         .chain([
             KernelEvent::LinkVanished(link.clone()),
-            KernelEvent::LinkDown(link),
+            KernelEvent::Doubted,
+            KernelEvent::Surveyed {
+                id: OpId(10),
+                result: Ok(Box::new(KernelFacts::default())),
+            },
         ])
         .collect()
 }
@@ -476,9 +482,21 @@ fn setup() -> Setup {
             index: 2,
             mtu: 1500,
             address: Ipv4Addr::new(10, 0, 0, 1),
+            address_v6: Some(Ipv6Addr::LOCALHOST),
             public_ip,
             public_ipv6: Some(Ipv6Addr::LOCALHOST),
         },
+        selection: Selection {
+            interfaces: vec![
+                InterfaceChoice::Name("eth0".to_string()),
+                InterfaceChoice::Address(public_ip.into()),
+                InterfaceChoice::CanReach(Ipv6Addr::LOCALHOST.into()),
+            ],
+            public_ip: Some(public_ip),
+            public_ipv6: None,
+            families: Families::Any,
+        },
+        former_networks: vec!["10.5.0.0/16".parse().unwrap()],
         prefix: StorePrefix::new("/coreos.com/network"),
         previous: PreviousSubnet {
             v4: Some("10.5.3.0/24".parse().unwrap()),

@@ -92,7 +92,8 @@ impl Attachments {
         };
         let default_routes = |is_wanted: fn(&IpNet) -> bool| {
             let routes = facts.routes.iter();
-            let routes = routes.filter(|route| route.destination.prefix_len() == 0 && is_wanted(&route.destination));
+            let routes =
+                routes.filter(|route| route.destination.prefix_len() == 0 && is_wanted(&route.destination));
             routes.filter_map(FoundRoute::link).collect()
         };
         Self {

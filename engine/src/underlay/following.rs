@@ -24,11 +24,18 @@ impl Underlay {
             let kept = Some(address).filter(|address| has((*address).into()));
             kept.or_else(|| interface.best_v6())
         });
-        let (v4, v6) = (v4.map_or(Some(None), |v4| v4.map(Some))?, v6.map_or(Some(None), |v6| v6.map(Some))?);
+        let (v4, v6) = (
+            v4.map_or(Some(None), |v4| v4.map(Some))?,
+            v6.map_or(Some(None), |v6| v6.map(Some))?,
+        );
         Some(Self {
             interface: interface.name.clone(),
             index: interface.index,
-            mtu: if interface.mtu == 0 { self.mtu } else { interface.mtu },
+            mtu: if interface.mtu == 0 {
+                self.mtu
+            } else {
+                interface.mtu
+            },
             address: v4.unwrap_or(self.address),
             address_v6: v6,
             public_ip: v4.map_or(self.public_ip, |v4| selection.public_ip.unwrap_or(v4)),
