@@ -6,7 +6,11 @@
 //! follows the store, for nobody writes a lease while the store is away.
 
 mod judgement;
+#[cfg(test)]
+mod ref_peers;
 mod stale;
+#[cfg(test)]
+mod tests;
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::Arc;
@@ -51,15 +55,6 @@ pub(crate) struct Peer {
     v4: Ipv4Net,
     pub(crate) public_ip: Ipv4Addr,
     age: Age,
-}
-
-/// Where a peer is reached.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
-pub(crate) struct Place {
-    /// Its node's underlay address.
-    pub(crate) public_ip: core::net::IpAddr,
-    /// The hardware address of its VXLAN device.
-    pub(crate) vtep: Option<crate::kernel::MacAddress>,
 }
 
 /// The order in which leases win: the oldest first, of equally old ones the first in key order.
@@ -108,7 +103,7 @@ pub(crate) struct PeerNews {
     pub(crate) stale: BTreeSet<Subnet>,
     pub(crate) rejected: BTreeMap<Arc<[u8]>, RejectReason>,
     /// The same as the forwarding table sees it.
-    pub(crate) routes: BTreeMap<ipnet::IpNet, Option<Place>>,
+    pub(crate) routes: BTreeMap<Ipv4Net, Option<Ipv4Addr>>,
 }
 
 impl Peers {
@@ -218,19 +213,6 @@ impl Peers {
     /// Returns the IPv4 subnets with the nodes that hold them, in order.
     pub(crate) fn v4(&self) -> impl Iterator<Item = (Ipv4Net, Ipv4Addr)> {
         self.accepted.values().map(|peer| (peer.v4, peer.public_ip))
-    }
-
-    /// Returns where all peers are reached.
-    pub(crate) fn places(&self) -> impl Iterator<Item = (ipnet::IpNet, Place)> {
-        self.accepted.values().map(|peer| {
-            (
-                peer.v4.into(),
-                Place {
-                    public_ip: peer.public_ip.into(),
-                    vtep: None,
-                },
-            )
-        })
     }
 
     /// Returns the peer whose subnet contains an address.

@@ -24,15 +24,13 @@ pub enum RejectReason {
     OwnPublicIp,
     /// The lease has no subnet of the backend's address family.
     WrongFamily,
-    /// The backend's data has another form.
-    BadBackendData,
     /// The lease is of another backend, whose nodes do not understand the packets of this one.
     ForeignBackend,
 }
 
 impl RejectReason {
     /// Every reason, in the order of their counters.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 10] = [
         Self::BadKey,
         Self::BadValue,
         Self::TooLarge,
@@ -42,7 +40,6 @@ impl RejectReason {
         Self::BadPublicIp,
         Self::OwnPublicIp,
         Self::WrongFamily,
-        Self::BadBackendData,
         Self::ForeignBackend,
     ];
 
@@ -58,7 +55,6 @@ impl RejectReason {
             Self::BadPublicIp => "bad_public_ip",
             Self::OwnPublicIp => "own_public_ip",
             Self::WrongFamily => "wrong_family",
-            Self::BadBackendData => "bad_backend_data",
             Self::ForeignBackend => "foreign_backend",
         }
     }

@@ -260,13 +260,7 @@ impl<'a> Judgement<'a> {
                 news.removed.remove(&peer.subnet);
                 news.added.insert(peer.subnet, peer.public_ip);
             }
-            news.routes.insert(
-                v4.into(),
-                now.map(|peer| super::Place {
-                    public_ip: peer.public_ip.into(),
-                    vtep: None,
-                }),
-            );
+            news.routes.insert(v4, now.map(|peer| peer.public_ip));
         }
         news
     }
