@@ -1,9 +1,9 @@
-use alloc::string::ToString;
+use alloc::string::{String, ToString};
 use alloc::vec;
 
 use super::*;
 use crate::action::Action;
-use crate::kernel::{Address, Link, LinkKind, Route};
+use crate::kernel::{Address, Link, LinkKind, NextHop, Route};
 use crate::rng::Rng;
 
 #[test]
@@ -151,6 +151,7 @@ fn link(name: &str) -> KernelObject {
         name: LinkName(name.to_string()),
         kind: LinkKind::Tun,
         mtu: 1472,
+        alias: String::new(),
     })
 }
 
@@ -164,10 +165,7 @@ fn address(net: &str) -> KernelObject {
 
 fn route(link: &str) -> KernelObject {
     let destination = "10.5.0.0/16".parse().expect("a network");
-    KernelObject::Route(Route {
-        destination,
-        link: LinkName(link.to_string()),
-    })
+    KernelObject::Route(Route::new(destination, NextHop::Link(LinkName(link.to_string()))))
 }
 
 fn error(kind: KernelErrorKind) -> KernelError {

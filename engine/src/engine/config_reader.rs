@@ -285,6 +285,7 @@ mod tests {
                 Action::Watch { .. }
                 | Action::CancelWatch(_)
                 | Action::Kernel { .. }
+                | Action::Survey { .. }
                 | Action::Forwarding(_)
                 | Action::Ready
                 | Action::Event(_)

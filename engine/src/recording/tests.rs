@@ -12,7 +12,8 @@ use crate::action::{Action, Command, KernelEvent, OpId, RequestId, StoreEvent, W
 use crate::engine::Engine;
 use crate::input::Input;
 use crate::kernel::{
-    Address, KernelError, KernelErrorKind, KernelObject, Link, LinkKind, LinkName, Route, Sysctl,
+    Address, IpVersion, KernelError, KernelErrorKind, KernelObject, Link, LinkKind, LinkName, NextHop, Route,
+    Sysctl,
 };
 use crate::machine_id::MachineId;
 use crate::setup::{LeasePolicy, Membership, OnExpiry, OnLoss, Setup, StorePrefix};
@@ -370,9 +371,11 @@ fn kernel_events() -> Vec<KernelEvent> {
             name: link.clone(),
             kind: LinkKind::Tun,
             mtu: 1472,
+            alias: String::new(),
         }),
         KernelObject::Sysctl(Sysctl {
             link: link.clone(),
+            version: IpVersion::V4,
             key: Cow::Borrowed("accept_local"),
             value: Cow::Borrowed("1"),
         }),
@@ -380,10 +383,10 @@ fn kernel_events() -> Vec<KernelEvent> {
             link: link.clone(),
             net: "10.5.3.0/32".parse().unwrap(),
         }),
-        KernelObject::Route(Route {
-            destination: "10.5.0.0/16".parse().unwrap(),
-            link: link.clone(),
-        }),
+        KernelObject::Route(Route::new(
+            "10.5.0.0/16".parse().unwrap(),
+            NextHop::Link(link.clone()),
+        )),
         file(Masquerade::Off, Some(v4), None),
         file(Masquerade::On, None, Some(v6)),
     ];
