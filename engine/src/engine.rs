@@ -9,7 +9,7 @@ pub(crate) mod outbox;
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::net::Ipv4Addr;
+use core::net::{IpAddr, Ipv4Addr};
 use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -24,10 +24,11 @@ use crate::desired::{Failure, Reconciler};
 use crate::event::Event;
 use crate::forwarding_table::{self, ForwardingTable, TunnelParams};
 use crate::holdings::Holdings;
-use crate::kernel::{KernelErrorKind, KernelObject, KernelOp};
+use crate::kernel::{IpVersion, KernelErrorKind, KernelObject, KernelOp};
 use crate::lease::LeaseRecord;
 use crate::leases::{Changes, key_text};
-use crate::peers::{Peer, PeerNews, Peers, Standpoint};
+use crate::peers::{OwnRange, PeerNews, Peers, Refusal, Standpoint};
+use crate::public_addresses::PublicAddresses;
 use crate::reject_reason::RejectReason;
 use crate::rng::Rng;
 use crate::setup::Setup;
@@ -258,10 +259,11 @@ impl Engine {
         if params.subnet.contains(&destination) {
             return Explanation::Local;
         }
-        match self.peers.holder_of(destination) {
-            Some(&Peer {
-                subnet, public_ip, ..
-            }) => Explanation::Peer { subnet, public_ip },
+        match self.peers.holder_of(IpAddr::V4(destination)) {
+            Some(peer) => Explanation::Peer {
+                subnet: peer.subnet,
+                public_ip: peer.place.public_ip,
+            },
             None => Explanation::NoRoute,
         }
     }
@@ -409,12 +411,16 @@ impl Engine {
     /// Sets the desired state and the forwarding table from the subnet that the node carries, as far as what they
     /// depend on has changed.
     fn place(&mut self) {
+        let Some(active) = &self.active else { return };
         let changes = self.follower.take_changes();
         let Some(subnet) = self.keeper.carried() else {
             self.judged = None;
             self.placed = None;
             let now = self.followed_now();
-            let stale = self.peers.note_departures(&changes, self.follower.leases(), now);
+            let backend = &active.config.backend;
+            let stale = self
+                .peers
+                .note_departures(&changes, self.follower.leases(), backend, now);
             self.tell_stale(stale.len());
             self.reconciler.desire(Vec::new());
             return;
@@ -450,7 +456,7 @@ impl Engine {
     fn forward(&mut self, params: TunnelParams, news: &PeerNews) {
         let table = match &self.table {
             Some(table) if *table.params() == params && news.routes.is_empty() => return,
-            Some(table) => table.with(params, news.routes.iter().map(|(subnet, ip)| (*subnet, *ip))),
+            Some(table) => table.with(params, news.v4_routes()),
             None => ForwardingTable::new(params, self.peers.v4()),
         };
         let table = Arc::new(table);
@@ -466,19 +472,10 @@ impl Engine {
         {
             return self.peers.judge(changes, leases, standpoint, now);
         }
-        let Some(config) = self.active.as_ref().map(|active| &active.config) else {
+        let Some(active) = &self.active else {
             return PeerNews::default();
         };
-        let Some((range, own_subnet)) = config.network.v4.zip(subnet.v4()) else {
-            return PeerNews::default();
-        };
-        let standpoint = Standpoint {
-            backend: config.backend.clone(),
-            network: range.network,
-            public_ip: self.setup.underlay.public_ip,
-            own_key: leases.key_of(&subnet).into(),
-            own_subnet,
-        };
+        let standpoint = active.standpoint(&subnet, leases.key_of(&subnet).into());
         let news = self.peers.judge_all(changes, leases, &standpoint, now);
         self.judged = Some((subnet, standpoint));
         news
@@ -489,7 +486,7 @@ impl Engine {
         self.tell_stale(news.stale.len());
         let (added, removed) = (news.added.len(), news.removed.len());
         if added.saturating_add(removed) > MOST_NAMED {
-            let (peers, _, _) = self.peers.sizes();
+            let peers = self.peers.iter().count();
             self.outbox.tell(Event::PeersChanged {
                 added,
                 removed,
@@ -506,17 +503,20 @@ impl Engine {
         self.tell_rejected(&news.rejected);
     }
 
-    fn tell_rejected(&mut self, rejected: &BTreeMap<Arc<[u8]>, RejectReason>) {
-        for &reason in rejected.values() {
+    fn tell_rejected(&mut self, rejected: &BTreeMap<Arc<[u8]>, Refusal>) {
+        for (_, reason) in rejected.values().flat_map(|refusal| refusal.reasons()) {
             *self.rejected.entry(reason).or_default() += 1;
         }
-        let mut named = rejected.iter().map(|(key, &reason)| (key_text(key), reason));
+        let mut named = rejected.iter().flat_map(|(key, refusal)| {
+            let reasons = refusal.reasons();
+            reasons.map(move |(version, reason)| (key_text(key), version, reason))
+        });
         let count = rejected.len();
         if count <= MOST_NAMED {
-            for (key, reason) in named {
-                self.outbox.tell(Event::RecordRejected { key, reason });
+            for (key, version, reason) in named {
+                self.outbox.tell(Event::RecordRejected { key, version, reason });
             }
-        } else if let Some((key, reason)) = named.next() {
+        } else if let Some((key, _, reason)) = named.next() {
             self.outbox.tell(Event::RecordsRejected { count, key, reason });
         }
     }
@@ -564,6 +564,31 @@ impl Active {
         Claim {
             network: &self.config.network,
             record: &self.record,
+        }
+    }
+
+    /// Returns where a node with this subnet and key stands among the leases.
+    fn standpoint(&self, subnet: &Subnet, own_key: Arc<[u8]>) -> Standpoint {
+        let ActiveConfig { network, backend, .. } = &self.config;
+        let carried = backend.needs(network);
+        let node = PublicAddresses::of(&self.record);
+        let range = |version| {
+            let vtep = backend.peer_data(&self.record, version);
+            Some(OwnRange {
+                network: network.of_version(version)?,
+                subnet: subnet.of_version(version)?,
+                public_ip: node.of_version(version)?,
+                vtep: vtep.ok().flatten(),
+            })
+        };
+        Standpoint {
+            own_key,
+            backend: backend.clone(),
+            ranges: [IpVersion::V4, IpVersion::V6]
+                .into_iter()
+                .filter(|version| carried.has(*version))
+                .filter_map(|version| Some((version, range(version)?)))
+                .collect(),
         }
     }
 }
