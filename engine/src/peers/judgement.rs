@@ -194,16 +194,18 @@ impl<'a> Judgement<'a> {
     fn settle(&mut self, candidate: Result<Peer, RejectReason>) -> Result<(), RejectReason> {
         let candidate = candidate?;
         let is_older = |other: &Peer| !self.peers.is_stale(other) && other.age < candidate.age;
-        if self.peers.overlapping(candidate.net).any(is_older) {
-            return Err(RejectReason::OverlapsPeer);
-        }
         if self.peers.rivals(&candidate).any(is_older) {
             return Err(RejectReason::DuplicateMac);
+        }
+        if self.peers.overlapping(candidate.net).any(is_older) {
+            return Err(RejectReason::OverlapsPeer);
         }
         self.accept(candidate);
         Ok(())
     }
 
+    /// Makes a lease a peer. Younger leases that claim its hardware address are judged again even if they were refused
+    /// before, for that reason goes before others.
     fn accept(&mut self, peer: Peer) {
         let overlapping = self.peers.overlapping(peer.net);
         let younger: Vec<_> = overlapping
@@ -214,6 +216,9 @@ impl<'a> Judgement<'a> {
         for other in &younger {
             self.withdraw(other);
         }
+        let rivals = self.peers.claims.rivals(&peer).map(|claim| &claim.age);
+        self.waiting
+            .extend(rivals.filter(|age| **age > peer.age).cloned());
         self.note_before(peer.net);
         self.peers.stale.remove(peer.key());
         self.peers.accepted.insert(peer.key(), peer);

@@ -145,11 +145,11 @@ impl RefPeers {
     }
 
     fn contest(&self, net: IpNet, peer: RefPeer) -> Result<RefPeer, RejectReason> {
-        if self.accepted.keys().any(|other| overlaps(net, *other)) {
-            return Err(RejectReason::OverlapsPeer);
-        }
         if self.accepted.values().any(|other| are_rivals(&peer, other)) {
             return Err(RejectReason::DuplicateMac);
+        }
+        if self.accepted.keys().any(|other| overlaps(net, *other)) {
+            return Err(RejectReason::OverlapsPeer);
         }
         Ok(peer)
     }

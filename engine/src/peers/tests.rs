@@ -164,6 +164,28 @@ fn of_two_nodes_with_one_hardware_address_the_older_lease_wins_until_it_goes_or_
 }
 
 #[test]
+fn another_nodes_hardware_address_is_told_before_an_overlap_whatever_came_first() {
+    let values = [
+        vxlan_value(2, 2, 2, 2),
+        vxlan_value(3, 3, 3, 3),
+        vxlan_value(4, 2, 4, 2),
+    ];
+    let leases = [
+        ("10.50.2.0-24", values[0].as_str(), 1),
+        ("10.50.3.0-24", values[1].as_str(), 2),
+        ("10.50.3.0-25", values[2].as_str(), 3),
+    ];
+    let mut cluster = Cluster::new(standpoint(Backend::StubVtep, V4, 1, 1));
+
+    cluster.list_values(&leases[1..], Departure::Seen, 0);
+    let overlapping = reasons(&cluster.peers);
+    cluster.list_values(&leases, Departure::Seen, 1);
+
+    assert_eq!(overlapping, [RejectReason::OverlapsPeer]);
+    assert_eq!(reasons(&cluster.peers), [RejectReason::DuplicateMac]);
+}
+
+#[test]
 fn a_hardware_address_counts_in_each_ip_version_by_itself() {
     let two = vxlan_value(2, 2, 2, 3);
     let three = vxlan_value(3, 3, 3, 3);
