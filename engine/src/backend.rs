@@ -16,10 +16,11 @@ use ipnet::{IpNet, Ipv4Net};
 use serde::{Deserialize, Serialize};
 
 use crate::forwarding_table::TunnelParams;
-use crate::kernel::{IpVersion, KernelObject, LinkName};
+use crate::kernel::{IpVersion, KernelObject, LinkName, MacAddress};
 use crate::lease::LeaseRecord;
 use crate::network_config::{NetworkConfig, NetworkConfigError, Range4};
 use crate::peers::Place;
+use crate::reject_reason::RejectReason;
 use crate::setup::Setup;
 use crate::subnet::Subnet;
 use crate::subnet_file::SubnetFile;
@@ -182,6 +183,23 @@ impl Backend {
         match self {
             Self::Alloc | Self::HostGw | Self::Vxlan(_) => network.families(),
             Self::Udp(_) => Families::V4,
+        }
+    }
+
+    /// Returns the hardware address that packets of an IP version are sent to on their way to a lease's node, if the
+    /// backend sends any that have one.
+    ///
+    /// # Errors
+    ///
+    /// [`RejectReason::BadBackendData`] if the record does not have it in the backend's form.
+    pub(crate) fn peer_data(
+        &self,
+        record: &LeaseRecord,
+        version: IpVersion,
+    ) -> Result<Option<MacAddress>, RejectReason> {
+        match self {
+            Self::Alloc | Self::HostGw | Self::Udp(_) => Ok(None),
+            Self::Vxlan(_) => vtep::read(record.data_of(version)).map(Some),
         }
     }
 

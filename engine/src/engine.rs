@@ -13,7 +13,7 @@ mod surveyor;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::net::Ipv4Addr;
+use core::net::{IpAddr, Ipv4Addr};
 use core::time::Duration;
 
 use ipnet::IpNet;
@@ -29,9 +29,10 @@ use crate::desired::{Failure, Reconciler};
 use crate::event::Event;
 use crate::forwarding_table::{self, ForwardingTable};
 use crate::holdings::Holdings;
-use crate::kernel::{KernelErrorKind, KernelObject, KernelOp};
+use crate::kernel::{IpVersion, KernelErrorKind, KernelObject, KernelOp};
 use crate::lease::LeaseRecord;
-use crate::peers::{Peer, Peers, Standpoint};
+use crate::peers::{OwnRange, Peers, Standpoint};
+use crate::public_addresses::PublicAddresses;
 use crate::reject_reason::RejectReason;
 use crate::rng::Rng;
 use crate::setup::Setup;
@@ -284,10 +285,11 @@ impl Engine {
         if params.subnet.contains(&destination) {
             return Explanation::Local;
         }
-        match self.peers.holder_of(destination) {
-            Some(&Peer {
-                subnet, public_ip, ..
-            }) => Explanation::Peer { subnet, public_ip },
+        match self.peers.holder_of(IpAddr::V4(destination)) {
+            Some(peer) => Explanation::Peer {
+                subnet: peer.subnet,
+                public_ip: peer.place.public_ip,
+            },
             None => Explanation::NoRoute,
         }
     }
@@ -462,6 +464,31 @@ impl Active {
         Claim {
             network: &self.config.network,
             record: &self.record,
+        }
+    }
+
+    /// Returns where a node with this subnet and key stands among the leases.
+    fn standpoint(&self, subnet: &Subnet, own_key: Arc<[u8]>) -> Standpoint {
+        let ActiveConfig { network, backend, .. } = &self.config;
+        let carried = backend.needs(network);
+        let node = PublicAddresses::of(&self.record);
+        let range = |version| {
+            let vtep = backend.peer_data(&self.record, version);
+            Some(OwnRange {
+                network: network.of_version(version)?,
+                subnet: subnet.of_version(version)?,
+                public_ip: node.of_version(version)?,
+                vtep: vtep.ok().flatten(),
+            })
+        };
+        Standpoint {
+            own_key,
+            backend: backend.clone(),
+            ranges: [IpVersion::V4, IpVersion::V6]
+                .into_iter()
+                .filter(|version| carried.has(*version))
+                .filter_map(|version| Some((version, range(version)?)))
+                .collect(),
         }
     }
 }

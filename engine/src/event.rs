@@ -2,14 +2,14 @@
 
 use alloc::string::String;
 use core::fmt;
-use core::net::{IpAddr, Ipv4Addr};
+use core::net::IpAddr;
 use core::time::Duration;
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::backend::ConfigError;
-use crate::kernel::{KernelError, KernelObject};
+use crate::kernel::{IpVersion, KernelError, KernelObject};
 use crate::leases::Holders;
 use crate::network_config::UnknownKey;
 use crate::reject_reason::RejectReason;
@@ -131,8 +131,8 @@ pub enum Event {
     PeerAdded {
         /// Its subnet.
         subnet: Subnet,
-        /// Where it is reached.
-        public_ip: Ipv4Addr,
+        /// Where it is reached: the first of its addresses.
+        public_ip: IpAddr,
     },
     /// A peer's lease is gone.
     PeerRemoved {
@@ -160,6 +160,8 @@ pub enum Event {
     RecordRejected {
         /// Its key.
         key: String,
+        /// The IP version that it is not used for, if not all of it is refused for this reason.
+        version: Option<IpVersion>,
         /// Why.
         reason: RejectReason,
     },
@@ -380,7 +382,14 @@ impl fmt::Display for Event {
                     "forwarding to {peers} peers for up to {grace:?} until they write them again"
                 )
             }
-            Self::RecordRejected { key, reason } => write!(f, "ignoring {key}: {}", reason.name()),
+            Self::RecordRejected { key, version, reason } => {
+                f.write_str(match version {
+                    None => "ignoring ",
+                    Some(IpVersion::V4) => "ignoring the IPv4 range of ",
+                    Some(IpVersion::V6) => "ignoring the IPv6 range of ",
+                })?;
+                write!(f, "{key}: {}", reason.name())
+            }
             Self::RecordsRejected { count, key, reason } => {
                 write!(
                     f,

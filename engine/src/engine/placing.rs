@@ -4,9 +4,7 @@ use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use core::net::{IpAddr, Ipv4Addr};
-
-use ipnet::{IpNet, Ipv4Net};
+use ipnet::IpNet;
 
 use super::{Custody, Engine, Position};
 use crate::action::Action;
@@ -15,19 +13,23 @@ use crate::desired::Owner;
 use crate::event::Event;
 use crate::forwarding_table::{ForwardingTable, TunnelParams};
 use crate::leases::Changes;
-use crate::peers::{PeerNews, Place, Standpoint};
+use crate::peers::{PeerNews, Place};
 use crate::subnet::Subnet;
 
 impl Engine {
     /// Sets the desired state and the forwarding table from the subnet that the node carries, as far as what they
     /// depend on has changed.
     pub(super) fn place(&mut self) {
+        let Some(active) = &self.active else { return };
         let changes = self.follower.take_changes();
         let Some(subnet) = self.keeper.carried() else {
             self.judged = None;
             self.placed = None;
             let now = self.followed_now();
-            let stale = self.peers.note_departures(&changes, self.follower.leases(), now);
+            let backend = &active.config.backend;
+            let stale = self
+                .peers
+                .note_departures(&changes, self.follower.leases(), backend, now);
             self.tell_stale(stale.len());
             self.reconciler.desire_nothing();
             return;
@@ -103,7 +105,7 @@ impl Engine {
     fn forward(&mut self, params: TunnelParams, news: &PeerNews) {
         let table = match &self.table {
             Some(table) if *table.params() == params && news.routes.is_empty() => return,
-            Some(table) => table.with(params, v4_routes(news)),
+            Some(table) => table.with(params, news.v4_routes()),
             None => ForwardingTable::new(params, self.peers.v4()),
         };
         let table = Arc::new(table);
@@ -119,33 +121,12 @@ impl Engine {
         {
             return self.peers.judge(changes, leases, standpoint, now);
         }
-        let Some(config) = self.active.as_ref().map(|active| &active.config) else {
+        let Some(active) = &self.active else {
             return PeerNews::default();
         };
-        let Some((range, own_subnet)) = config.network.v4.zip(subnet.v4()) else {
-            return PeerNews::default();
-        };
-        let standpoint = Standpoint {
-            backend: config.backend.clone(),
-            network: range.network,
-            public_ip: self.setup.underlay.public_ip,
-            own_key: leases.key_of(&subnet).into(),
-            own_subnet,
-        };
+        let standpoint = active.standpoint(&subnet, leases.key_of(&subnet).into());
         let news = self.peers.judge_all(changes, leases, &standpoint, now);
         self.judged = Some((subnet, standpoint));
         news
     }
-}
-
-/// Returns what the forwarding table has to know of what changed: it serves IPv4 alone.
-fn v4_routes(news: &PeerNews) -> impl Iterator<Item = (Ipv4Net, Option<Ipv4Addr>)> {
-    news.routes.iter().filter_map(|(net, place)| {
-        let IpNet::V4(net) = net else { return None };
-        let public_ip = place.and_then(|place| match place.public_ip {
-            IpAddr::V4(public_ip) => Some(public_ip),
-            IpAddr::V6(_) => None,
-        });
-        Some((*net, public_ip))
-    })
 }

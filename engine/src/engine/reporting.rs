@@ -6,8 +6,7 @@ use alloc::sync::Arc;
 use super::Engine;
 use crate::event::Event;
 use crate::leases::key_text;
-use crate::peers::PeerNews;
-use crate::reject_reason::RejectReason;
+use crate::peers::{PeerNews, Refusal};
 
 /// Up to how many peers, or records, people are told each by its name when they change at once.
 const MOST_NAMED: usize = 20;
@@ -18,7 +17,7 @@ impl Engine {
         self.tell_stale(news.stale.len());
         let (added, removed) = (news.added.len(), news.removed.len());
         if added.saturating_add(removed) > MOST_NAMED {
-            let (peers, _, _) = self.peers.sizes();
+            let peers = self.peers.iter().count();
             self.outbox.tell(Event::PeersChanged {
                 added,
                 removed,
@@ -35,17 +34,20 @@ impl Engine {
         self.tell_rejected(&news.rejected);
     }
 
-    fn tell_rejected(&mut self, rejected: &BTreeMap<Arc<[u8]>, RejectReason>) {
-        for &reason in rejected.values() {
+    fn tell_rejected(&mut self, rejected: &BTreeMap<Arc<[u8]>, Refusal>) {
+        for (_, reason) in rejected.values().flat_map(|refusal| refusal.reasons()) {
             *self.rejected.entry(reason).or_default() += 1;
         }
-        let mut named = rejected.iter().map(|(key, &reason)| (key_text(key), reason));
+        let mut named = rejected.iter().flat_map(|(key, refusal)| {
+            let reasons = refusal.reasons();
+            reasons.map(move |(version, reason)| (key_text(key), version, reason))
+        });
         let count = rejected.len();
         if count <= MOST_NAMED {
-            for (key, reason) in named {
-                self.outbox.tell(Event::RecordRejected { key, reason });
+            for (key, version, reason) in named {
+                self.outbox.tell(Event::RecordRejected { key, version, reason });
             }
-        } else if let Some((key, reason)) = named.next() {
+        } else if let Some((key, _, reason)) = named.next() {
             self.outbox.tell(Event::RecordsRejected { count, key, reason });
         }
     }
