@@ -2,7 +2,7 @@
 
 use ipnet::Ipv4Net;
 use selvedge_engine::{
-    Action, Event as Told, ExitReason, KernelEvent, KernelOp, OnLoss, OpId, PreviousSubnet,
+    Action, Event as Told, ExitReason, KernelEvent, KernelOp, OnLoss, OpId, PreviousSubnet, Survey,
 };
 
 use super::World;
@@ -90,7 +90,7 @@ impl World {
         };
         let result = state.linux.apply(op);
         let (verb, object) = match op {
-            KernelOp::Ensure(object) => ("has", object),
+            KernelOp::Ensure(object) | KernelOp::Replace(object) => ("has", object),
             KernelOp::Remove(object) => ("has no", object),
         };
         match &result {
@@ -100,6 +100,18 @@ impl World {
         self.note_data_path(node)?;
         self.recoveries.note_change();
         self.feed(node, Input::Kernel(KernelEvent::OpDone { id, result }))
+    }
+
+    pub(super) fn handle_survey(&mut self, node: NodeId, life: u32, id: OpId, survey: &Survey) -> Verdict {
+        if self.life(node) != life {
+            return Ok(());
+        }
+        let Some(state) = self.nodes.get(node.index()) else {
+            return Ok(());
+        };
+        let result = Ok(Box::new(state.linux.survey(survey)));
+        self.detail(Some(node), "looks at its kernel");
+        self.feed(node, Input::Kernel(KernelEvent::Surveyed { id, result }))
     }
 
     pub(super) fn handle_kernel_notice(&mut self, node: NodeId, life: u32, event: KernelEvent) -> Verdict {
@@ -142,6 +154,10 @@ impl World {
             }
             Action::Kernel { id, op } => {
                 self.start_kernel_op(node, id, op);
+                Ok(())
+            }
+            Action::Survey { id, survey } => {
+                self.start_survey(node, id, survey);
                 Ok(())
             }
             Action::Forwarding(table) => {
@@ -187,6 +203,22 @@ impl World {
             life: state.life,
             id,
             op: Box::new(op),
+        };
+        let done_at = state.occupy_kernel(now);
+        self.queue.push(done_at, event);
+    }
+
+    /// A survey waits for its turn as an operation does.
+    fn start_survey(&mut self, node: NodeId, id: OpId, survey: Survey) {
+        let now = self.now;
+        let Some(state) = self.nodes.get_mut(node.index()) else {
+            return;
+        };
+        let event = Event::Survey {
+            node,
+            life: state.life,
+            id,
+            survey: Box::new(survey),
         };
         let done_at = state.occupy_kernel(now);
         self.queue.push(done_at, event);
