@@ -85,9 +85,22 @@ impl Linux {
 
     /// Deletes the daemon's routes and returns them.
     pub fn delete_routes(&mut self) -> Vec<Route> {
+        let routes = self.daemon_routes();
         let found: Vec<FoundRoute> = self.routes_of_daemons().collect();
         self.drop_routes(|route| found.contains(route));
-        found.iter().filter_map(|route| self.described(route)).collect()
+        routes
+    }
+
+    /// Returns the daemon's routes.
+    pub fn daemon_routes(&self) -> Vec<Route> {
+        self.routes_of_daemons()
+            .filter_map(|route| self.described(&route))
+            .collect()
+    }
+
+    /// Returns how many neighbours the daemon's tunnel devices have.
+    pub fn neighbour_count(&self) -> usize {
+        self.tunnels().map(|(_, device)| device.neighbours.len()).sum()
     }
 
     /// Deletes one entry of a kind, the chosen one modulo their number; tells whether there was one.
