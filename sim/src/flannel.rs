@@ -21,14 +21,15 @@ mod renewal;
 mod watch;
 
 use std::collections::BTreeSet;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddrV4};
 use std::time::Duration;
 
-use ipnet::Ipv4Net;
+use ipnet::{IpNet, Ipv4Net};
 use selvedge_engine::{
     Action, Address, ExitReason, Instant, KernelEvent, KernelObject, KernelOp, KeyRange, Link, LinkKind,
-    LinkName, Masquerade, NetworkConfig, OpId, Page, Phase, PreviousSubnet, Revision, Rng, Route, Setup,
-    Status, StoreError, StoreEvent, StorePrefix, StoreRequest, StoreResponse, Subnet, SubnetFile,
+    LinkName, Masquerade, NetworkConfig, NextHop, OpId, Page, Phase, PreviousSubnet, Revision, Rng, Route,
+    RouteMark, Setup, Status, StoreError, StoreEvent, StorePrefix, StoreRequest, StoreResponse, Subnet,
+    SubnetFile,
 };
 
 use acquisition::{Acquired, Acquisition, Progress};
@@ -465,14 +466,16 @@ fn objects(identity: &Identity, config: &NetworkConfig, subnet: Subnet) -> Optio
             name: name.clone(),
             kind: LinkKind::Tun,
             mtu: identity.mtu,
+            alias: String::new(),
         }),
         KernelObject::Address(Address {
             link: name.clone(),
-            net: Ipv4Net::from(own.network()),
+            net: IpNet::from(IpAddr::V4(own.network())),
         }),
         KernelObject::Route(Route {
-            destination: range.network,
-            link: name,
+            destination: range.network.into(),
+            hop: NextHop::Link(name),
+            mark: RouteMark::Flannel,
         }),
         KernelObject::Socket(SocketAddrV4::new(identity.interface, port(config))),
         KernelObject::SubnetFile(file),

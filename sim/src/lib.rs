@@ -95,7 +95,7 @@ pub use flannel::Defect;
 pub use forgery::Forgery;
 pub use junk::Junk;
 pub use links::LinkOptions;
-pub use linux::{Foreign, Ingress, Linux, LinuxDrop, Passage, Verdict};
+pub use linux::{Attachment, Foreign, ForeignRoute, Ingress, Linux, LinuxDrop, Lost, Passage, Verdict};
 pub use mark::{Mark, Marks, Situation};
 pub use node_id::{BadNodeId, NodeId};
 pub use probability::{BadProbability, Probability};

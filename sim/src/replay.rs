@@ -243,6 +243,7 @@ impl Player {
                 | Action::Watch { .. }
                 | Action::CancelWatch(_)
                 | Action::Kernel { .. }
+                | Action::Survey { .. }
                 | Action::Forwarding(_)
                 | Action::Ready => self.note(self.now, || format!("> {action:?}")),
             }

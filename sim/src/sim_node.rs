@@ -11,13 +11,14 @@ use std::time::Duration;
 
 use ipnet::Ipv4Net;
 use selvedge_engine::{
-    Instant, LeasePolicy, LinkName, MachineId, NetworkConfig, PreviousSubnet, Rng, Setup, Underlay,
+    FLANNEL_ROUTE_PROTOCOL, Instant, LeasePolicy, LinkName, MachineId, NetworkConfig, NextHop,
+    PreviousSubnet, Rng, Setup, Underlay,
 };
 
 pub(crate) use daemon::{Daemon, Deed, Input, PacketFate};
 pub(crate) use handling::{Continuity, Handling};
 
-use crate::linux::{Foreign, Linux};
+use crate::linux::{Foreign, ForeignRoute, Linux};
 use crate::node_id::NodeId;
 use crate::scenario::{Identity, Model, NodePlan, Scenario};
 
@@ -157,14 +158,30 @@ impl SimNode {
 
 /// Makes a node on which other programs are at home.
 fn shared_linux(id: NodeId) -> Linux {
+    let docker0 = LinkName(DOCKERS_BRIDGE.to_owned());
+    let by_docker0 = |destination: Ipv4Net, protocol| ForeignRoute {
+        destination: destination.into(),
+        hop: Some(NextHop::Link(docker0.clone())),
+        protocol,
+        priority: 0,
+    };
     let mut linux = Linux::new(id.public_ip());
-    linux.occupy(Foreign::Link(LinkName("docker0".to_owned())));
-    linux.occupy(Foreign::Route(DOCKERS_NETWORK));
+    linux.occupy(Foreign::Link(docker0.clone()));
+    linux.occupy(Foreign::Route(by_docker0(DOCKERS_NETWORK, KERNEL_ROUTE)));
+    linux.occupy(Foreign::Route(by_docker0(
+        OPERATORS_NETWORK,
+        FLANNEL_ROUTE_PROTOCOL,
+    )));
     linux.occupy(Foreign::Port(RESOLVERS_PORT));
     linux
 }
 
-pub(crate) const DOCKERS_NETWORK: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::new(172, 17, 0, 0), 16);
+pub(crate) const DOCKERS_BRIDGE: &str = "docker0";
+const DOCKERS_NETWORK: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::new(172, 17, 0, 0), 16);
+/// `RTPROT_KERNEL`.
+const KERNEL_ROUTE: u8 = 2;
+/// A route that somebody added by hand, which gives it the mark of flannel's.
+pub(crate) const OPERATORS_NETWORK: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::new(172, 18, 0, 0), 16);
 const RESOLVERS_PORT: u16 = 53;
 /// How long the kernel takes for an operation on average.
 const KERNEL_WORK: Duration = Duration::from_micros(100);

@@ -242,6 +242,12 @@ impl World {
             Event::Supervise { node, life } => self.handle_supervise(node, life),
             Event::Relapse { node, life } => self.handle_relapse(node, life),
             Event::KernelOp { node, life, id, op } => self.handle_kernel_op(node, life, id, &op),
+            Event::Survey {
+                node,
+                life,
+                id,
+                survey,
+            } => self.handle_survey(node, life, id, &survey),
             Event::KernelNotice { node, life, event } => self.handle_kernel_notice(node, life, *event),
             Event::StoreHears { node, carried } => self.handle_store_hears(node, carried),
             Event::NodeHears { node, carried } => self.handle_node_hears(node, carried),

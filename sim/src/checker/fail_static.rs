@@ -108,9 +108,10 @@ impl FailStatic {
                 ..
             } => Err(finding(node, &format!("{node} removes {object}"))),
             Action::Kernel {
-                op: KernelOp::Ensure(_),
+                op: KernelOp::Ensure(_) | KernelOp::Replace(_),
                 ..
             }
+            | Action::Survey { .. }
             | Action::Request { .. }
             | Action::Watch { .. }
             | Action::CancelWatch(_)
@@ -172,6 +173,7 @@ fn check_kept(node: NodeId, actions: &[Action], old: Option<&ForwardingTable>) -
         | Action::Watch { .. }
         | Action::CancelWatch(_)
         | Action::Kernel { .. }
+        | Action::Survey { .. }
         | Action::Ready
         | Action::Event(_)
         | Action::Exit(_) => None,
@@ -252,8 +254,8 @@ mod tests {
     use std::sync::Arc;
 
     use selvedge_engine::{
-        Header, KernelObject, LinkName, Membership, OpId, Revision, Route, StoreError, StoreErrorKind,
-        StoreResponse, TunnelParams,
+        Header, KernelObject, LinkName, Membership, NextHop, OpId, Revision, Route, StoreError,
+        StoreErrorKind, StoreResponse, TunnelParams,
     };
 
     use super::*;
@@ -372,10 +374,8 @@ mod tests {
     }
 
     fn removal() -> Action {
-        let route = Route {
-            destination: "10.5.0.0/16".parse().unwrap(),
-            link: LinkName("flannel0".to_owned()),
-        };
+        let hop = NextHop::Link(LinkName("flannel0".to_owned()));
+        let route = Route::new("10.5.0.0/16".parse().unwrap(), hop);
         Action::Kernel {
             id: OpId(1),
             op: KernelOp::Remove(KernelObject::Route(route)),

@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use selvedge_engine::{KernelEvent, KernelOp, OpId, RequestId, StoreError, StoreEvent, WatchId};
+use selvedge_engine::{KernelEvent, KernelOp, OpId, RequestId, StoreError, StoreEvent, Survey, WatchId};
 
 use crate::node_id::NodeId;
 use crate::probe::Cargo;
@@ -42,6 +42,13 @@ pub(super) enum Event {
         life: u32,
         id: OpId,
         op: Box<KernelOp>,
+    },
+    /// The kernel is looked at.
+    Survey {
+        node: NodeId,
+        life: u32,
+        id: OpId,
+        survey: Box<Survey>,
     },
     /// The kernel tells the daemon of a change.
     KernelNotice {
@@ -114,6 +121,7 @@ impl Event {
             Self::Start(node)
             | Self::Timer { node, .. }
             | Self::KernelOp { node, .. }
+            | Self::Survey { node, .. }
             | Self::KernelNotice { node, .. }
             | Self::NodeHears { node, .. }
             | Self::RequestFails { node, .. }
@@ -147,6 +155,7 @@ impl Event {
             | Self::Supervise { node, .. }
             | Self::Relapse { node, .. }
             | Self::KernelOp { node, .. }
+            | Self::Survey { node, .. }
             | Self::KernelNotice { node, .. }
             | Self::NodeHears { node, .. }
             | Self::RequestFails { node, .. }

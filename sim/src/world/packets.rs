@@ -236,7 +236,8 @@ impl World {
         let mut cargo = cargo;
         for Passage { verdict, packet } in passages {
             match verdict {
-                linux::Verdict::Tunnel(_) => self.enter_tunnel(node, cargo, packet)?,
+                linux::Verdict::Tunnel => self.enter_tunnel(node, cargo, packet)?,
+                linux::Verdict::Datagram { .. } | linux::Verdict::Frame { .. } => {}
                 linux::Verdict::Pod(pod) => self.reach_pod(node, pod, cargo, &packet)?,
                 linux::Verdict::Host => self.reach_host(node, cargo)?,
                 linux::Verdict::Dropped(reason) => {
