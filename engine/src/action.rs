@@ -84,6 +84,8 @@ pub enum Action {
 pub enum ExitReason {
     /// It was asked to.
     Shutdown,
+    /// It knows what it would do, which [`Engine::plan`](crate::Engine::plan) tells.
+    Planned,
     /// The lease is lost, and the node was told to end then.
     LeaseLost {
         /// The subnet that it held.
@@ -114,6 +116,7 @@ impl fmt::Display for ExitReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Shutdown => f.write_str("asked to stop"),
+            Self::Planned => f.write_str("the plan is made"),
             Self::LeaseLost { subnet } => write!(f, "lost the lease of {subnet}"),
             Self::Underlay { interface, needed } => {
                 write!(

@@ -35,7 +35,7 @@ use crate::peers::{OwnRange, Peers, Standpoint};
 use crate::public_addresses::PublicAddresses;
 use crate::reject_reason::RejectReason;
 use crate::rng::Rng;
-use crate::setup::Setup;
+use crate::setup::{Errand, Setup};
 use crate::status::{Explanation, Phase, Status};
 use crate::store::{StoreError, StoreResponse, WatchEnd};
 use crate::subnet::Subnet;
@@ -399,9 +399,13 @@ impl Engine {
         if news == News::Restarted {
             self.config.read_again(&mut self.outbox);
         }
-        if news != News::None {
-            self.keeper
-                .handle_news(news, &active.claim(), &self.follower, &mut self.outbox);
+        match (self.setup.errand, news) {
+            (_, News::None) => {}
+            (Errand::Serve, news) => {
+                self.keeper
+                    .handle_news(news, &active.claim(), &self.follower, &mut self.outbox);
+            }
+            (Errand::Plan, News::Listed | News::Restarted | News::Changed) => self.make_plan(),
         }
     }
 
@@ -413,6 +417,9 @@ impl Engine {
         self.config.handle_timeout(&mut self.outbox);
         self.follower.handle_timeout(&mut self.outbox);
         self.survey();
+        if self.setup.errand == Errand::Plan {
+            return;
+        }
         let Some(active) = &self.active else { return };
         self.keeper
             .handle_timeout(&active.claim(), &mut self.follower, &mut self.outbox);
@@ -441,6 +448,15 @@ impl Engine {
         stale
             .map(|(subnet, end)| (subnet, end.saturating_since(now)))
             .collect()
+    }
+
+    /// Ends, now that it is known what the node would do.
+    fn make_plan(&mut self) {
+        let Some(active) = &self.active else { return };
+        self.keeper
+            .propose(&active.claim(), &self.follower, &mut self.outbox);
+        self.place();
+        self.exit(ExitReason::Planned);
     }
 
     fn exit(&mut self, reason: ExitReason) {

@@ -14,9 +14,23 @@ use crate::subnet::Subnet;
 use crate::subnet_file::{Masquerade, PreviousSubnet};
 use crate::underlay::{Selection, Underlay};
 
+/// What an engine is there for.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Errand {
+    /// To be a node of the cluster.
+    #[default]
+    Serve,
+    /// To work out what it would do to this node, and to do nothing: neither the store nor the node is written to.
+    Plan,
+}
+
 /// The identity and the options of a node.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Setup {
+    /// What the engine is there for.
+    #[serde(default)]
+    pub errand: Errand,
     /// Which machine it is.
     pub machine: MachineId,
     /// Where the node is attached.
@@ -50,6 +64,7 @@ impl Setup {
     /// Describes a node that never ran before, with every option as it is unless somebody sets it.
     pub fn new(machine: MachineId, underlay: Underlay) -> Self {
         Self {
+            errand: Errand::default(),
             machine,
             underlay,
             selection: Selection::default(),

@@ -169,7 +169,7 @@ impl Flanneld {
                 .peers()
                 .into_iter()
                 .flatten()
-                .map(|(net, ip)| (Subnet::V4(net), ip))
+                .map(|(net, ip)| (Subnet::V4(net), ip.into()))
                 .collect(),
             stale: std::collections::BTreeMap::new(),
             rejected: std::collections::BTreeMap::new(),

@@ -12,7 +12,7 @@ use std::time::Duration;
 use ipnet::Ipv4Net;
 use selvedge_engine::{
     FLANNEL_ROUTE_PROTOCOL, Instant, LeasePolicy, LinkName, MachineId, NetworkConfig, NextHop,
-    PreviousSubnet, Rng, Setup, Underlay,
+    PreviousSubnet, Rng, Selection, Setup, Underlay,
 };
 
 pub(crate) use daemon::{Daemon, Deed, Input, PacketFate};
@@ -74,10 +74,16 @@ impl SimNode {
             index: 2,
             mtu: 1500,
             address: self.id.public_ip(),
+            address_v6: is_dual.then(|| self.id.public_ipv6()),
             public_ip: announced.public_ip(),
             public_ipv6: is_dual.then(|| announced.public_ipv6()),
         };
         let setup = Setup {
+            selection: Selection {
+                public_ip: Some(announced.public_ip()),
+                public_ipv6: Some(announced.public_ipv6()),
+                ..Selection::default()
+            },
             prefix: scenario.prefix.clone(),
             previous: previous.unwrap_or_default(),
             renew_margin: scenario.renew_margin,

@@ -312,6 +312,11 @@ impl Keeper {
         }
     }
 
+    /// Carries the subnet that the node would take, without taking it.
+    pub(crate) fn propose(&mut self, claim: &Claim<'_>, follower: &Follower, outbox: &mut Outbox) {
+        self.carried = self.situation(claim, follower).choose(&mut outbox.rng).subnet();
+    }
+
     /// Takes an answer.
     pub(crate) fn handle_response(
         &mut self,
@@ -413,18 +418,9 @@ impl Keeper {
     fn decide(&mut self, claim: &Claim<'_>, follower: &Follower, outbox: &mut Outbox) {
         self.full_with = None;
         let leases = follower.leases();
-        let situation = Situation {
-            claim,
-            machine: self.machine,
-            preferred: self.preferred,
-            avoided: self.avoided,
-            carried: self.carried,
-            known: self.known,
-            twin: self.twin,
-            matured: self.matured.take(),
-            leases,
-        };
-        match situation.choose(&mut outbox.rng) {
+        let choice = self.situation(claim, follower).choose(&mut outbox.rng);
+        self.matured = None;
+        match choice {
             Choice::Keep { held, origin } => self.hold(held, origin, outbox),
             Choice::Adopt { write, lease } => {
                 let request = outbox.request(StoreRequest::LeaseKeepAlive { id: lease });
@@ -464,6 +460,20 @@ impl Keeper {
                     retry_in,
                 });
             }
+        }
+    }
+
+    const fn situation<'a>(&self, claim: &'a Claim<'a>, follower: &'a Follower) -> Situation<'a> {
+        Situation {
+            claim,
+            machine: self.machine,
+            preferred: self.preferred,
+            avoided: self.avoided,
+            carried: self.carried,
+            known: self.known,
+            twin: self.twin,
+            matured: self.matured,
+            leases: follower.leases(),
         }
     }
 

@@ -18,7 +18,7 @@ use crate::kernel::{
     Sysctl,
 };
 use crate::machine_id::MachineId;
-use crate::setup::{LeasePolicy, Membership, OnExpiry, OnLoss, Setup, StorePrefix};
+use crate::setup::{Errand, LeasePolicy, Membership, OnExpiry, OnLoss, Setup, StorePrefix};
 use crate::store::{
     EtcdLeaseId, Header, KeyValue, Revision, StoreError, StoreErrorKind, StoreResponse, TxnOpResponse,
     TxnOutcome, WatchEnd, WatchEvent,
@@ -476,6 +476,7 @@ fn header() -> RecordingHeader {
 fn setup() -> Setup {
     let public_ip = Ipv4Addr::new(192, 0, 2, 1);
     Setup {
+        errand: Errand::Plan,
         machine: MachineId::new(u64::MAX, u64::MAX),
         underlay: Underlay {
             interface: "eth0".to_string(),

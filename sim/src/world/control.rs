@@ -293,6 +293,9 @@ impl World {
             | Told::ChangeMissed { .. }
             | Told::TooManyRecords { .. }
             | Told::KernelRepairing { .. }
+            | Told::SurveyFailed { .. }
+            | Told::UnderlayChanged { .. }
+            | Told::PeerOffLink { .. }
             | Told::KernelFailed { .. }
             | Told::Ready => self.milestone(Some(node), event.to_string()),
             Told::StoreUnreachable { .. }

@@ -81,6 +81,9 @@ impl World {
             | Told::TooManyRecords { .. }
             | Told::Relisted { .. }
             | Told::KernelFailed { .. }
+            | Told::SurveyFailed { .. }
+            | Told::UnderlayChanged { .. }
+            | Told::PeerOffLink { .. }
             | Told::Ready => {}
         }
     }
@@ -96,7 +99,7 @@ impl World {
             LeaseOrigin::Reused => self.mark(Situation::LeaseReused),
             LeaseOrigin::Reserved => self.mark(Situation::LeaseReserved),
             LeaseOrigin::Previous => self.mark(Situation::LeasePrevious),
-            LeaseOrigin::Defended => {}
+            LeaseOrigin::Defended | LeaseOrigin::Updated => {}
         }
     }
 

@@ -49,6 +49,18 @@ pub(super) enum Choice<'a> {
     Exhausted,
 }
 
+impl Choice<'_> {
+    /// Returns the subnet that the node has in the end if all goes well.
+    pub(super) const fn subnet(&self) -> Option<Subnet> {
+        match self {
+            Self::Keep { held, .. } => Some(held.subnet),
+            Self::Adopt { write, .. } | Self::Write(write) | Self::Defend { write, .. } => Some(write.subnet),
+            Self::Contest { subnet, .. } => Some(*subnet),
+            Self::Refuse(_) | Self::Clear { .. } | Self::Exhausted => None,
+        }
+    }
+}
+
 /// What the choice follows from, besides chance.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Situation<'a> {

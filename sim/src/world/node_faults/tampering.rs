@@ -27,7 +27,7 @@ impl World {
             }
             Tampering::SetTunnelDown => {
                 state.linux.set_link_down(&link);
-                vec![KernelEvent::LinkDown(link)]
+                vec![KernelEvent::Doubted]
             }
             Tampering::DeleteRoutes => {
                 let routes = state.linux.delete_routes().into_iter();
