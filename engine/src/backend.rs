@@ -76,6 +76,19 @@ pub enum ConfigError {
         /// Its address.
         address: IpAddr,
     },
+    /// The overlay would take addresses of the underlay.
+    #[error(
+        "the network {network} gives out addresses of {underlay} ({role}): nodes would lose it; choose another Network or \
+         narrow SubnetMin and SubnetMax, or pass --force to go on all the same"
+    )]
+    OverlapsUnderlay {
+        /// The overlay's network.
+        network: IpNet,
+        /// What it overlaps.
+        underlay: IpNet,
+        /// What that is to the node.
+        role: String,
+    },
     /// An option of the backend has a wrong type or value.
     #[error("Backend.{key} is {value}: it must be {rule}")]
     BadOption {

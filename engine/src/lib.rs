@@ -100,7 +100,7 @@ pub use recording::{
 };
 pub use reject_reason::RejectReason;
 pub use rng::Rng;
-pub use setup::{Errand, LeasePolicy, Membership, OnExpiry, OnLoss, Setup, StorePrefix};
+pub use setup::{Errand, LeasePolicy, Membership, OnExpiry, OnLoss, OnOverlap, Setup, StorePrefix};
 pub use snapshot::{Snapshot, SnapshotError};
 pub use status::{Explanation, Phase, Status};
 pub use store::{

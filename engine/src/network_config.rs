@@ -2,6 +2,7 @@
 
 mod cut;
 mod error;
+mod overlap;
 mod spelling;
 
 use alloc::format;

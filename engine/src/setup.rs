@@ -3,6 +3,7 @@
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
+use core::net::IpAddr;
 use core::time::Duration;
 
 use ipnet::IpNet;
@@ -56,6 +57,12 @@ pub struct Setup {
     pub peer_grace: Duration,
     /// What the subnet file says about masquerading.
     pub masquerade: Masquerade,
+    /// What the node does if the overlay would take addresses of the networks that it is attached to.
+    #[serde(default)]
+    pub on_overlap: OnOverlap,
+    /// The store's addresses, as far as they are given as such: they must not be the overlay's.
+    #[serde(default)]
+    pub store_addresses: Vec<IpAddr>,
     /// What happens to tunnel packets whose sender or source no lease covers.
     pub membership: Membership,
 }
@@ -75,6 +82,8 @@ impl Setup {
             lease_policy: LeasePolicy::default(),
             peer_grace: usual_peer_grace(),
             masquerade: Masquerade::default(),
+            on_overlap: OnOverlap::default(),
+            store_addresses: Vec::new(),
             membership: Membership::default(),
         }
     }
@@ -118,6 +127,17 @@ pub enum OnExpiry {
     /// It stops carrying traffic a hundredth of the time to live before the end, so that at no instant two nodes
     /// carry one subnet, for clocks whose rate is wrong by less than that.
     Fence,
+}
+
+/// What a node does if the overlay would take addresses of the networks that it is attached to.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnOverlap {
+    /// It does not serve such an overlay: the node itself could become unreachable.
+    #[default]
+    Refuse,
+    /// It serves it.
+    Serve,
 }
 
 /// What happens to tunnel packets from hosts without a lease, or with a source outside the sender's subnet.

@@ -1,17 +1,22 @@
 //! Taking what a look at the node shows: the underlay, the ways to other nodes, and what is there of ours.
 
 use alloc::boxed::Box;
+use alloc::format;
+use alloc::string::ToString as _;
 use alloc::vec::Vec;
 
 use ipnet::IpNet;
 
 use super::{Active, Engine};
 use crate::action::{ExitReason, OpId};
+use crate::backend::ConfigError;
 use crate::engine::config_reader::ActiveConfig;
 use crate::event::Event;
 use crate::kernel::{FoundKind, FoundLink, KernelError, KernelFacts, LinkName, Survey};
+use crate::network_config::NetworkConfig;
 use crate::ownership::Ownership;
-use crate::underlay::Attachments;
+use crate::setup::OnOverlap;
+use crate::underlay::{Attachments, Underlay};
 use crate::ways::Ways;
 
 impl Engine {
@@ -48,7 +53,7 @@ impl Engine {
         self.note_ways(facts);
         self.note_objects(facts);
         match self.found_config.take() {
-            Some(config) => self.begin_serving(config),
+            Some(config) => self.begin_serving(config, facts),
             None => self.announce(),
         }
     }
@@ -107,14 +112,15 @@ impl Engine {
     }
 
     /// Serves a network config, if the node has what its backend needs.
-    fn begin_serving(&mut self, config: ActiveConfig) {
+    fn begin_serving(&mut self, config: ActiveConfig, facts: &KernelFacts) {
         let underlay = &self.setup.underlay;
         let needed = config.backend.needs(&config.network);
         if !underlay.serves(needed) {
             let interface = underlay.interface.clone();
             return self.exit(ExitReason::Underlay { interface, needed });
         }
-        if let Err(error) = config.backend.check(underlay, &config.network) {
+        let checked = config.backend.check(underlay, &config.network);
+        if let Err(error) = checked.and_then(|()| self.check_overlap(&config.network, facts)) {
             return self.exit(ExitReason::Config { error });
         }
         let record = config
@@ -122,6 +128,30 @@ impl Engine {
             .lease_record(underlay, &config.network, &self.vteps);
         self.active = Some(Active { config, record });
         self.follower.list(&mut self.outbox);
+    }
+
+    /// Refuses an overlay that would take addresses of the interface's networks, or the store's.
+    fn check_overlap(&self, network: &NetworkConfig, facts: &KernelFacts) -> Result<(), ConfigError> {
+        if self.setup.on_overlap == OnOverlap::Serve {
+            return Ok(());
+        }
+        let Underlay { interface, index, .. } = &self.setup.underlay;
+        let attached = facts.addresses.iter().filter(|found| found.link == *index);
+        let attached = attached.filter_map(|found| {
+            let net = IpNet::new(found.address, found.prefix_len).ok()?;
+            Some((net.trunc(), format!("the network of {interface}")))
+        });
+        let stores = self.setup.store_addresses.iter();
+        let stores = stores.map(|address| (IpNet::from(*address), "etcd's address".to_string()));
+        let clash = attached.chain(stores).find_map(|(underlay, role)| {
+            let network = network.claims(underlay)?;
+            Some(ConfigError::OverlapsUnderlay {
+                network,
+                underlay,
+                role,
+            })
+        });
+        clash.map_or(Ok(()), Err)
     }
 
     /// Works out what the node's lease has to say.

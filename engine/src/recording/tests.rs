@@ -18,7 +18,7 @@ use crate::kernel::{
     Sysctl,
 };
 use crate::machine_id::MachineId;
-use crate::setup::{Errand, LeasePolicy, Membership, OnExpiry, OnLoss, Setup, StorePrefix};
+use crate::setup::{Errand, LeasePolicy, Membership, OnExpiry, OnLoss, OnOverlap, Setup, StorePrefix};
 use crate::store::{
     EtcdLeaseId, Header, KeyValue, Revision, StoreError, StoreErrorKind, StoreResponse, TxnOpResponse,
     TxnOutcome, WatchEnd, WatchEvent,
@@ -510,6 +510,8 @@ fn setup() -> Setup {
             on_expiry: OnExpiry::Fence,
         },
         masquerade: Masquerade::On,
+        on_overlap: OnOverlap::Serve,
+        store_addresses: vec![public_ip.into()],
         membership: Membership::Enforce,
     }
 }

@@ -133,12 +133,10 @@ impl Selvedge {
         }
         self.engine.subnet()?;
         let peers = self.engine.status().peers.into_iter();
-        Some(Box::new(
-            peers.filter_map(|(subnet, owner)| match owner {
-                IpAddr::V4(owner) => Some((subnet.v4()?, owner)),
-                IpAddr::V6(_) => None,
-            }),
-        ))
+        Some(Box::new(peers.filter_map(|(subnet, owner)| match owner {
+            IpAddr::V4(owner) => Some((subnet.v4()?, owner)),
+            IpAddr::V6(_) => None,
+        })))
     }
 
     pub(super) const fn counters(&self) -> &PacketCounters {
