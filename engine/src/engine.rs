@@ -24,11 +24,10 @@ use crate::desired::{Failure, Reconciler};
 use crate::event::Event;
 use crate::forwarding_table::{self, ForwardingTable, TunnelParams};
 use crate::holdings::Holdings;
-use crate::kernel::{IpVersion, KernelErrorKind, KernelObject, KernelOp};
+use crate::kernel::{KernelErrorKind, KernelObject, KernelOp};
 use crate::lease::LeaseRecord;
 use crate::leases::{Changes, key_text};
-use crate::peers::{OwnRange, PeerNews, Peers, Refusal, Standpoint};
-use crate::public_addresses::PublicAddresses;
+use crate::peers::{PeerNews, Peers, Refusal, Standpoint};
 use crate::reject_reason::RejectReason;
 use crate::rng::Rng;
 use crate::setup::Setup;
@@ -475,7 +474,13 @@ impl Engine {
         let Some(active) = &self.active else {
             return PeerNews::default();
         };
-        let standpoint = active.standpoint(&subnet, leases.key_of(&subnet).into());
+        let standpoint = Standpoint::new(
+            leases.key_of(&subnet).into(),
+            &subnet,
+            &active.record,
+            &active.config.backend,
+            &active.config.network,
+        );
         let news = self.peers.judge_all(changes, leases, &standpoint, now);
         self.judged = Some((subnet, standpoint));
         news
@@ -564,31 +569,6 @@ impl Active {
         Claim {
             network: &self.config.network,
             record: &self.record,
-        }
-    }
-
-    /// Returns where a node with this subnet and key stands among the leases.
-    fn standpoint(&self, subnet: &Subnet, own_key: Arc<[u8]>) -> Standpoint {
-        let ActiveConfig { network, backend, .. } = &self.config;
-        let carried = backend.needs(network);
-        let node = PublicAddresses::of(&self.record);
-        let range = |version| {
-            let vtep = backend.peer_data(&self.record, version);
-            Some(OwnRange {
-                network: network.of_version(version)?,
-                subnet: subnet.of_version(version)?,
-                public_ip: node.of_version(version)?,
-                vtep: vtep.ok().flatten(),
-            })
-        };
-        Standpoint {
-            own_key,
-            backend: backend.clone(),
-            ranges: [IpVersion::V4, IpVersion::V6]
-                .into_iter()
-                .filter(|version| carried.has(*version))
-                .filter_map(|version| Some((version, range(version)?)))
-                .collect(),
         }
     }
 }

@@ -12,7 +12,7 @@ use proptest::prelude::*;
 
 use super::super::ref_peers::{RefPeers, Situation};
 use super::super::*;
-use super::support::{Cluster, DUAL, GRACE, V4, V6, key, key_value, standpoint, udp};
+use super::support::{Cluster, DUAL, GRACE, V4, V6, key, key_value, standpoint, vxlan};
 use crate::leases::Extent;
 use crate::store::{Header, KeyValue, WatchEvent};
 
@@ -22,7 +22,7 @@ proptest! {
         (backend, versions) in network(),
         steps in proptest::collection::vec(step(), 1..60),
     ) {
-        let mut cluster = Cluster::new(standpoint(backend, versions, 1, 1));
+        let mut cluster = Cluster::new(standpoint(&backend, versions, 1, 1));
         let mut told = BTreeMap::new();
         let mut told_people = BTreeMap::new();
         let mut now = Instant::ZERO;
@@ -70,7 +70,7 @@ enum Step {
 
 /// Each combination of IP versions, without and with hardware addresses.
 fn network() -> impl Strategy<Value = (Backend, &'static [IpVersion])> {
-    let backend = prop_oneof![Just(udp()), Just(Backend::StubVtep)];
+    let backend = prop_oneof![Just(Backend::Alloc), Just(vxlan())];
     (backend, prop_oneof![Just(V4), Just(V6), Just(DUAL)])
 }
 
@@ -122,7 +122,7 @@ fn v6_net() -> impl Strategy<Value = Ipv6Net> {
 
 /// Few nodes, some of which use another's hardware address.
 fn value() -> impl Strategy<Value = String> {
-    let kind = prop_oneof![6 => Just(""), 6 => Just("VXLAN"), 1 => Just("udp")];
+    let kind = prop_oneof![6 => Just(""), 6 => Just("VXLAN"), 1 => Just("alloc")];
     let host = || prop_oneof![8 => (1..6_u8).prop_map(Some), 1 => Just(None)];
     let data = || {
         prop_oneof![
@@ -188,7 +188,7 @@ fn take(step: Step, revision: Revision, cluster: &mut Cluster) {
         Step::Move(slot, host) => {
             let Standpoint { backend, ranges, .. } = &cluster.standpoint;
             let versions: Vec<_> = ranges.keys().copied().collect();
-            cluster.standpoint = standpoint(backend.clone(), &versions, slot, host);
+            cluster.standpoint = standpoint(backend, &versions, slot, host);
         }
         Step::Restore => {
             let saved = serde_json::to_string(&cluster.peers).unwrap();
