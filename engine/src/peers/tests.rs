@@ -4,7 +4,9 @@ mod support;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use self::support::{Cluster, DUAL, V4, V6, accepted, at, reasons, refusals, standpoint, vxlan, vxlan_value};
+use self::support::{
+    Cluster, DUAL, V4, V6, accepted, at, mac, reasons, refusals, standpoint, vxlan, vxlan_value,
+};
 use super::*;
 
 #[test]
@@ -272,6 +274,36 @@ fn a_lease_with_the_hardware_address_of_a_stale_peer_ends_its_time() {
 
     assert_eq!(stale, 1);
     assert_eq!(cluster.places(), ["10.50.3.0/24 192.0.2.3 02:00:00:00:00:02"]);
+}
+
+#[test]
+fn a_stale_peer_whose_hardware_address_this_node_gets_is_none_any_more() {
+    let three = vxlan_value(3, 3, 3, 3);
+    let mut cluster = Cluster::new(standpoint(&vxlan(), V4, 1, 1));
+    cluster.list_values(&[("10.50.2.0-24", &three, 5)], Departure::Seen, 0);
+    cluster.list_values(&[], Departure::Unseen, 100);
+    let own = cluster.standpoint.ranges.get_mut(&IpVersion::V4).unwrap();
+    own.vtep = Some(mac(3));
+
+    let news = cluster.judge_all(101);
+
+    assert_eq!(news.removed.len(), 1);
+    assert!(cluster.places().is_empty());
+}
+
+#[test]
+fn a_stale_peer_is_known_to_be_of_a_node_by_any_of_its_addresses() {
+    let v6_alone = r#"{"PublicIPv6":"2001:db8::2"}"#;
+    let both = r#"{"PublicIP":"192.0.2.2","PublicIPv6":"2001:db8::2"}"#;
+    let mut cluster = Cluster::new(standpoint(&Backend::Alloc, DUAL, 1, 1));
+    cluster.list_values(&[("0.0.0.0-0&fd50:0:0:2::-64", v6_alone, 5)], Departure::Seen, 0);
+    cluster.list_values(&[], Departure::Unseen, 100);
+    let stale = cluster.peers.stale().count();
+
+    cluster.list_values(&[("10.50.3.0-24", both, 6)], Departure::Seen, 101);
+
+    assert_eq!(stale, 1);
+    assert_eq!(cluster.places(), ["10.50.3.0/24 192.0.2.2"]);
 }
 
 #[test]
