@@ -29,10 +29,15 @@ use crate::desired::{Failure, Reconciler};
 use crate::event::Event;
 use crate::forwarding_table::{self, ForwardingTable};
 use crate::holdings::Holdings;
-use crate::kernel::{IpVersion, KernelErrorKind, KernelObject, KernelOp};
+use crate::kernel::{KernelErrorKind, KernelObject, KernelOp};
 use crate::lease::LeaseRecord;
+<<<<<<< HEAD
 use crate::peers::{OwnRange, Peers, Standpoint};
 use crate::public_addresses::PublicAddresses;
+=======
+use crate::leases::{Changes, key_text};
+use crate::peers::{PeerNews, Peers, Refusal, Standpoint};
+>>>>>>> wt-peers
 use crate::reject_reason::RejectReason;
 use crate::rng::Rng;
 use crate::setup::{Errand, Setup};
@@ -437,6 +442,137 @@ impl Engine {
         }
     }
 
+<<<<<<< HEAD
+=======
+    /// Sets the desired state and the forwarding table from the subnet that the node carries, as far as what they
+    /// depend on has changed.
+    fn place(&mut self) {
+        let Some(active) = &self.active else { return };
+        let changes = self.follower.take_changes();
+        let Some(subnet) = self.keeper.carried() else {
+            self.judged = None;
+            self.placed = None;
+            let now = self.followed_now();
+            let backend = &active.config.backend;
+            let stale = self
+                .peers
+                .note_departures(&changes, self.follower.leases(), backend, now);
+            self.tell_stale(stale.len());
+            self.reconciler.desire(Vec::new());
+            return;
+        };
+        let news = self.judge_peers(subnet, &changes);
+        self.tell_peers(&news);
+        let place = Place {
+            subnet,
+            names_taken: self.names_taken,
+        };
+        if self.placed != Some(place) {
+            self.placed = Some(place);
+            self.move_to(place, &news);
+        } else if let Some(table) = self.table.as_ref().filter(|_| !news.routes.is_empty()) {
+            self.forward(*table.params(), &news);
+        }
+    }
+
+    fn move_to(&mut self, place: Place, news: &PeerNews) {
+        let Some(active) = &self.active else { return };
+        let placement = Placement {
+            setup: &self.setup,
+            network: &active.config.network,
+            subnet: place.subnet,
+            names_taken: place.names_taken,
+        };
+        self.reconciler.desire(active.config.backend.desired(&placement));
+        if let Some(params) = active.config.backend.tunnel(&placement) {
+            self.forward(params, news);
+        }
+    }
+
+    fn forward(&mut self, params: TunnelParams, news: &PeerNews) {
+        let table = match &self.table {
+            Some(table) if *table.params() == params && news.routes.is_empty() => return,
+            Some(table) => table.with(params, news.v4_routes()),
+            None => ForwardingTable::new(params, self.peers.v4()),
+        };
+        let table = Arc::new(table);
+        self.outbox.push(Action::Forwarding(table.clone()));
+        self.table = Some(table);
+    }
+
+    fn judge_peers(&mut self, subnet: Subnet, changes: &Changes) -> PeerNews {
+        let now = self.followed_now();
+        let leases = self.follower.leases();
+        if let Some((judged, standpoint)) = &self.judged
+            && *judged == subnet
+        {
+            return self.peers.judge(changes, leases, standpoint, now);
+        }
+        let Some(active) = &self.active else {
+            return PeerNews::default();
+        };
+        let standpoint = Standpoint::new(
+            leases.key_of(&subnet).into(),
+            &subnet,
+            &active.record,
+            &active.config.backend,
+            &active.config.network,
+        );
+        let news = self.peers.judge_all(changes, leases, &standpoint, now);
+        self.judged = Some((subnet, standpoint));
+        news
+    }
+
+    /// Names each peer and each record, unless there are many.
+    fn tell_peers(&mut self, news: &PeerNews) {
+        self.tell_stale(news.stale.len());
+        let (added, removed) = (news.added.len(), news.removed.len());
+        if added.saturating_add(removed) > MOST_NAMED {
+            let peers = self.peers.iter().count();
+            self.outbox.tell(Event::PeersChanged {
+                added,
+                removed,
+                peers,
+            });
+        } else {
+            for (&subnet, &public_ip) in &news.added {
+                self.outbox.tell(Event::PeerAdded { subnet, public_ip });
+            }
+            for &subnet in &news.removed {
+                self.outbox.tell(Event::PeerRemoved { subnet });
+            }
+        }
+        self.tell_rejected(&news.rejected);
+    }
+
+    fn tell_rejected(&mut self, rejected: &BTreeMap<Arc<[u8]>, Refusal>) {
+        for (_, reason) in rejected.values().flat_map(|refusal| refusal.reasons()) {
+            *self.rejected.entry(reason).or_default() += 1;
+        }
+        let mut named = rejected.iter().flat_map(|(key, refusal)| {
+            let reasons = refusal.reasons();
+            reasons.map(move |(version, reason)| (key_text(key), version, reason))
+        });
+        let count = rejected.len();
+        if count <= MOST_NAMED {
+            for (key, version, reason) in named {
+                self.outbox.tell(Event::RecordRejected { key, version, reason });
+            }
+        } else if let Some((key, _, reason)) = named.next() {
+            self.outbox.tell(Event::RecordsRejected { count, key, reason });
+        }
+    }
+
+    fn tell_stale(&mut self, peers: usize) {
+        if peers > 0 {
+            self.outbox.tell(Event::PeersStale {
+                peers,
+                grace: self.setup.peer_grace,
+            });
+        }
+    }
+
+>>>>>>> wt-peers
     /// Peers write their leases again only while the store is there: their time is counted while it can be followed.
     fn followed_now(&self) -> Instant {
         self.follower.followed_time().at(self.outbox.now)
@@ -480,31 +616,6 @@ impl Active {
         Claim {
             network: &self.config.network,
             record: &self.record,
-        }
-    }
-
-    /// Returns where a node with this subnet and key stands among the leases.
-    fn standpoint(&self, subnet: &Subnet, own_key: Arc<[u8]>) -> Standpoint {
-        let ActiveConfig { network, backend, .. } = &self.config;
-        let carried = backend.needs(network);
-        let node = PublicAddresses::of(&self.record);
-        let range = |version| {
-            let vtep = backend.peer_data(&self.record, version);
-            Some(OwnRange {
-                network: network.of_version(version)?,
-                subnet: subnet.of_version(version)?,
-                public_ip: node.of_version(version)?,
-                vtep: vtep.ok().flatten(),
-            })
-        };
-        Standpoint {
-            own_key,
-            backend: backend.clone(),
-            ranges: [IpVersion::V4, IpVersion::V6]
-                .into_iter()
-                .filter(|version| carried.has(*version))
-                .filter_map(|version| Some((version, range(version)?)))
-                .collect(),
         }
     }
 }

@@ -31,7 +31,7 @@ use self::judgement::Judgement;
 use self::mac_claims::MacClaims;
 pub(crate) use self::refusal::Refusal;
 use self::stale::StalePeers;
-pub(crate) use self::standpoint::{OwnRange, Standpoint};
+pub(crate) use self::standpoint::Standpoint;
 use crate::backend::Backend;
 use crate::kernel::{IpVersion, MacAddress};
 use crate::leases::{Changes, Departure, Entry, Leases};
@@ -296,7 +296,7 @@ impl Peers {
 
     /// Returns the peers by a lease's key and the subnet that the key names.
     fn peers_of(&self, key: &[u8], subnet: Result<Subnet, RejectReason>) -> impl Iterator<Item = &Peer> {
-        let ranges = subnet.into_iter().flat_map(|subnet| subnet.ranges());
+        let ranges = subnet.into_iter().flat_map(Subnet::ranges);
         ranges
             .filter_map(|net| self.accepted.get(&net.network()))
             .filter(move |peer| *peer.age.key == *key)

@@ -114,7 +114,7 @@ impl<'a> Judgement<'a> {
         for public_ip in PublicAddresses::of(record).iter() {
             self.doubtful.extend(self.peers.stale.of_public_ip(public_ip));
         }
-        let ranges = entry.subnet.into_iter().flat_map(|subnet| subnet.ranges());
+        let ranges = entry.subnet.into_iter().flat_map(Subnet::ranges);
         for net in ranges {
             let overlapping = self.peers.overlapping(net).map(Peer::key);
             self.doubtful.extend(overlapping);

@@ -19,8 +19,11 @@ use crate::snapshot::keyed::Keyed as _;
 #[serde(from = "Vec<MacClaim>", into = "Vec<MacClaim>")]
 pub(super) struct MacClaims {
     by_mac: BTreeMap<(IpVersion, MacAddress), BTreeMap<Age, MacClaim>>,
-    of_leases: BTreeMap<(Arc<[u8]>, IpVersion), (MacAddress, Age)>,
+    of_leases: BTreeMap<RangeId, (MacAddress, Age)>,
 }
+
+/// A lease's range, by the lease's key.
+type RangeId = (Arc<[u8]>, IpVersion);
 
 /// What a lease says for one of its ranges.
 #[derive(Clone, Debug, Deserialize, Serialize)]

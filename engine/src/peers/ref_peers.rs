@@ -8,7 +8,8 @@ use core::time::Duration;
 
 use ipnet::IpNet;
 
-use super::{OwnRange, PeerNews, Peers, Place, Refusal, Standpoint, overlaps};
+use super::standpoint::OwnRange;
+use super::{PeerNews, Peers, Place, Refusal, Standpoint, overlaps};
 use crate::backend::Backend;
 use crate::kernel::{IpVersion, MacAddress};
 use crate::leases::{Changes, Departure, Entry, Leases};

@@ -10,9 +10,12 @@ use serde::{Deserialize, Serialize};
 use super::{Age, Peer, Place, overlaps};
 use crate::backend::Backend;
 use crate::kernel::{IpVersion, MacAddress};
+use crate::lease::LeaseRecord;
 use crate::leases::Entry;
+use crate::network_config::NetworkConfig;
 use crate::public_addresses::PublicAddresses;
 use crate::reject_reason::RejectReason;
+use crate::subnet::Subnet;
 use crate::text_bytes;
 use crate::underlay::is_unreachable;
 
@@ -42,6 +45,35 @@ pub(crate) struct OwnRange {
 pub(super) type Candidates = BTreeMap<IpVersion, Result<Peer, RejectReason>>;
 
 impl Standpoint {
+    /// Finds out where a node with this key, subnet and record stands.
+    pub(crate) fn new(
+        own_key: Arc<[u8]>,
+        subnet: &Subnet,
+        record: &LeaseRecord,
+        backend: &Backend,
+        network: &NetworkConfig,
+    ) -> Self {
+        let carried = backend.needs(network);
+        let node = PublicAddresses::of(record);
+        let range = |version| {
+            Some(OwnRange {
+                network: network.of_version(version)?,
+                subnet: subnet.of_version(version)?,
+                public_ip: node.of_version(version)?,
+                vtep: backend.peer_data(record, version).ok().flatten(),
+            })
+        };
+        Self {
+            own_key,
+            backend: backend.clone(),
+            ranges: [IpVersion::V4, IpVersion::V6]
+                .into_iter()
+                .filter(|version| carried.has(*version))
+                .filter_map(|version| Some((version, range(version)?)))
+                .collect(),
+        }
+    }
+
     /// Judges each range of a lease of another node as if there were no other leases.
     ///
     /// # Errors

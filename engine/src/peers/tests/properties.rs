@@ -12,7 +12,11 @@ use proptest::prelude::*;
 
 use super::super::ref_peers::{RefPeers, Situation};
 use super::super::*;
+<<<<<<< HEAD
 use super::support::{Cluster, DUAL, GRACE, V4, V6, key, key_value, standpoint, udp, vxlan};
+=======
+use super::support::{Cluster, DUAL, GRACE, V4, V6, key, key_value, standpoint, vxlan};
+>>>>>>> wt-peers
 use crate::leases::Extent;
 use crate::store::{Header, KeyValue, WatchEvent};
 
@@ -22,7 +26,7 @@ proptest! {
         (backend, versions) in network(),
         steps in proptest::collection::vec(step(), 1..60),
     ) {
-        let mut cluster = Cluster::new(standpoint(backend, versions, 1, 1));
+        let mut cluster = Cluster::new(standpoint(&backend, versions, 1, 1));
         let mut told = BTreeMap::new();
         let mut told_people = BTreeMap::new();
         let mut now = Instant::ZERO;
@@ -62,28 +66,34 @@ enum Step {
     Batch(Vec<(String, Option<String>)>, Departure),
     /// The store was restored: its keys are others, with any revisions.
     List(Vec<(String, String, i64)>, Departure),
-    /// The node holds another subnet, and has other addresses.
-    Move(u8, u8),
+    /// The node holds another subnet, and has other addresses; such writes and deletions happened meanwhile.
+    Move(u8, u8, Vec<(String, Option<String>)>, Departure),
     /// The node is restored from a snapshot.
     Restore,
 }
 
 /// Each combination of IP versions, without and with hardware addresses.
 fn network() -> impl Strategy<Value = (Backend, &'static [IpVersion])> {
+<<<<<<< HEAD
     let backend = prop_oneof![Just(udp()), Just(vxlan())];
+=======
+    let backend = prop_oneof![Just(Backend::Alloc), Just(vxlan())];
+>>>>>>> wt-peers
     (backend, prop_oneof![Just(V4), Just(V6), Just(DUAL)])
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let write = (subnet_text(), proptest::option::weighted(0.6, value()));
+    let write = (subnet_text(), proptest::option::weighted(0.6, value())).boxed();
     let listed = (subnet_text(), value(), 1..40_i64);
     let departure = || prop_oneof![Just(Departure::Seen), Just(Departure::Unseen)];
-    let batch = (proptest::collection::vec(write, 1..4), departure());
+    let writes = |least| proptest::collection::vec(write.clone(), least..4);
+    let batch = (writes(1), departure());
+    let moved = (0..12_u8, 1..6_u8, writes(0), departure());
     let list = (proptest::collection::vec(listed, 0..20), departure());
     prop_oneof![
-        20 => batch.prop_map(|(writes, departure)| Step::Batch(writes, departure)),
+        16 => batch.prop_map(|(writes, departure)| Step::Batch(writes, departure)),
         1 => list.prop_map(|(listed, departure)| Step::List(listed, departure)),
-        1 => (0..12_u8, 1..6_u8).prop_map(|(slot, host)| Step::Move(slot, host)),
+        3 => moved.prop_map(|(slot, host, writes, departure)| Step::Move(slot, host, writes, departure)),
         1 => Just(Step::Restore),
     ]
 }
@@ -122,8 +132,8 @@ fn v6_net() -> impl Strategy<Value = Ipv6Net> {
 
 /// Few nodes, some of which use another's hardware address.
 fn value() -> impl Strategy<Value = String> {
-    let kind = prop_oneof![6 => Just(""), 6 => Just("VXLAN"), 1 => Just("udp")];
-    let host = || prop_oneof![8 => (1..6_u8).prop_map(Some), 1 => Just(None)];
+    let kind = prop_oneof![6 => Just(""), 6 => Just("VXLAN"), 1 => Just("alloc")];
+    let host = || prop_oneof![3 => (1..6_u8).prop_map(Some), 1 => Just(None)];
     let data = || {
         prop_oneof![
             8 => (1..4_u8).prop_map(|mac| format!(r#"{{"VtepMAC":"02:00:00:00:00:0{mac}"}}"#)),
@@ -149,28 +159,7 @@ fn value() -> impl Strategy<Value = String> {
 fn take(step: Step, revision: Revision, cluster: &mut Cluster) {
     let leases = &mut cluster.leases;
     match step {
-        Step::Batch(writes, departure) => {
-            let events = writes.into_iter().map(|(subnet, value)| {
-                let key = key(&subnet);
-                let Some(value) = value else {
-                    return WatchEvent::Delete {
-                        key,
-                        mod_revision: revision,
-                    };
-                };
-                let known = leases.get(&key).map(|entry| entry.create_revision);
-                WatchEvent::Put(KeyValue {
-                    create_revision: known.unwrap_or(revision),
-                    ..key_value(&subnet, &value, revision)
-                })
-            });
-            let events = events.collect();
-            let unseen = match departure {
-                Departure::Seen => Revision(0),
-                Departure::Unseen => revision,
-            };
-            leases.apply_events(&Header::default(), events, unseen);
-        }
+        Step::Batch(writes, departure) => write(writes, departure, revision, leases),
         Step::List(listed, departure) => {
             let kvs: BTreeMap<_, _> = listed
                 .into_iter()
@@ -185,16 +174,45 @@ fn take(step: Step, revision: Revision, cluster: &mut Cluster) {
             };
             leases.apply_list(&header, kvs.into_values().collect(), Extent::Whole, departure);
         }
-        Step::Move(slot, host) => {
+        Step::Move(slot, host, writes, departure) => {
+            write(writes, departure, revision, leases);
             let Standpoint { backend, ranges, .. } = &cluster.standpoint;
             let versions: Vec<_> = ranges.keys().copied().collect();
-            cluster.standpoint = standpoint(backend.clone(), &versions, slot, host);
+            cluster.standpoint = standpoint(backend, &versions, slot, host);
         }
         Step::Restore => {
             let saved = serde_json::to_string(&cluster.peers).unwrap();
             cluster.peers = serde_json::from_str(&saved).unwrap();
         }
     }
+}
+
+fn write(
+    writes: Vec<(String, Option<String>)>,
+    departure: Departure,
+    revision: Revision,
+    leases: &mut Leases,
+) {
+    let events = writes.into_iter().map(|(subnet, value)| {
+        let key = key(&subnet);
+        let Some(value) = value else {
+            return WatchEvent::Delete {
+                key,
+                mod_revision: revision,
+            };
+        };
+        let known = leases.get(&key).map(|entry| entry.create_revision);
+        WatchEvent::Put(KeyValue {
+            create_revision: known.unwrap_or(revision),
+            ..key_value(&subnet, &value, revision)
+        })
+    });
+    let events = events.collect();
+    let unseen = match departure {
+        Departure::Seen => Revision(0),
+        Departure::Unseen => revision,
+    };
+    leases.apply_events(&Header::default(), events, unseen);
 }
 
 fn follow(told: &mut BTreeMap<IpNet, Place>, told_people: &mut BTreeMap<Subnet, IpAddr>, news: &PeerNews) {

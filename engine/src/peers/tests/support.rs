@@ -9,6 +9,7 @@ use core::time::Duration;
 use ipnet::{Ipv4Net, Ipv6Net};
 
 use super::super::*;
+use crate::lease::LeaseRecord;
 use crate::leases::Extent;
 use crate::network_config::NetworkConfig;
 use crate::setup::StorePrefix;
@@ -31,7 +32,7 @@ pub(super) struct Cluster {
 impl Cluster {
     /// Makes a node in an IPv4 network of `udp`.
     pub(super) fn of(leases: &[(&str, &str, i64)]) -> Self {
-        let mut cluster = Self::new(standpoint(udp(), V4, 1, 1));
+        let mut cluster = Self::new(standpoint(&udp(), V4, 1, 1));
         cluster.list(leases, Departure::Seen, 0);
         cluster
     }
@@ -90,6 +91,13 @@ impl Cluster {
             .judge(&changes, &self.leases, &self.standpoint, at(second))
     }
 
+    /// Judges every lease, because the node stands elsewhere.
+    pub(super) fn judge_all(&mut self, second: u64) -> PeerNews {
+        let changes = self.leases.take_changes();
+        self.peers
+            .judge_all(&changes, &self.leases, &self.standpoint, at(second))
+    }
+
     pub(super) fn accepted(&self) -> Vec<String> {
         accepted(&self.peers)
     }
@@ -111,8 +119,12 @@ pub(super) fn text(net: IpNet, place: Place) -> String {
 }
 
 pub(super) fn udp() -> Backend {
-    let config = NetworkConfig::parse(br#"{"Network":"10.50.0.0/16"}"#).unwrap();
-    Backend::new(&config).unwrap()
+    Backend::new(&network(V4)).unwrap()
+}
+
+/// A backend whose peers have a hardware address.
+pub(super) const fn vxlan() -> Backend {
+    Backend::StubVtep
 }
 
 pub(super) fn vxlan() -> Backend {
@@ -121,7 +133,7 @@ pub(super) fn vxlan() -> Backend {
 }
 
 /// Puts a node into the overlay: `slot` is the number of its subnet, `host` that of its addresses.
-pub(super) fn standpoint(backend: Backend, versions: &[IpVersion], slot: u8, host: u8) -> Standpoint {
+pub(super) fn standpoint(backend: &Backend, versions: &[IpVersion], slot: u8, host: u8) -> Standpoint {
     let v4 = Ipv4Net::new(Ipv4Addr::new(10, 50, slot, 0), 24).unwrap();
     let v6 = Ipv6Net::new(Ipv6Addr::new(0xfd50, 0, 0, slot.into(), 0, 0, 0, 0), 64).unwrap();
     let subnet = match versions {
@@ -129,6 +141,7 @@ pub(super) fn standpoint(backend: Backend, versions: &[IpVersion], slot: u8, hos
         [IpVersion::V6] => Subnet::V6(v6),
         _ => Subnet::Dual(v4, v6),
     };
+<<<<<<< HEAD
     let vtep = (backend == vxlan()).then_some(mac(host));
     let range = |version| OwnRange {
         network: match version {
@@ -147,6 +160,22 @@ pub(super) fn standpoint(backend: Backend, versions: &[IpVersion], slot: u8, hos
             .collect(),
         backend,
     }
+=======
+    let own_key = key(&subnet.to_string()).into();
+    let record = LeaseRecord::decode(vxlan_value(host, host, host, host).as_bytes()).unwrap();
+    Standpoint::new(own_key, &subnet, &record, backend, &network(versions))
+}
+
+fn network(versions: &[IpVersion]) -> NetworkConfig {
+    let (v4, v6) = (
+        versions.contains(&IpVersion::V4),
+        versions.contains(&IpVersion::V6),
+    );
+    let text = format!(
+        r#"{{"Network":"10.50.0.0/16","IPv6Network":"fd50::/48","EnableIPv4":{v4},"EnableIPv6":{v6}}}"#
+    );
+    NetworkConfig::parse(text.as_bytes()).unwrap()
+>>>>>>> wt-peers
 }
 
 pub(super) fn public_ip(version: IpVersion, host: u8) -> IpAddr {
