@@ -13,7 +13,7 @@ use crate::desired::Owner;
 use crate::event::Event;
 use crate::forwarding_table::{ForwardingTable, TunnelParams};
 use crate::leases::Changes;
-use crate::peers::{PeerNews, Place};
+use crate::peers::{PeerNews, Place, Standpoint};
 use crate::subnet::Subnet;
 
 impl Engine {
@@ -124,7 +124,13 @@ impl Engine {
         let Some(active) = &self.active else {
             return PeerNews::default();
         };
-        let standpoint = active.standpoint(&subnet, leases.key_of(&subnet).into());
+        let standpoint = Standpoint::new(
+            leases.key_of(&subnet).into(),
+            &subnet,
+            &active.record,
+            &active.config.backend,
+            &active.config.network,
+        );
         let news = self.peers.judge_all(changes, leases, &standpoint, now);
         self.judged = Some((subnet, standpoint));
         news

@@ -71,7 +71,6 @@ impl Engine {
             underlay: underlay.clone(),
         });
         self.setup.underlay = underlay;
-        self.judged = None;
         self.placed = None;
     }
 
@@ -158,9 +157,13 @@ impl Engine {
     fn announce(&mut self) {
         let Some(active) = &mut self.active else { return };
         let config = &active.config;
-        active.record = config
+        let record = config
             .backend
             .lease_record(&self.setup.underlay, &config.network, &self.vteps);
+        if record != active.record {
+            active.record = record;
+            self.judged = None;
+        }
     }
 
     fn config_to_serve(&self) -> Option<&ActiveConfig> {

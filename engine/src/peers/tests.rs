@@ -5,11 +5,7 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use self::support::{
-<<<<<<< HEAD
-    Cluster, DUAL, V4, V6, accepted, at, reasons, refusals, standpoint, udp, vxlan, vxlan_value,
-=======
     Cluster, DUAL, V4, V6, accepted, at, mac, reasons, refusals, standpoint, vxlan, vxlan_value,
->>>>>>> wt-peers
 };
 use super::*;
 
@@ -144,11 +140,7 @@ fn of_two_nodes_with_one_hardware_address_the_older_lease_wins_until_it_goes_or_
     let copy = vxlan_value(3, 2, 3, 2);
     let of_its_own = vxlan_value(2, 4, 2, 2);
     let both = |older| [("10.50.2.0-24", older, 1), ("10.50.3.0-24", copy.as_str(), 2)];
-<<<<<<< HEAD
-    let mut cluster = Cluster::new(standpoint(vxlan(), V4, 1, 1));
-=======
     let mut cluster = Cluster::new(standpoint(&vxlan(), V4, 1, 1));
->>>>>>> wt-peers
 
     cluster.list_values(&both(&two), Departure::Seen, 0);
     let (older, refused) = (cluster.places(), reasons(&cluster.peers));
@@ -185,11 +177,7 @@ fn another_nodes_hardware_address_is_told_before_an_overlap_whatever_came_first(
         ("10.50.3.0-24", values[1].as_str(), 2),
         ("10.50.3.0-25", values[2].as_str(), 3),
     ];
-<<<<<<< HEAD
-    let mut cluster = Cluster::new(standpoint(vxlan(), V4, 1, 1));
-=======
     let mut cluster = Cluster::new(standpoint(&vxlan(), V4, 1, 1));
->>>>>>> wt-peers
 
     cluster.list_values(&leases[1..], Departure::Seen, 0);
     let overlapping = reasons(&cluster.peers);
@@ -203,11 +191,7 @@ fn another_nodes_hardware_address_is_told_before_an_overlap_whatever_came_first(
 fn a_hardware_address_counts_in_each_ip_version_by_itself() {
     let two = vxlan_value(2, 2, 2, 3);
     let three = vxlan_value(3, 3, 3, 3);
-<<<<<<< HEAD
-    let mut cluster = Cluster::new(standpoint(vxlan(), DUAL, 1, 1));
-=======
     let mut cluster = Cluster::new(standpoint(&vxlan(), DUAL, 1, 1));
->>>>>>> wt-peers
 
     cluster.list_values(
         &[
@@ -235,11 +219,7 @@ fn a_hardware_address_counts_in_each_ip_version_by_itself() {
 #[test]
 fn one_node_may_hold_several_leases_with_its_hardware_address() {
     let value = vxlan_value(2, 2, 2, 2);
-<<<<<<< HEAD
-    let mut cluster = Cluster::new(standpoint(vxlan(), V4, 1, 1));
-=======
     let mut cluster = Cluster::new(standpoint(&vxlan(), V4, 1, 1));
->>>>>>> wt-peers
 
     cluster.list_values(
         &[
@@ -259,11 +239,7 @@ fn a_lease_without_a_usable_hardware_address_is_refused() {
     let group =
         r#"{"PublicIP":"192.0.2.3","BackendType":"vxlan","BackendData":{"VtepMAC":"01:00:5e:00:00:01"}}"#;
     let none = r#"{"PublicIP":"192.0.2.4","BackendType":"vxlan"}"#;
-<<<<<<< HEAD
-    let mut cluster = Cluster::new(standpoint(vxlan(), V4, 1, 1));
-=======
     let mut cluster = Cluster::new(standpoint(&vxlan(), V4, 1, 1));
->>>>>>> wt-peers
 
     cluster.list_values(
         &[
@@ -289,11 +265,7 @@ fn a_lease_without_a_usable_hardware_address_is_refused() {
 #[test]
 fn a_lease_with_the_hardware_address_of_a_stale_peer_ends_its_time() {
     let (two, copy) = (vxlan_value(2, 2, 2, 2), vxlan_value(3, 2, 3, 2));
-<<<<<<< HEAD
-    let mut cluster = Cluster::new(standpoint(vxlan(), V4, 1, 1));
-=======
     let mut cluster = Cluster::new(standpoint(&vxlan(), V4, 1, 1));
->>>>>>> wt-peers
     cluster.list_values(&[("10.50.2.0-24", &two, 5)], Departure::Seen, 0);
     cluster.list_values(&[], Departure::Unseen, 100);
     let stale = cluster.peers.stale().count();
@@ -337,11 +309,7 @@ fn a_stale_peer_is_known_to_be_of_a_node_by_any_of_its_addresses() {
 #[test]
 fn a_peer_whose_hardware_address_changed_while_nobody_judged_has_no_grace() {
     let (before, after) = (vxlan_value(2, 2, 2, 2), vxlan_value(2, 3, 2, 2));
-<<<<<<< HEAD
-    let mut cluster = Cluster::new(standpoint(vxlan(), V4, 1, 1));
-=======
     let mut cluster = Cluster::new(standpoint(&vxlan(), V4, 1, 1));
->>>>>>> wt-peers
     cluster.list_values(&[("10.50.2.0-24", &before, 5)], Departure::Seen, 0);
     cluster.take(&[("10.50.2.0-24", &after, 6)], Departure::Seen);
     let changes = cluster.leases.take_changes();

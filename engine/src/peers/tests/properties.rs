@@ -12,11 +12,7 @@ use proptest::prelude::*;
 
 use super::super::ref_peers::{RefPeers, Situation};
 use super::super::*;
-<<<<<<< HEAD
-use super::support::{Cluster, DUAL, GRACE, V4, V6, key, key_value, standpoint, udp, vxlan};
-=======
 use super::support::{Cluster, DUAL, GRACE, V4, V6, key, key_value, standpoint, vxlan};
->>>>>>> wt-peers
 use crate::leases::Extent;
 use crate::store::{Header, KeyValue, WatchEvent};
 
@@ -74,11 +70,7 @@ enum Step {
 
 /// Each combination of IP versions, without and with hardware addresses.
 fn network() -> impl Strategy<Value = (Backend, &'static [IpVersion])> {
-<<<<<<< HEAD
-    let backend = prop_oneof![Just(udp()), Just(vxlan())];
-=======
     let backend = prop_oneof![Just(Backend::Alloc), Just(vxlan())];
->>>>>>> wt-peers
     (backend, prop_oneof![Just(V4), Just(V6), Just(DUAL)])
 }
 

@@ -123,10 +123,6 @@ pub(super) fn udp() -> Backend {
 }
 
 /// A backend whose peers have a hardware address.
-pub(super) const fn vxlan() -> Backend {
-    Backend::StubVtep
-}
-
 pub(super) fn vxlan() -> Backend {
     let config = br#"{"Network":"10.50.0.0/16","Backend":{"Type":"vxlan"}}"#;
     Backend::new(&NetworkConfig::parse(config).unwrap()).unwrap()
@@ -141,26 +137,6 @@ pub(super) fn standpoint(backend: &Backend, versions: &[IpVersion], slot: u8, ho
         [IpVersion::V6] => Subnet::V6(v6),
         _ => Subnet::Dual(v4, v6),
     };
-<<<<<<< HEAD
-    let vtep = (backend == vxlan()).then_some(mac(host));
-    let range = |version| OwnRange {
-        network: match version {
-            IpVersion::V4 => "10.50.0.0/16".parse().unwrap(),
-            IpVersion::V6 => "fd50::/48".parse().unwrap(),
-        },
-        subnet: subnet.of_version(version).unwrap(),
-        public_ip: public_ip(version, host),
-        vtep,
-    };
-    Standpoint {
-        own_key: key(&subnet.to_string()).into(),
-        ranges: versions
-            .iter()
-            .map(|version| (*version, range(*version)))
-            .collect(),
-        backend,
-    }
-=======
     let own_key = key(&subnet.to_string()).into();
     let record = LeaseRecord::decode(vxlan_value(host, host, host, host).as_bytes()).unwrap();
     Standpoint::new(own_key, &subnet, &record, backend, &network(versions))
@@ -175,7 +151,6 @@ fn network(versions: &[IpVersion]) -> NetworkConfig {
         r#"{{"Network":"10.50.0.0/16","IPv6Network":"fd50::/48","EnableIPv4":{v4},"EnableIPv6":{v6}}}"#
     );
     NetworkConfig::parse(text.as_bytes()).unwrap()
->>>>>>> wt-peers
 }
 
 pub(super) fn public_ip(version: IpVersion, host: u8) -> IpAddr {
