@@ -81,6 +81,7 @@ mod store_path;
 mod store_service;
 mod timeline;
 mod trace;
+mod underlay;
 mod violation;
 mod world;
 

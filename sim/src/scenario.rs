@@ -88,6 +88,8 @@ pub struct NodePlan {
     pub starts_at: Duration,
     /// Which daemon it runs.
     pub model: Model,
+    /// Which segment of the underlay it is in; a router joins them.
+    pub segment: u8,
     /// Which machine it takes itself for.
     #[serde(default, skip_serializing_if = "Identity::is_own")]
     pub identity: Identity,
@@ -99,6 +101,7 @@ impl Scenario {
         let starts = (0..nodes).map(|number| NodePlan {
             starts_at: Duration::from_millis(200) * number,
             model: Model::default(),
+            segment: 0,
             identity: Identity::default(),
         });
         Self {
@@ -148,6 +151,18 @@ impl Scenario {
     /// Tells whether the daemons carry packets: those of the `alloc` backend leave that to others.
     pub(crate) fn carries_packets(&self) -> bool {
         !NetworkConfig::parse(self.config.as_bytes()).is_ok_and(|config| config.backend.kind == "alloc")
+    }
+
+    /// Returns the segment of the underlay that a node is in.
+    pub(crate) fn segment(&self, node: NodeId) -> u8 {
+        self.nodes.get(node.index()).map_or(0, |plan| plan.segment)
+    }
+
+    /// Tells whether some nodes are not in the segment of the others.
+    pub(crate) fn is_segmented(&self) -> bool {
+        let mut segments = self.nodes.iter().map(|plan| plan.segment);
+        let first = segments.next();
+        segments.any(|segment| Some(segment) != first)
     }
 
     /// Returns the names of the nodes.
