@@ -89,6 +89,7 @@ pub(crate) struct World {
     disturbed_at: Instant,
     prober_rngs: Vec<Rng>,
     forger_rng: Rng,
+    tamper_rng: Rng,
     hollow: HollowNodes,
     /// Until when nodes have something to do that they were too slow for.
     busy_until: BTreeMap<NodeId, Instant>,
@@ -158,6 +159,7 @@ impl World {
             rates: vec![RequestRate::default(); ids.len()],
             disturbed_at: Instant::ZERO,
             forger_rng: rng.fork("forger"),
+            tamper_rng: rng.fork("tamper"),
             hollow: HollowNodes::new(rng.fork("hollow nodes")),
             backups: BTreeMap::new(),
             prober_rngs: ids.iter().map(|id| prober_rng.fork(&id.to_string())).collect(),

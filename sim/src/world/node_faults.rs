@@ -26,6 +26,7 @@ impl World {
             NodeFault::Pause => self.pause(node),
             NodeFault::Slow(_) => self.change_pace(node),
             NodeFault::Drift(_) => self.change_clock(node),
+            NodeFault::UnderlayDown => self.change_attachment(node),
             NodeFault::Tamper(tampering) => self.tamper(node, tampering),
             NodeFault::Forge(forgery) => self.forge(node, forgery),
         }
@@ -40,6 +41,7 @@ impl World {
             NodeFault::Pause => self.resume(node),
             NodeFault::Slow(_) => self.change_pace(node),
             NodeFault::Drift(_) => self.change_clock(node),
+            NodeFault::UnderlayDown => self.change_attachment(node),
             NodeFault::Replace { .. } | NodeFault::Tamper(_) | NodeFault::Forge(_) => {}
         }
         Ok(())

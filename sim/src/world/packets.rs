@@ -39,7 +39,8 @@ impl World {
             return Ok(());
         };
         if !state.linux.is_attached() {
-            return self.drop_packet(node, cargo, Dropped::Unreceived);
+            self.lose_packet(node, cargo, node, LossCause::Cut);
+            return Ok(());
         }
         let to = match carriage {
             Carriage::Datagram { to } => to,
