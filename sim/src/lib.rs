@@ -81,6 +81,7 @@ mod store_path;
 mod store_service;
 mod timeline;
 mod trace;
+mod underlay;
 mod violation;
 mod world;
 
@@ -102,7 +103,10 @@ pub use probability::{BadProbability, Probability};
 pub use replay::{Replay, ReplayDetail, ReplayVerdict};
 pub use report::Report;
 pub use sabotage::Sabotage;
-pub use scenario::{Identity, Liveness, Model, NodePlan, Profile, Scenario, ScenarioError};
+pub use scenario::{
+    Backend, DirectRouting, Identity, Liveness, Model, NodePlan, Profile, Scenario, ScenarioError,
+    VxlanOptions,
+};
 #[cfg(any(test, feature = "proptest"))]
 pub use scenario::{ScenarioStrategy, ScenarioTree};
 pub use shrink::Shrunk;

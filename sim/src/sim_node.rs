@@ -18,7 +18,7 @@ use selvedge_engine::{
 pub(crate) use daemon::{Daemon, Deed, Input, PacketFate};
 pub(crate) use handling::{Continuity, Handling};
 
-use crate::linux::{Foreign, ForeignRoute, Linux};
+use crate::linux::{Attachment, Foreign, ForeignRoute, Linux};
 use crate::node_id::NodeId;
 use crate::scenario::{Identity, Model, NodePlan, Scenario};
 
@@ -46,10 +46,16 @@ pub(crate) struct SimNode {
 }
 
 impl SimNode {
-    pub(crate) fn new(id: NodeId, plan: &NodePlan, handling: Handling, rng: &Rng) -> Self {
+    pub(crate) fn new(
+        id: NodeId,
+        plan: &NodePlan,
+        attachment: Attachment,
+        handling: Handling,
+        rng: &Rng,
+    ) -> Self {
         Self {
             id,
-            linux: shared_linux(id),
+            linux: shared_linux(attachment),
             daemon: None,
             life: 0,
             reboots: 0,
@@ -69,19 +75,20 @@ impl SimNode {
         let is_dual =
             NetworkConfig::parse(scenario.config.as_bytes()).is_ok_and(|config| config.v6.is_some());
         let announced = self.identity.original().unwrap_or(self.id);
+        let address = self.linux.underlay_address();
         let underlay = Underlay {
             interface: "eth0".to_owned(),
             index: 2,
-            mtu: 1500,
-            address: self.id.public_ip(),
+            mtu: self.linux.attachment().mtu,
+            address,
             address_v6: is_dual.then(|| self.id.public_ipv6()),
-            public_ip: announced.public_ip(),
+            public_ip: self.identity.original().map_or(address, NodeId::public_ip),
             public_ipv6: is_dual.then(|| announced.public_ipv6()),
         };
         let setup = Setup {
             selection: Selection {
-                public_ip: Some(announced.public_ip()),
-                public_ipv6: Some(announced.public_ipv6()),
+                public_ip: self.identity.original().map(NodeId::public_ip),
+                public_ipv6: self.identity.original().map(NodeId::public_ipv6),
                 ..Selection::default()
             },
             prefix: scenario.prefix.clone(),
@@ -135,7 +142,7 @@ impl SimNode {
 
     /// Boots the machine anew: what lay in its memory is gone, `/run` included.
     pub(crate) fn reboot(&mut self) {
-        self.linux = shared_linux(self.id);
+        self.linux = shared_linux(self.linux.attachment().clone());
         self.reboots += 1;
     }
 
@@ -163,7 +170,7 @@ impl SimNode {
 }
 
 /// Makes a node on which other programs are at home.
-fn shared_linux(id: NodeId) -> Linux {
+fn shared_linux(attachment: Attachment) -> Linux {
     let docker0 = LinkName(DOCKERS_BRIDGE.to_owned());
     let by_docker0 = |destination: Ipv4Net, protocol| ForeignRoute {
         destination: destination.into(),
@@ -171,7 +178,7 @@ fn shared_linux(id: NodeId) -> Linux {
         protocol,
         priority: 0,
     };
-    let mut linux = Linux::new(id.public_ip());
+    let mut linux = Linux::new(attachment);
     linux.occupy(Foreign::Link(docker0.clone()));
     linux.occupy(Foreign::Route(by_docker0(DOCKERS_NETWORK, KERNEL_ROUTE)));
     linux.occupy(Foreign::Route(by_docker0(

@@ -25,6 +25,7 @@ mod store_traffic;
 mod supervisor;
 mod underlay_faults;
 mod view;
+mod wire;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -51,6 +52,7 @@ use crate::statistics::Statistics;
 use crate::store_path::StorePath;
 use crate::store_service::{StoreService, ToStore};
 use crate::trace::{Keep, Occurrence, Topic, Trace};
+use crate::underlay;
 use crate::violation::{Attributed, Finding, Invariant};
 use agreement::Comparisons;
 use blame::Scars;
@@ -87,6 +89,7 @@ pub(crate) struct World {
     disturbed_at: Instant,
     prober_rngs: Vec<Rng>,
     forger_rng: Rng,
+    tamper_rng: Rng,
     hollow: HollowNodes,
     /// Until when nodes have something to do that they were too slow for.
     busy_until: BTreeMap<NodeId, Instant>,
@@ -147,12 +150,16 @@ impl World {
             nodes: scenario
                 .node_ids()
                 .zip(&scenario.nodes)
-                .map(|(id, plan)| SimNode::new(id, plan, handling, &rng))
+                .map(|(id, plan)| {
+                    let attachment = underlay::attachment(&scenario, id);
+                    SimNode::new(id, plan, attachment, handling, &rng)
+                })
                 .collect(),
             paths: ids.iter().map(path).collect(),
             rates: vec![RequestRate::default(); ids.len()],
             disturbed_at: Instant::ZERO,
             forger_rng: rng.fork("forger"),
+            tamper_rng: rng.fork("tamper"),
             hollow: HollowNodes::new(rng.fork("hollow nodes")),
             backups: BTreeMap::new(),
             prober_rngs: ids.iter().map(|id| prober_rng.fork(&id.to_string())).collect(),
@@ -265,12 +272,13 @@ impl World {
             Event::StoreTimer => self.handle_store_timer(),
             Event::HollowRenewal(place) => self.handle_hollow_renewal(place),
             Event::Probe(node) => self.handle_probe(node),
-            Event::Datagram {
+            Event::Arrival {
                 from,
                 to,
+                carriage,
                 cargo,
                 packet,
-            } => self.handle_datagram(from, to, cargo, packet),
+            } => self.handle_arrival(from, to, carriage, cargo, packet),
             Event::Sweep => self.sweep(),
             Event::Minute => {
                 self.report_probes();
@@ -316,20 +324,20 @@ impl World {
         let Some(waiting) = event.node().and_then(|node| self.paused.get_mut(&node)) else {
             return Some(event);
         };
-        let Event::Datagram { to, cargo, .. } = &event else {
+        let Event::Arrival { to, cargo, .. } = &event else {
             waiting.push(event);
             return None;
         };
         let (to, cargo) = (*to, *cargo);
         let queued = waiting
             .iter()
-            .filter(|event| matches!(event, Event::Datagram { .. }))
+            .filter(|event| matches!(event, Event::Arrival { .. }))
             .count();
         if queued < SOCKET_QUEUE {
             waiting.push(event);
             self.queue_probe(cargo);
         } else {
-            self.overflow(to.1, cargo);
+            self.overflow(to, cargo);
         }
         None
     }

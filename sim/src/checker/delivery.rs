@@ -20,6 +20,8 @@ use crate::violation::{Finding, Invariant};
 pub(crate) enum Dropped {
     /// On the sender's node, before the forwarder.
     BySendersKernel(LinuxDrop),
+    /// By the router of the underlay, which the sender's kernel sent it to.
+    ByRouter,
     /// On the sender's node, which has no forwarding table.
     WithoutTable,
     /// By the sender's forwarder.
@@ -58,7 +60,7 @@ pub(crate) fn check_drop(
         {
             false
         }
-        Dropped::BySendersKernel(_) | Dropped::WithoutTable => {
+        Dropped::BySendersKernel(_) | Dropped::ByRouter | Dropped::WithoutTable => {
             cluster.must_carry(from, now) && knows_sender(from)
         }
         Dropped::Outbound(DropReason::NoRoute) => knows_receiver(from),
@@ -215,6 +217,7 @@ mod tests {
         let unknown = connected();
         let drops = [
             Dropped::BySendersKernel(LinuxDrop::NoRoute),
+            Dropped::ByRouter,
             Dropped::WithoutTable,
             Dropped::Outbound(DropReason::NoRoute),
             Dropped::Unreceived,

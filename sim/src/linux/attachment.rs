@@ -92,6 +92,11 @@ impl Linux {
         self.forgive_losses();
     }
 
+    /// Tells whether the node's card is up.
+    pub fn is_attached(&self) -> bool {
+        self.devices.get(&UNDERLAY).is_some_and(Device::is_up)
+    }
+
     /// Returns the node's address in the underlay.
     pub const fn underlay_address(&self) -> Ipv4Addr {
         self.attachment.address.addr()

@@ -53,6 +53,8 @@ pub enum Situation {
     KernelRepaired,
     /// A node went on forwarding to peers whose leases had vanished while it could not look.
     PeersKept,
+    /// A packet of a pod went to the underlay's router, which dropped it.
+    DroppedByRouter,
     /// A core of nodes came to rest while others stayed broken.
     CoreAtRest,
 }
@@ -84,6 +86,7 @@ impl Situation {
         Self::ConfigInvalidWhileServed,
         Self::KernelRepaired,
         Self::PeersKept,
+        Self::DroppedByRouter,
         Self::CoreAtRest,
     ];
 }
@@ -115,6 +118,7 @@ impl fmt::Display for Situation {
             Self::ConfigInvalidWhileServed => "the network config became invalid while served",
             Self::KernelRepaired => "a node repaired what others had changed",
             Self::PeersKept => "peers were kept whose leases had vanished",
+            Self::DroppedByRouter => "a packet went astray to the router",
             Self::CoreAtRest => "a core came to rest while others stayed broken",
         })
     }

@@ -4,6 +4,7 @@ use std::net::Ipv4Addr;
 
 use selvedge_engine::{KernelEvent, KernelOp, OpId, RequestId, StoreError, StoreEvent, Survey, WatchId};
 
+use crate::links::Carriage;
 use crate::node_id::NodeId;
 use crate::probe::Cargo;
 use crate::store_path::Carried;
@@ -87,10 +88,11 @@ pub(super) enum Event {
     HollowRenewal(usize),
     /// A pod sends a probe.
     Probe(NodeId),
-    /// A datagram reaches a node, and the port on it.
-    Datagram {
+    /// A datagram or a frame reaches a node.
+    Arrival {
         from: Ipv4Addr,
-        to: (u16, NodeId),
+        to: NodeId,
+        carriage: Carriage,
         cargo: Cargo,
         packet: Vec<u8>,
     },
@@ -134,7 +136,7 @@ impl Event {
             Self::StoreTimer | Self::HollowRenewal(_) => Scope::Store(None),
             Self::FaultBegins(index) => Scope::Everything { begun: Some(*index) },
             Self::FaultEnds(_) | Self::CoreHeals | Self::Checkpoint(_) => Scope::Everything { begun: None },
-            Self::Probe(_) | Self::Datagram { .. } | Self::Sweep | Self::CoreIsDue | Self::Minute => {
+            Self::Probe(_) | Self::Arrival { .. } | Self::Sweep | Self::CoreIsDue | Self::Minute => {
                 Scope::Nothing
             }
         }
@@ -160,7 +162,7 @@ impl Event {
             | Self::NodeHears { node, .. }
             | Self::RequestFails { node, .. }
             | Self::WatchFails { node, .. }
-            | Self::Datagram { to: (_, node), .. } => Some(*node),
+            | Self::Arrival { to: node, .. } => Some(*node),
             Self::Late(event) => event.node(),
             Self::Start(_)
             | Self::FaultBegins(_)

@@ -4,11 +4,14 @@ mod lives;
 mod pace;
 mod tampering;
 
+use std::net::SocketAddrV4;
+
 use super::World;
 use super::event::Event;
 use crate::checker::Verdict;
 use crate::fault::NodeFault;
 use crate::forgery::{Forgery, Surroundings};
+use crate::links::Carriage;
 use crate::node_id::NodeId;
 use crate::probe::Cargo;
 
@@ -23,6 +26,7 @@ impl World {
             NodeFault::Pause => self.pause(node),
             NodeFault::Slow(_) => self.change_pace(node),
             NodeFault::Drift(_) => self.change_clock(node),
+            NodeFault::UnderlayDown => self.change_attachment(node),
             NodeFault::Tamper(tampering) => self.tamper(node, tampering),
             NodeFault::Forge(forgery) => self.forge(node, forgery),
         }
@@ -37,6 +41,7 @@ impl World {
             NodeFault::Pause => self.resume(node),
             NodeFault::Slow(_) => self.change_pace(node),
             NodeFault::Drift(_) => self.change_clock(node),
+            NodeFault::UnderlayDown => self.change_attachment(node),
             NodeFault::Replace { .. } | NodeFault::Tamper(_) | NodeFault::Forge(_) => {}
         }
         Ok(())
@@ -73,7 +78,7 @@ impl World {
             return;
         };
         for event in waiting {
-            if let Event::Datagram { cargo, .. } = event.timely() {
+            if let Event::Arrival { cargo, .. } = event.timely() {
                 self.overflow(node, *cargo);
             }
         }
@@ -94,14 +99,17 @@ impl World {
         let known = Surroundings {
             victim,
             peer_pod,
-            peer: peer.public_ip(),
+            peer: self.address_of(peer),
             third_pod: others.next().map(|(_, pod)| pod),
         };
         let (from, packet) = forgery.datagram(known, &mut self.forger_rng);
         self.scars.attack(node);
-        let event = Event::Datagram {
+        let event = Event::Arrival {
             from,
-            to: (PORT, node),
+            to: node,
+            carriage: Carriage::Datagram {
+                to: SocketAddrV4::new(self.address_of(node), PORT),
+            },
             cargo: Cargo::Forged(forgery),
             packet,
         };

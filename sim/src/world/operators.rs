@@ -23,7 +23,7 @@ impl World {
         });
         let config = match damage.last() {
             Some(damage) => damage.text().map(str::to_owned),
-            None => Some(self.scenario.config.clone()),
+            None => Some(self.scenario.network_config()),
         };
         let key = self.scenario.prefix.config_key();
         let known = self.service.store.get(&key).map(|kv| kv.value.as_slice());

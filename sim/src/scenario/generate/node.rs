@@ -54,6 +54,7 @@ impl Kind {
     }
 }
 
+/// What the engine repairs; it does not look at its kernel yet when it is told of doubt alone.
 const TAMPERINGS: [Tampering; 3] = [
     Tampering::DeleteTunnel,
     Tampering::SetTunnelDown,
