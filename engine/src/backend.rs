@@ -2,6 +2,8 @@
 
 mod alloc;
 mod udp;
+#[cfg_attr(not(test), expect(dead_code, reason = "no backend has a VXLAN device yet"))]
+mod vtep;
 
 use ::alloc::string::String;
 use ::alloc::vec::Vec;
@@ -12,9 +14,10 @@ use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
 use crate::forwarding_table::TunnelParams;
-use crate::kernel::KernelObject;
+use crate::kernel::{IpVersion, KernelObject, MacAddress};
 use crate::lease::LeaseRecord;
 use crate::network_config::{NetworkConfig, NetworkConfigError, Range4};
+use crate::reject_reason::RejectReason;
 use crate::setup::Setup;
 use crate::subnet::Subnet;
 use crate::subnet_file::SubnetFile;
@@ -27,6 +30,9 @@ pub(crate) enum Backend {
     Alloc,
     /// One inner packet per UDP datagram, forwarded in user space.
     Udp(udp::Udp),
+    /// Stands for any backend whose peers have a VXLAN device.
+    #[cfg(test)]
+    StubVtep,
 }
 
 /// Why this node cannot serve a network config.
@@ -88,6 +94,8 @@ impl Backend {
         match self {
             Self::Alloc => alloc::KIND,
             Self::Udp(_) => udp::KIND,
+            #[cfg(test)]
+            Self::StubVtep => "vxlan",
         }
     }
 
@@ -102,6 +110,34 @@ impl Backend {
         match self {
             Self::Alloc => alloc::needs(network),
             Self::Udp(_) => Families::V4,
+            #[cfg(test)]
+            Self::StubVtep => alloc::needs(network),
+        }
+    }
+
+    /// Returns the hardware address that packets of an IP version are sent to on their way to a lease's node, if the
+    /// backend sends any that have one.
+    ///
+    /// # Errors
+    ///
+    /// [`RejectReason::BadBackendData`] if the record does not have it in the backend's form.
+    #[cfg_attr(
+        not(test),
+        expect(
+            clippy::unnecessary_wraps,
+            unused_variables,
+            reason = "no backend has a VXLAN device yet"
+        )
+    )]
+    pub(crate) fn peer_data(
+        &self,
+        record: &LeaseRecord,
+        version: IpVersion,
+    ) -> Result<Option<MacAddress>, RejectReason> {
+        match self {
+            Self::Alloc | Self::Udp(_) => Ok(None),
+            #[cfg(test)]
+            Self::StubVtep => vtep::read(record.data_of(version)).map(Some),
         }
     }
 
@@ -110,6 +146,8 @@ impl Backend {
         match self {
             // Flannel's `udp` and `alloc` write no `BackendType`.
             Self::Alloc | Self::Udp(_) => plain_record(underlay, network),
+            #[cfg(test)]
+            Self::StubVtep => plain_record(underlay, network),
         }
     }
 
@@ -118,6 +156,8 @@ impl Backend {
         match self {
             Self::Alloc => alloc::desired(placement),
             Self::Udp(udp) => udp.desired(placement),
+            #[cfg(test)]
+            Self::StubVtep => Vec::new(),
         }
     }
 
@@ -126,6 +166,8 @@ impl Backend {
         match self {
             Self::Alloc => None,
             Self::Udp(udp) => udp.tunnel(placement),
+            #[cfg(test)]
+            Self::StubVtep => None,
         }
     }
 }
