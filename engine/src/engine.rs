@@ -9,7 +9,7 @@ pub(crate) mod outbox;
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::net::Ipv4Addr;
+use core::net::{IpAddr, Ipv4Addr};
 use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -27,7 +27,7 @@ use crate::holdings::Holdings;
 use crate::kernel::{KernelErrorKind, KernelObject, KernelOp};
 use crate::lease::LeaseRecord;
 use crate::leases::{Changes, key_text};
-use crate::peers::{Peer, PeerNews, Peers, Standpoint};
+use crate::peers::{PeerNews, Peers, Refusal, Standpoint};
 use crate::reject_reason::RejectReason;
 use crate::rng::Rng;
 use crate::setup::Setup;
@@ -258,10 +258,11 @@ impl Engine {
         if params.subnet.contains(&destination) {
             return Explanation::Local;
         }
-        match self.peers.holder_of(destination) {
-            Some(&Peer {
-                subnet, public_ip, ..
-            }) => Explanation::Peer { subnet, public_ip },
+        match self.peers.holder_of(IpAddr::V4(destination)) {
+            Some(peer) => Explanation::Peer {
+                subnet: peer.subnet,
+                public_ip: peer.place.public_ip,
+            },
             None => Explanation::NoRoute,
         }
     }
@@ -409,12 +410,16 @@ impl Engine {
     /// Sets the desired state and the forwarding table from the subnet that the node carries, as far as what they
     /// depend on has changed.
     fn place(&mut self) {
+        let Some(active) = &self.active else { return };
         let changes = self.follower.take_changes();
         let Some(subnet) = self.keeper.carried() else {
             self.judged = None;
             self.placed = None;
             let now = self.followed_now();
-            let stale = self.peers.note_departures(&changes, self.follower.leases(), now);
+            let backend = &active.config.backend;
+            let stale = self
+                .peers
+                .note_departures(&changes, self.follower.leases(), backend, now);
             self.tell_stale(stale.len());
             self.reconciler.desire(Vec::new());
             return;
@@ -450,7 +455,7 @@ impl Engine {
     fn forward(&mut self, params: TunnelParams, news: &PeerNews) {
         let table = match &self.table {
             Some(table) if *table.params() == params && news.routes.is_empty() => return,
-            Some(table) => table.with(params, news.routes.iter().map(|(subnet, ip)| (*subnet, *ip))),
+            Some(table) => table.with(params, news.v4_routes()),
             None => ForwardingTable::new(params, self.peers.v4()),
         };
         let table = Arc::new(table);
@@ -466,19 +471,16 @@ impl Engine {
         {
             return self.peers.judge(changes, leases, standpoint, now);
         }
-        let Some(config) = self.active.as_ref().map(|active| &active.config) else {
+        let Some(active) = &self.active else {
             return PeerNews::default();
         };
-        let Some((range, own_subnet)) = config.network.v4.zip(subnet.v4()) else {
-            return PeerNews::default();
-        };
-        let standpoint = Standpoint {
-            backend: config.backend.clone(),
-            network: range.network,
-            public_ip: self.setup.underlay.public_ip,
-            own_key: leases.key_of(&subnet).into(),
-            own_subnet,
-        };
+        let standpoint = Standpoint::new(
+            leases.key_of(&subnet).into(),
+            &subnet,
+            &active.record,
+            &active.config.backend,
+            &active.config.network,
+        );
         let news = self.peers.judge_all(changes, leases, &standpoint, now);
         self.judged = Some((subnet, standpoint));
         news
@@ -489,7 +491,7 @@ impl Engine {
         self.tell_stale(news.stale.len());
         let (added, removed) = (news.added.len(), news.removed.len());
         if added.saturating_add(removed) > MOST_NAMED {
-            let (peers, _, _) = self.peers.sizes();
+            let peers = self.peers.iter().count();
             self.outbox.tell(Event::PeersChanged {
                 added,
                 removed,
@@ -506,17 +508,20 @@ impl Engine {
         self.tell_rejected(&news.rejected);
     }
 
-    fn tell_rejected(&mut self, rejected: &BTreeMap<Arc<[u8]>, RejectReason>) {
-        for &reason in rejected.values() {
+    fn tell_rejected(&mut self, rejected: &BTreeMap<Arc<[u8]>, Refusal>) {
+        for (_, reason) in rejected.values().flat_map(|refusal| refusal.reasons()) {
             *self.rejected.entry(reason).or_default() += 1;
         }
-        let mut named = rejected.iter().map(|(key, &reason)| (key_text(key), reason));
+        let mut named = rejected.iter().flat_map(|(key, refusal)| {
+            let reasons = refusal.reasons();
+            reasons.map(move |(version, reason)| (key_text(key), version, reason))
+        });
         let count = rejected.len();
         if count <= MOST_NAMED {
-            for (key, reason) in named {
-                self.outbox.tell(Event::RecordRejected { key, reason });
+            for (key, version, reason) in named {
+                self.outbox.tell(Event::RecordRejected { key, version, reason });
             }
-        } else if let Some((key, reason)) = named.next() {
+        } else if let Some((key, _, reason)) = named.next() {
             self.outbox.tell(Event::RecordsRejected { count, key, reason });
         }
     }

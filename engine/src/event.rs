@@ -2,13 +2,13 @@
 
 use alloc::string::String;
 use core::fmt;
-use core::net::{IpAddr, Ipv4Addr};
+use core::net::IpAddr;
 use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::backend::ConfigError;
-use crate::kernel::{KernelError, KernelObject};
+use crate::kernel::{IpVersion, KernelError, KernelObject};
 use crate::leases::Holders;
 use crate::network_config::UnknownKey;
 use crate::reject_reason::RejectReason;
@@ -129,8 +129,8 @@ pub enum Event {
     PeerAdded {
         /// Its subnet.
         subnet: Subnet,
-        /// Where it is reached.
-        public_ip: Ipv4Addr,
+        /// Where it is reached: the first of its addresses.
+        public_ip: IpAddr,
     },
     /// A peer's lease is gone.
     PeerRemoved {
@@ -158,6 +158,8 @@ pub enum Event {
     RecordRejected {
         /// Its key.
         key: String,
+        /// The IP version that it is not used for, if not all of it is refused for this reason.
+        version: Option<IpVersion>,
         /// Why.
         reason: RejectReason,
     },
@@ -354,14 +356,7 @@ impl fmt::Display for Event {
                     "forwarding to {peers} peers for up to {grace:?} until they write them again"
                 )
             }
-            Self::RecordRejected { key, reason } => write!(f, "ignoring {key}: {}", reason.name()),
-            Self::RecordsRejected { count, key, reason } => {
-                write!(
-                    f,
-                    "ignoring {count} records, the first is {key}: {}",
-                    reason.name()
-                )
-            }
+            Self::RecordRejected { .. } | Self::RecordsRejected { .. } => fmt_rejected(self, f),
             Self::TooManyRecords { prefix, read } => fmt_too_many_records(f, prefix, *read),
             Self::ChangeMissed { revision } => {
                 write!(f, "a list at {revision} shows what the watch had kept back")
@@ -395,6 +390,23 @@ fn fmt_exhausted(f: &mut fmt::Formatter<'_>, holders: &Holders, retry_in: Durati
         f,
         "delete leases of dead nodes or enlarge Network; trying again in {retry_in:.1?}"
     )
+}
+
+/// Says which records are not used and why; nothing for any other event.
+fn fmt_rejected(event: &Event, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    if let Event::RecordRejected { key, version, reason } = event {
+        f.write_str(match version {
+            None => "ignoring ",
+            Some(IpVersion::V4) => "ignoring the IPv4 range of ",
+            Some(IpVersion::V6) => "ignoring the IPv6 range of ",
+        })?;
+        return write!(f, "{key}: {}", reason.name());
+    }
+    if let Event::RecordsRejected { count, key, reason } = event {
+        let reason = reason.name();
+        return write!(f, "ignoring {count} records, the first is {key}: {reason}");
+    }
+    Ok(())
 }
 
 fn fmt_too_many_records(f: &mut fmt::Formatter<'_>, prefix: &str, read: usize) -> fmt::Result {

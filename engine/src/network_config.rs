@@ -18,6 +18,7 @@ use self::error::{KNOWN_BACKENDS, excerpt, excerpts, list};
 pub use self::spelling::UnknownKey;
 pub(crate) use self::spelling::unknown_keys;
 use crate::json::{JsonError, Object};
+use crate::kernel::IpVersion;
 use crate::subnet::Subnet;
 
 /// The longest config that is read, in bytes.
@@ -125,6 +126,14 @@ impl NetworkConfig {
             },
             backend,
         })
+    }
+
+    /// Returns the whole overlay of an IP version, if it has one.
+    pub(crate) fn of_version(&self, version: IpVersion) -> Option<IpNet> {
+        match version {
+            IpVersion::V4 => self.v4.map(|range| IpNet::V4(range.network)),
+            IpVersion::V6 => self.v6.map(|range| IpNet::V6(range.network)),
+        }
     }
 
     /// Tells whether a subnet takes addresses of this network: it lies inside, and is less than all of it, in a

@@ -1,7 +1,7 @@
 //! Views of the engine for people; they change nothing.
 
 use alloc::collections::BTreeMap;
-use core::net::Ipv4Addr;
+use core::net::{IpAddr, Ipv4Addr};
 use core::time::Duration;
 
 use crate::reject_reason::RejectReason;
@@ -24,8 +24,8 @@ pub struct Status {
     pub backend: Option<&'static str>,
     /// The newest store revision that the node has seen.
     pub revision: Revision,
-    /// The peers it forwards to.
-    pub peers: BTreeMap<Subnet, Ipv4Addr>,
+    /// The peers it forwards to, each with the first of the addresses that it is reached by.
+    pub peers: BTreeMap<Subnet, IpAddr>,
     /// Those among them whose lease vanished while this node could not follow the store, and how much longer it keeps
     /// them; that is counted while it follows the store.
     pub stale: BTreeMap<Subnet, Duration>,
@@ -64,7 +64,7 @@ pub enum Explanation {
         /// The subnet.
         subnet: Subnet,
         /// Where it is reached.
-        public_ip: Ipv4Addr,
+        public_ip: IpAddr,
     },
     /// No lease covers it.
     NoRoute,

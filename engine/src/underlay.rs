@@ -203,7 +203,7 @@ fn default_interface(attachments: &Attachments, families: Families) -> Result<&I
 }
 
 /// Tells whether other nodes can never reach the address.
-fn is_unreachable(address: &IpAddr) -> bool {
+pub(crate) fn is_unreachable(address: &IpAddr) -> bool {
     let is_broadcast = matches!(address, IpAddr::V4(address) if address.is_broadcast());
     address.is_unspecified() || address.is_loopback() || address.is_multicast() || is_broadcast
 }

@@ -21,7 +21,7 @@ mod renewal;
 mod watch;
 
 use std::collections::BTreeSet;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddrV4};
 use std::time::Duration;
 
 use ipnet::Ipv4Net;
@@ -168,7 +168,7 @@ impl Flanneld {
                 .peers()
                 .into_iter()
                 .flatten()
-                .map(|(net, ip)| (Subnet::V4(net), ip))
+                .map(|(net, ip)| (Subnet::V4(net), IpAddr::V4(ip)))
                 .collect(),
             stale: std::collections::BTreeMap::new(),
             rejected: std::collections::BTreeMap::new(),

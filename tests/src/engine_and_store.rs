@@ -1,7 +1,7 @@
 //! Engines wired straight to the store's model: no network, no delay, so that a test decides what is lost.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -399,7 +399,7 @@ impl BenchNode {
         let peers = self.engine.status().peers;
         peers
             .iter()
-            .map(|(subnet, public_ip): (&Subnet, &Ipv4Addr)| format!("{subnet} {public_ip}"))
+            .map(|(subnet, public_ip): (&Subnet, &IpAddr)| format!("{subnet} {public_ip}"))
             .collect()
     }
 

@@ -7,6 +7,8 @@ use core::fmt;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use core::str::FromStr;
 
+use crate::kernel::IpVersion;
+
 /// What the operator asks for.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Selection {
@@ -43,6 +45,18 @@ pub enum Families {
     Dual,
     /// IPv4, with IPv6 if the same interface has a global address; IPv6 alone if there is no IPv4.
     Any,
+}
+
+impl Families {
+    /// Tells whether an IP version is among them.
+    pub(crate) const fn has(self, version: IpVersion) -> bool {
+        match (self, version) {
+            (Self::V4, IpVersion::V4)
+            | (Self::V6, IpVersion::V6)
+            | (Self::Dual | Self::Any, IpVersion::V4 | IpVersion::V6) => true,
+            (Self::V4, IpVersion::V6) | (Self::V6, IpVersion::V4) => false,
+        }
+    }
 }
 
 impl fmt::Display for Families {

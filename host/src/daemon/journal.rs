@@ -132,7 +132,7 @@ mod tests {
     #[test]
     fn the_service_manager_reads_how_many_peers_are_stale() {
         let subnet = |number| Subnet::V4(Ipv4Net::new(Ipv4Addr::new(10, 5, number, 0), 24).unwrap());
-        let peers = BTreeMap::from([2, 3].map(|number| (subnet(number), Ipv4Addr::new(192, 0, 2, number))));
+        let peers = BTreeMap::from([2, 3].map(|number| (subnet(number), IpAddr::from([192, 0, 2, number]))));
         let running = Status {
             phase: Phase::Running,
             subnet: Some(subnet(1)),

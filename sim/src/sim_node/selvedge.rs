@@ -1,6 +1,6 @@
 //! Our daemon: the engine and a forwarder, as the host drives them.
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
 use std::sync::Arc;
 
 use ipnet::Ipv4Net;
@@ -133,9 +133,10 @@ impl Selvedge {
         }
         self.engine.subnet()?;
         let peers = self.engine.status().peers.into_iter();
-        Some(Box::new(
-            peers.filter_map(|(subnet, owner)| Some((subnet.v4()?, owner))),
-        ))
+        Some(Box::new(peers.filter_map(|(subnet, owner)| match owner {
+            IpAddr::V4(owner) => Some((subnet.v4()?, owner)),
+            IpAddr::V6(_) => None,
+        })))
     }
 
     pub(super) const fn counters(&self) -> &PacketCounters {

@@ -139,7 +139,7 @@ impl TurmoilNode {
     }
 
     /// Returns the peers that the node forwards to.
-    pub fn peers(&self) -> BTreeMap<Subnet, Ipv4Addr> {
+    pub fn peers(&self) -> BTreeMap<Subnet, IpAddr> {
         self.status().map(|status| status.peers).unwrap_or_default()
     }
 
