@@ -175,9 +175,11 @@ impl Linux {
     }
 }
 
-/// Returns the route that an address brings along; an IPv4 address without a prefix has none in the main table.
+/// Returns the route that an address brings along; an IPv4 address without a prefix has none in the main table. Those of
+/// links' own IPv6 addresses are left out: each device has one to the same destination.
 fn connected_route(index: u32, net: IpNet) -> Option<FoundRoute> {
     let priority = match net {
+        IpNet::V6(net) if net.addr().is_unicast_link_local() => return None,
         IpNet::V4(net) if net.prefix_len() == 32 => return None,
         IpNet::V4(_) => 0,
         IpNet::V6(_) => CONNECTED_V6,

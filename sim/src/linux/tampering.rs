@@ -8,8 +8,9 @@ use selvedge_engine::{
     RouteMark,
 };
 
-use super::Linux;
 use super::attachment::UNDERLAY;
+use super::device::Device;
+use super::{Foreign, Linux};
 
 /// A kind of entry of which one may get lost.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -40,7 +41,7 @@ impl Linux {
         let Some(index) = self.index_of(name) else {
             return false;
         };
-        let was_up = self.devices.get(&index).is_some_and(super::Device::is_up);
+        let was_up = self.devices.get(&index).is_some_and(Device::is_up);
         self.set_down(index);
         self.forgive_losses();
         was_up
@@ -175,18 +176,13 @@ impl Linux {
     }
 
     fn routes_of_daemons(&self) -> impl Iterator<Item = FoundRoute> {
-        let placed = &self.placed;
-        let is_placed = move |route: &FoundRoute| {
-            placed.iter().any(|foreign| match foreign {
-                super::Foreign::Route(other) => {
-                    (other.destination, other.priority) == (route.destination, route.priority)
-                }
-                super::Foreign::Port(_) | super::Foreign::Link(_) | super::Foreign::Tunnel(_) => false,
-            })
-        };
-        self.routes
-            .iter()
-            .filter(move |route| is_of_daemon(route) && !is_placed(route))
+        let placed = self.placed.iter().filter_map(|foreign| match foreign {
+            Foreign::Route(route) => self.foreign_route(route),
+            Foreign::Port(_) | Foreign::Link(_) | Foreign::Tunnel(_) => None,
+        });
+        let placed: Vec<FoundRoute> = placed.collect();
+        let routes = self.routes.iter();
+        routes.filter(move |route| is_of_daemon(route) && !placed.contains(route))
     }
 
     fn described(&self, route: &FoundRoute) -> Option<Route> {

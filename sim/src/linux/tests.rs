@@ -1,3 +1,9 @@
+mod devices;
+mod fixture;
+mod passages;
+mod routes;
+mod surveys;
+
 use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
 use std::sync::LazyLock;
 
