@@ -143,3 +143,15 @@ pub enum FoundHop {
     /// Anything else: several hops, or none as in a blackhole.
     Other,
 }
+
+impl FoundRoute {
+    /// Returns the index of the device that it leads out of, if it is a single one.
+    pub const fn link(&self) -> Option<u32> {
+        match self.hop {
+            FoundHop::Link(link) | FoundHop::Gateway { link, .. } | FoundHop::OnLink { link, .. } => {
+                Some(link)
+            }
+            FoundHop::Other => None,
+        }
+    }
+}

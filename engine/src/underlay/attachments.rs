@@ -5,9 +5,11 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use super::selection::Families;
+use crate::kernel::{FoundLink, FoundRoute, KernelFacts};
 
 /// The node's interfaces and the routes that matter for the choice among them.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -72,6 +74,36 @@ impl AddressFlags {
 }
 
 impl Attachments {
+    /// Takes them from a survey.
+    pub fn of(facts: &KernelFacts) -> Self {
+        let interface = |link: &FoundLink| Interface {
+            name: link.name.0.clone(),
+            index: link.index,
+            mtu: link.mtu,
+            addresses: facts
+                .addresses
+                .iter()
+                .filter(|found| found.link == link.index)
+                .map(|found| InterfaceAddress {
+                    address: found.address,
+                    flags: found.flags,
+                })
+                .collect(),
+        };
+        let default_routes = |is_wanted: fn(&IpNet) -> bool| {
+            let routes = facts.routes.iter();
+            let routes =
+                routes.filter(|route| route.destination.prefix_len() == 0 && is_wanted(&route.destination));
+            routes.filter_map(FoundRoute::link).collect()
+        };
+        Self {
+            interfaces: facts.links.iter().map(interface).collect(),
+            default_routes: default_routes(|net| matches!(net, IpNet::V4(_))),
+            default_routes_v6: default_routes(|net| matches!(net, IpNet::V6(_))),
+            lookup: facts.lookup,
+        }
+    }
+
     pub(super) fn named(&self, name: &str) -> Option<&Interface> {
         self.interfaces.iter().find(|interface| interface.name == name)
     }

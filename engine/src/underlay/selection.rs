@@ -20,6 +20,16 @@ pub struct Selection {
     pub families: Families,
 }
 
+impl Selection {
+    /// Returns the destination that the kernel has to be asked the way to.
+    pub fn destination(&self) -> Option<IpAddr> {
+        self.interfaces.iter().find_map(|choice| match choice {
+            InterfaceChoice::CanReach(destination) => Some(*destination),
+            InterfaceChoice::Name(_) | InterfaceChoice::Address(_) => None,
+        })
+    }
+}
+
 /// A way to name an interface.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum InterfaceChoice {
