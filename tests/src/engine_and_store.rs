@@ -352,11 +352,15 @@ impl Bench {
             }
             Action::Kernel { id, op } => {
                 match op {
-                    KernelOp::Ensure(object) => node.kernel.push(object),
+                    KernelOp::Ensure(object) | KernelOp::Replace(object) => node.kernel.push(object),
                     KernelOp::Remove(object) => node.kernel.retain(|own| *own != object),
                 }
                 answers.push(Answer::Kernel(KernelEvent::OpDone { id, result: Ok(()) }));
             }
+            Action::Survey { id, .. } => answers.push(Answer::Kernel(KernelEvent::Surveyed {
+                id,
+                result: Ok(Box::default()),
+            })),
             Action::Forwarding(table) => node.table = Some(table),
             Action::Ready => {}
             Action::Event(event) => node.events.push(event),

@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use selvedge_engine::{KernelError, KernelErrorKind, KernelEvent, KernelObject, KernelOp};
+use selvedge_engine::{
+    KernelError, KernelErrorKind, KernelEvent, KernelFacts, KernelObject, KernelOp, Survey,
+};
 use selvedge_host::kernel::Kernel;
 use selvedge_host::tunnel::worker::Worker;
 use selvedge_host::tunnel::{Query, SharedTable};
@@ -81,12 +83,17 @@ impl Kernel for StubKernel {
             tokio::time::sleep(pace).await;
         }
         match op {
-            KernelOp::Ensure(object) => self.ensure(object).await,
+            KernelOp::Ensure(object) | KernelOp::Replace(object) => self.ensure(object).await,
             KernelOp::Remove(object) => {
                 self.remove(&object);
                 Ok(())
             }
         }
+    }
+
+    /// Finds nothing: what it holds has no place in a kernel.
+    async fn survey(&mut self, _survey: &Survey) -> Result<Box<KernelFacts>, KernelError> {
+        Ok(Box::default())
     }
 
     async fn next_event(&mut self) -> KernelEvent {

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use etcd_client::Channel;
 use selvedge_engine::{
-    Action, Command, Engine, Event, ExitReason, KernelError, KernelEvent, KernelOp, MachineId, Setup,
-    StoreRequest, Underlay,
+    Action, Command, Engine, Event, ExitReason, KernelError, KernelEvent, KernelFacts, KernelOp, MachineId,
+    Setup, StoreRequest, Survey, Underlay,
 };
 use selvedge_host::clock::{BootClock, Clock};
 use selvedge_host::event_loop::{self, Observer, Parts};
@@ -163,6 +163,7 @@ impl Observer for Watch {
             Action::Watch { .. }
             | Action::CancelWatch(_)
             | Action::Kernel { .. }
+            | Action::Survey { .. }
             | Action::Forwarding(_)
             | Action::Ready
             | Action::Event(_)
@@ -191,6 +192,10 @@ struct WillingKernel;
 impl Kernel for WillingKernel {
     async fn apply(&mut self, _op: KernelOp) -> Result<(), KernelError> {
         Ok(())
+    }
+
+    async fn survey(&mut self, _survey: &Survey) -> Result<Box<KernelFacts>, KernelError> {
+        Ok(Box::default())
     }
 
     async fn next_event(&mut self) -> KernelEvent {
