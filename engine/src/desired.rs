@@ -17,7 +17,9 @@ use self::retries::Retries;
 use crate::action::OpId;
 use crate::engine::outbox::Outbox;
 use crate::event::Event;
-use crate::kernel::{KernelError, KernelErrorKind, KernelObject, KernelOp, LinkKind, LinkName};
+use crate::kernel::{
+    IpVersion, KernelError, KernelErrorKind, KernelObject, KernelOp, LinkKind, LinkName, Vxlan,
+};
 use crate::snapshot::keyed::{self, Keyed};
 use crate::snapshot::pairs;
 use crate::time::Instant;
@@ -408,9 +410,11 @@ fn can_become(present: &KernelObject, desired: &KernelObject) -> bool {
     };
     match (&present.kind, &desired.kind) {
         (LinkKind::Vxlan(present), LinkKind::Vxlan(desired)) => {
-            let mut changed = present.clone();
-            changed.mac = desired.mac;
-            changed == *desired
+            let lasting = |vxlan: &Vxlan| {
+                let version = IpVersion::of(vxlan.local);
+                (vxlan.vni, vxlan.port, vxlan.group_policy, version)
+            };
+            lasting(present) == lasting(desired)
         }
         (LinkKind::Tun, LinkKind::Tun) => true,
         (LinkKind::Tun, LinkKind::Vxlan(_)) | (LinkKind::Vxlan(_), LinkKind::Tun) => false,

@@ -15,6 +15,7 @@ pub mod lab;
 pub mod logging;
 pub mod machine_id;
 pub mod net;
+pub mod plan;
 pub mod program;
 mod random;
 pub mod recorder;

@@ -266,6 +266,32 @@ fn a_device_on_a_taken_port_says_so() {
 }
 
 #[test]
+fn an_mtu_that_the_underlay_does_not_carry_is_refused() {
+    need!(root, ip);
+
+    in_namespace(async || {
+        add_underlay();
+        let mut node = Node::new();
+
+        let error = node
+            .refusal(KernelObject::Link(Link {
+                mtu: 1500,
+                ..device(vxlan())
+            }))
+            .await;
+
+        assert_eq!(error.kind, KernelErrorKind::Other);
+        assert_eq!(
+            error.message,
+            "netlink: invalid argument; perhaps its underlay device carries no packets for an MTU of 1500"
+        );
+        // What was made so far is made right later.
+        node.ensure(link()).await;
+        assert!(ip("-d link show flannel.1").contains("alias selvedge"));
+    });
+}
+
+#[test]
 fn what_has_the_place_of_an_entry_stays_unless_it_is_ours() {
     need!(root, ip, bridge);
 
