@@ -3,7 +3,7 @@
 mod alloc;
 mod host_gw;
 mod options;
-mod udp;
+pub(crate) mod udp;
 mod vtep;
 mod vxlan;
 

@@ -43,6 +43,7 @@ mod json;
 mod kernel;
 mod lease;
 mod leases;
+mod leftovers;
 mod machine_id;
 mod network_config;
 mod offload;
@@ -86,6 +87,7 @@ pub use kernel::{
 };
 pub use lease::LeaseRecord;
 pub use leases::Holders;
+pub use leftovers::leftovers;
 pub use machine_id::MachineId;
 pub use network_config::{
     BackendConfig, Firewall, NetworkConfig, NetworkConfigError, Range4, Range6, UnknownKey,

@@ -10,6 +10,7 @@ use core::net::{IpAddr, Ipv4Addr};
 
 use ipnet::IpNet;
 
+use crate::backend::udp;
 use crate::desired::{ObjectId, Reconciler};
 use crate::kernel::{
     Address, FLANNEL_ROUTE_PROTOCOL, FoundHop, FoundKind, FoundLink, FoundRoute, FoundVxlan, KernelFacts,
@@ -34,6 +35,16 @@ pub(crate) struct Ownership<'a> {
     pub(crate) networks: &'a [IpNet],
     /// What it wants, and what it knows that it made.
     pub(crate) reconciler: &'a Reconciler,
+    pub(crate) tuns: Tuns,
+}
+
+/// Whose the TUN devices are.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Tuns {
+    /// Those that this engine made are its own: the device is gone with the daemon that made it.
+    OwnAlone,
+    /// Those with a name of ours belong to the daemon that runs here.
+    Daemons,
 }
 
 impl Ownership<'_> {
@@ -80,8 +91,10 @@ impl Ownership<'_> {
             FoundKind::Vxlan(_) => {
                 link.alias == self.alias || (link.alias.is_empty() && self.tunnels.contains(&link.name))
             }
-            // A TUN device is gone with the daemon that made it: one that we did not make is another's.
-            FoundKind::Tun => self.reconciler.holds(&ObjectId::Link(link.name.clone())),
+            FoundKind::Tun => match self.tuns {
+                Tuns::OwnAlone => self.reconciler.holds(&ObjectId::Link(link.name.clone())),
+                Tuns::Daemons => udp::may_be_called(&link.name),
+            },
             FoundKind::Other => false,
         }
     }

@@ -11,6 +11,8 @@ use selvedge_engine::{KernelOp, StorePrefix, SubnetFile, Survey, leftovers};
 use crate::exit_code::ExitCode;
 use crate::kernel::Kernel as _;
 use crate::kernel::linux::LinuxKernel;
+use crate::tunnel::offload::Offloads;
+use crate::tunnel::worker_count::WorkerCount;
 use crate::tunnel::{DataPath, SharedTable, TunnelProbe};
 
 /// Removes what selvedge left on this node
@@ -45,8 +47,8 @@ async fn clean(args: &CleanupArgs) -> io::Result<ExitCode> {
     let table = SharedTable::default();
     let probe = TunnelProbe::default();
     let data_path = DataPath {
-        offloads: Offloads::default(),
-        workers: WorkerCount::default(),
+        offloads: Offloads::NONE,
+        workers: WorkerCount::ONE,
     };
     let mut kernel = LinuxKernel::open(args.subnet_file.clone(), Arc::clone(&table), data_path, probe)?;
     let facts = kernel

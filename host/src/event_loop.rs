@@ -64,8 +64,8 @@ pub trait Observer {
     fn settled(&mut self, engine: &Engine);
 }
 
-/// Runs an engine until it wants to end.
-pub async fn run<C, K, O>(engine: Engine, parts: Parts<C, K, O>) -> ExitReason
+/// Runs an engine until it wants to end; returns it as it was then.
+pub async fn run<C, K, O>(engine: Engine, parts: Parts<C, K, O>) -> (Engine, ExitReason)
 where
     C: Clock,
     K: Kernel,
@@ -91,14 +91,15 @@ where
         orders,
         kernel_events,
     };
-    tokio::select! {
+    let reason = tokio::select! {
         biased;
         reason = event_loop.run() => {
             event_loop.store.finish(PARTING).await;
             reason
         }
         () = drive_kernel(kernel, kernel_orders, sender) => ExitReason::Shutdown,
-    }
+    };
+    (event_loop.engine, reason)
 }
 
 /// What the node's side is to do.

@@ -4,6 +4,7 @@
 //! engine's business ([`selvedge_engine`]). The [`event_loop`] is generic over its clock, its kernel and its
 //! way to the store, so that the very same loop runs in production and in a simulated network.
 
+pub mod cleanup;
 pub mod cli;
 pub mod clock;
 pub mod daemon;

@@ -1,7 +1,7 @@
-//! A node without a kernel: objects exist once they were asked for, and the tunnel runs between a [`MemoryTun`] and
-//! a simulated socket.
+//! A node with the simulator's kernel, whose tunnel runs between a [`MemoryTun`] and a simulated socket.
 
 use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use selvedge_engine::{
 use selvedge_host::kernel::Kernel;
 use selvedge_host::tunnel::worker::Worker;
 use selvedge_host::tunnel::{Query, SharedTable};
+use selvedge_sim::Linux;
 use tokio::sync::mpsc;
 
 use crate::memory_tun::MemoryTun;
@@ -22,9 +23,10 @@ pub type Objects = Arc<Mutex<BTreeSet<KernelObject>>>;
 /// How long a [`StubKernel`] takes for each operation, for the test to set.
 pub type Pace = Arc<Mutex<Duration>>;
 
-/// A kernel that grants everything.
+/// A kernel that grants everything, and remembers it as the simulator's does.
 #[derive(Debug)]
 pub struct StubKernel {
+    linux: Linux,
     objects: Objects,
     pace: Pace,
     clock: SimClock,
@@ -34,10 +36,18 @@ pub struct StubKernel {
 }
 
 impl StubKernel {
-    /// Makes a kernel without objects.
-    pub fn new(objects: Objects, pace: Pace, clock: SimClock, tun: MemoryTun, table: SharedTable) -> Self {
+    /// Makes a kernel that has no more than this address.
+    pub fn new(
+        address: Ipv4Addr,
+        objects: Objects,
+        pace: Pace,
+        clock: SimClock,
+        tun: MemoryTun,
+        table: SharedTable,
+    ) -> Self {
         objects.lock().unwrap_or_else(PoisonError::into_inner).clear();
         Self {
+            linux: Linux::new(address),
             objects,
             pace,
             clock,
@@ -82,6 +92,7 @@ impl Kernel for StubKernel {
         if !pace.is_zero() {
             tokio::time::sleep(pace).await;
         }
+        self.linux.apply(&op)?;
         match op {
             KernelOp::Ensure(object) | KernelOp::Replace(object) => self.ensure(object).await,
             KernelOp::Remove(object) => {
@@ -91,9 +102,8 @@ impl Kernel for StubKernel {
         }
     }
 
-    /// Finds nothing: what it holds has no place in a kernel.
-    async fn survey(&mut self, _survey: &Survey) -> Result<Box<KernelFacts>, KernelError> {
-        Ok(Box::default())
+    async fn survey(&mut self, survey: &Survey) -> Result<Box<KernelFacts>, KernelError> {
+        Ok(Box::new(self.linux.survey(survey)))
     }
 
     async fn next_event(&mut self) -> KernelEvent {

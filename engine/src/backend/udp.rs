@@ -94,6 +94,11 @@ fn port(backend: &BackendConfig) -> Result<u16, ConfigError> {
     }
 }
 
+/// Tells whether the backend may give a device this name.
+pub(crate) fn may_be_called(link: &LinkName) -> bool {
+    (0..NAMES).any(|taken| link_name(taken) == *link)
+}
+
 fn link_name(taken: u32) -> LinkName {
     let number = taken % NAMES;
     LinkName(alloc::format!("{NAME}{number}"))

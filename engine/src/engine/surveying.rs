@@ -14,8 +14,8 @@ use crate::engine::config_reader::ActiveConfig;
 use crate::event::Event;
 use crate::kernel::{FoundKind, FoundLink, KernelError, KernelFacts, LinkName, Survey};
 use crate::network_config::NetworkConfig;
-use crate::ownership::Ownership;
-use crate::setup::OnOverlap;
+use crate::ownership::{Ownership, Tuns};
+use crate::setup::{Errand, OnOverlap};
 use crate::underlay::{Attachments, Underlay};
 use crate::ways::Ways;
 
@@ -105,6 +105,10 @@ impl Engine {
             tunnels: &self.tunnels(),
             networks: &self.networks(),
             reconciler: &self.reconciler,
+            tuns: match self.setup.errand {
+                Errand::Serve => Tuns::OwnAlone,
+                Errand::Plan => Tuns::Daemons,
+            },
         };
         let found = ownership.of(facts);
         self.reconciler.handle_survey(found, &mut self.outbox);

@@ -228,6 +228,7 @@ fn ours(facts: &KernelFacts, reconciler: &Reconciler) -> BTreeMap<ObjectId, Kern
         tunnels: &[LinkName("flannel.1".to_string())],
         networks: &["10.50.0.0/16".parse().unwrap()],
         reconciler,
+        tuns: Tuns::OwnAlone,
     };
     ownership.of(facts)
 }

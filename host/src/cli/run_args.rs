@@ -107,6 +107,20 @@ pub struct RunArgs {
     )]
     pub ip_masq: bool,
 
+    /// Serve an overlay that gives out addresses of the interface's network or etcd's, which would cut the node off
+    #[arg(
+        long,
+        value_name = "BOOL",
+        num_args = 0..=1,
+        require_equals = true,
+        default_value = "false",
+        default_missing_value = "true",
+        action = clap::ArgAction::Set,
+        value_parser = parse_bool,
+        help_heading = "Node"
+    )]
+    pub force: bool,
+
     /// What happens to tunnel packets from hosts without a lease, or with a source outside the sender's subnet
     #[arg(
         long,

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use selvedge_engine::{
-    Families, InterfaceChoice, LeasePolicy, Masquerade, Membership, Selection, StorePrefix,
+    Families, InterfaceChoice, LeasePolicy, Masquerade, Membership, OnOverlap, Selection, StorePrefix,
 };
 
 use super::run_args::{LogLevel, RunArgs};
@@ -37,6 +37,8 @@ pub struct RunOptions {
     pub lease_policy: LeasePolicy,
     /// What the subnet file says about masquerading.
     pub masquerade: Masquerade,
+    /// What happens if the overlay would take addresses of the underlay.
+    pub on_overlap: OnOverlap,
     /// What happens to tunnel packets from outside the leases.
     pub membership: Membership,
     /// How packets are carried.
@@ -82,6 +84,11 @@ impl RunOptions {
                 Masquerade::On
             } else {
                 Masquerade::Off
+            },
+            on_overlap: if args.force {
+                OnOverlap::Serve
+            } else {
+                OnOverlap::Refuse
             },
             membership: args.membership.into(),
             data_path: DataPath {

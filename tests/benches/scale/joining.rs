@@ -120,7 +120,7 @@ fn join_once(endpoint: &Endpoint, public_ip: Ipv4Addr) -> Joined {
             commands.send(Command::Shutdown).await.unwrap();
             joined
         };
-        let (reason, joined) = tokio::join!(event_loop::run(engine, parts), end);
+        let ((_, reason), joined) = tokio::join!(event_loop::run(engine, parts), end);
         assert_eq!(reason, ExitReason::Shutdown);
         joined
     })
