@@ -219,3 +219,6 @@ impl World {
         self.judge(verdict)
     }
 }
+
+#[cfg(test)]
+mod tests;
