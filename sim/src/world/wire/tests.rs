@@ -113,7 +113,7 @@ fn a_node_whose_entries_lead_to_the_wrong_peer_is_found() {
         mac: mac(n2),
         node: n3.public_ip().into(),
     };
-    world.apply(n1, KernelOp::Replace(KernelObject::FdbEntry(wrong)));
+    world.apply(n1, &KernelOp::Replace(KernelObject::FdbEntry(wrong)));
 
     let verdict = world.0.send_probe(n1, n2, ProbeKind::Datagram, 48);
 
@@ -149,12 +149,12 @@ impl Leased {
         others
     }
 
-    fn apply(&mut self, node: NodeId, op: KernelOp) {
-        self.0.nodes[node.index()].linux.apply(&op).unwrap();
+    fn apply(&mut self, node: NodeId, op: &KernelOp) {
+        self.0.nodes[node.index()].linux.apply(op).unwrap();
     }
 
     fn ensure(&mut self, node: NodeId, object: KernelObject) {
-        self.apply(node, KernelOp::Ensure(object));
+        self.apply(node, &KernelOp::Ensure(object));
     }
 
     fn lease(&self, node: NodeId) -> Ipv4Net {
