@@ -63,7 +63,7 @@ fn a_machine_that_boots_while_its_card_is_down_has_no_card() {
 #[test]
 fn tampering_does_to_the_kernel_what_it_says() {
     let node = NodeId::new(2);
-    let changes = [
+    let tamperings = [
         Tampering::RenameTunnel,
         Tampering::ChangeTunnelMtu,
         Tampering::LoseRoute,
@@ -72,7 +72,7 @@ fn tampering_does_to_the_kernel_what_it_says() {
         Tampering::MoveUnderlay,
         Tampering::ChangeUnderlayMtu,
     ];
-    for tampering in changes {
+    for tampering in tamperings {
         let run = |cluster: Cluster| cluster.run_for(seconds(61));
         let changed = run(Cluster::new(1).tamper_at(seconds(60), node, tampering));
         let unchanged = run(Cluster::new(1));
