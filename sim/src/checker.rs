@@ -35,7 +35,7 @@
 //! | liveness of a core | [`liveness`] | 90 seconds after a core healed, and when the scenario is over | `Despair` |
 //! | the engine's contract | [`contract`] | after every input of an engine | `StayDue`, `GiveUp` |
 //! | a probe's fate | [`delivery`] | at every drop and every arrival | `LosePackets` |
-//! | packets on the wire | [`wire_format`] | at every datagram sent | `BreakChecksums` |
+//! | packets on the wire | [`wire_format`] | at every datagram and frame sent | `BreakChecksums` |
 //! | requests to the store | [`store_requests`] | at every request and watch | `AskTwice`, `AskInVain`, `OpenManyWatches` |
 //! | records in the store | [`store_values`] | at every write to the store | `WriteIllegibly` |
 //! | reservations | [`reservation`] | at every write to the store | `EndReservations` |

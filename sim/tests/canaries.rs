@@ -99,7 +99,7 @@ fn canary_of(sabotage: Sabotage) -> Canary {
         Sabotage::StayDue => (Invariant::Contract, "not in the future", quiet),
         Sabotage::GiveUp => (Invariant::Contract, "ended: asked to stop", quiet),
         Sabotage::Hoard => (Invariant::Bounds, "4 records", rebooted),
-        Sabotage::DeleteForeignRoute => (Invariant::ForeignState, "172.17.0.0/16", quiet),
+        Sabotage::DeleteForeignRoute => (Invariant::ForeignState, "172.18.0.0/16", quiet),
         Sabotage::ForgetPeers => (Invariant::FailStatic, "the store has said nothing", storeless),
         Sabotage::ForgetPeersWithStore => (Invariant::FailStatic, "nothing stands against", wiped),
         Sabotage::KeepStalePeers => (Invariant::Convergence, "has 10.5.", wiped_without_one),

@@ -119,5 +119,44 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_vxlan_datagram_passes_and_one_with_wrong_headers_or_a_wrong_packet_does_not() {
+        let inner = packet::udp(Ipv4Addr::new(10, 5, 1, 2), Ipv4Addr::new(10, 5, 2, 2), 62, b"x");
+        let mut good = vec![FLAGS, 0, 0, 0, 0, 0, 1, 0];
+        good.extend([0x46, 0, 0, 0, 0, 2, 0x46, 0, 0, 0, 0, 1, 0x08, 0x00]);
+        good.extend(&inner);
+        let changed = |at: usize, value: u8| {
+            let mut bad = good.clone();
+            bad[at] = value;
+            bad
+        };
+
+        assert_eq!(check_vxlan(N1, &good), Ok(()));
+        assert_eq!(packet_in_vxlan(&good), Some(&inner[..]));
+        let bad = [
+            changed(0, 0x88),
+            changed(3, 1),
+            changed(7, 1),
+            changed(8, 0xff),
+            changed(14, 0x01),
+            changed(21, 0x06),
+            changed(32, 0xff),
+            good[..7].to_vec(),
+            good[..15].to_vec(),
+        ];
+        for (place, bad) in bad.iter().enumerate() {
+            assert!(check_vxlan(N1, bad).is_err(), "{place}");
+        }
+        let large = packet::udp(
+            Ipv4Addr::new(10, 5, 1, 2),
+            Ipv4Addr::new(10, 5, 2, 2),
+            62,
+            &[0; 1451 - 28],
+        );
+        let too_large = [&good[..22], &large].concat();
+        assert!(check_vxlan(N1, &too_large).is_err());
+        assert_eq!(check_frame(N1, &large), Ok(()));
+    }
+
     const N1: NodeId = NodeId::new(1);
 }

@@ -160,13 +160,13 @@ impl Linux {
     pub fn misdirect_route(&mut self, choice: u64) -> bool {
         let is_v4 = |route: &FoundRoute| route.destination.addr().is_ipv4();
         let routes: Vec<FoundRoute> = self.routes_of_daemons().filter(is_v4).collect();
-        let router = self.attachment.gateway.filter(|router| self.reaches(*router));
-        let (Some(route), Some(router)) = (pick(&routes, choice), router) else {
+        let gateway = self.attachment.gateway.filter(|gateway| self.reaches(*gateway));
+        let (Some(route), Some(gateway)) = (pick(&routes, choice), gateway) else {
             return false;
         };
         self.routes.insert(&FoundRoute {
             hop: FoundHop::Gateway {
-                gateway: router.into(),
+                gateway: gateway.into(),
                 link: UNDERLAY,
             },
             protocol: FLANNEL_ROUTE_PROTOCOL,

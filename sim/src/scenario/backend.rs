@@ -101,16 +101,14 @@ impl VxlanOptions {
             learning,
             direct_routing,
         } = *self;
+        let is_on = |is_on: bool| is_on.then_some(Value::Bool(true));
         let options = [
             ("VNI", vni.map(|vni| json!(vni))),
             ("Port", port.map(|port| json!(port))),
             ("MTU", mtu.map(|mtu| json!(mtu))),
-            ("GBP", (group_policy == GroupPolicy::On).then(|| json!(true))),
-            ("Learning", (learning == Learning::On).then(|| json!(true))),
-            (
-                "DirectRouting",
-                (direct_routing == DirectRouting::On).then(|| json!(true)),
-            ),
+            ("GBP", is_on(group_policy == GroupPolicy::On)),
+            ("Learning", is_on(learning == Learning::On)),
+            ("DirectRouting", is_on(direct_routing == DirectRouting::On)),
         ];
         let unusual = options.into_iter().filter_map(|(key, value)| Some((key, value?)));
         unusual.map(|(key, value)| (key.to_owned(), value))

@@ -5,7 +5,6 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use selvedge_engine::Membership;
 
 use super::World;
-use super::wire::Parcel;
 use crate::checker::delivery::{self, Dropped};
 use crate::checker::{Verdict, hop_limit, source_binding, wire_format};
 use crate::links::{Carriage, LossCause};
@@ -13,7 +12,7 @@ use crate::linux::{self, Ingress, LinuxDrop, Passage};
 use crate::node_id::NodeId;
 use crate::packet;
 use crate::probe::{Cargo, ProbeFate};
-use crate::sim_node::{PacketFate, SimNode};
+use crate::sim_node::PacketFate;
 use crate::trace::{Occurrence, PacketStep};
 
 impl World {
@@ -174,21 +173,8 @@ impl World {
         }
         self.judge(wire_format::check(node, &packet))?;
         self.check_peer(node, &packet, *to.ip())?;
-        let is_cut_off = |state: &SimNode| !state.linux.reaches(*to.ip());
-        let peer = NodeId::by_public_ip(*to.ip(), self.nodes.len());
-        let Some(peer) = peer.filter(|_| !self.nodes.get(node.index()).is_some_and(is_cut_off)) else {
-            self.lose_packet(node, cargo, node, LossCause::Cut);
-            return Ok(());
-        };
         let ttl = packet::ttl(&packet).unwrap_or_default();
-        let parcel = Parcel {
-            to: peer,
-            carriage: Carriage::Datagram { to },
-            cargo,
-            ttl,
-            bytes: packet,
-        };
-        self.put_on_wire(node, parcel)
+        self.put_datagram(node, to, cargo, ttl, packet)
     }
 
     /// The daemon wrote a packet to the tunnel device, where the kernel takes it.

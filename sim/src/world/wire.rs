@@ -17,13 +17,13 @@ use crate::trace::PacketStep;
 use crate::underlay::ROUTER;
 
 /// Something that goes from a node to another.
-pub(super) struct Parcel {
-    pub(super) to: NodeId,
-    pub(super) carriage: Carriage,
-    pub(super) cargo: Cargo,
+struct Parcel {
+    to: NodeId,
+    carriage: Carriage,
+    cargo: Cargo,
     /// The time to live of the inner packet.
-    pub(super) ttl: u8,
-    pub(super) bytes: Vec<u8>,
+    ttl: u8,
+    bytes: Vec<u8>,
 }
 
 impl World {
@@ -79,18 +79,7 @@ impl World {
         let inner = wire_format::packet_in_vxlan(&payload).unwrap_or_default();
         self.check_peer(node, inner, *to.ip())?;
         let ttl = packet::ttl(inner).unwrap_or_default();
-        let Some(peer) = NodeId::by_public_ip(*to.ip(), self.nodes.len()) else {
-            self.lose_packet(node, cargo, node, LossCause::Cut);
-            return Ok(());
-        };
-        let parcel = Parcel {
-            to: peer,
-            carriage: Carriage::Datagram { to },
-            cargo,
-            ttl,
-            bytes: payload,
-        };
-        self.put_on_wire(node, parcel)
+        self.put_datagram(node, to, cargo, ttl, payload)
     }
 
     /// A kernel sends a packet as it is, to a neighbour or to the router.
@@ -124,7 +113,33 @@ impl World {
         self.judge(verdict)
     }
 
-    pub(super) fn put_on_wire(&mut self, node: NodeId, parcel: Parcel) -> Verdict {
+    /// Sends a datagram to whichever node has the address, if the sender's kernel finds a way there.
+    pub(super) fn put_datagram(
+        &mut self,
+        node: NodeId,
+        to: SocketAddrV4,
+        cargo: Cargo,
+        ttl: u8,
+        bytes: Vec<u8>,
+    ) -> Verdict {
+        let state = self.nodes.get(node.index());
+        let has_way = state.is_some_and(|state| state.linux.reaches(*to.ip()));
+        let peer = NodeId::by_public_ip(*to.ip(), self.nodes.len());
+        let Some(peer) = peer.filter(|_| has_way) else {
+            self.lose_packet(node, cargo, node, LossCause::Cut);
+            return Ok(());
+        };
+        let parcel = Parcel {
+            to: peer,
+            carriage: Carriage::Datagram { to },
+            cargo,
+            ttl,
+            bytes,
+        };
+        self.put_on_wire(node, parcel)
+    }
+
+    fn put_on_wire(&mut self, node: NodeId, parcel: Parcel) -> Verdict {
         let Parcel {
             to,
             carriage,
@@ -219,3 +234,6 @@ impl World {
         self.judge(verdict)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -14,12 +14,11 @@ impl Linux {
         let mtu = self
             .largest_mtu(&kind)
             .map_or(link.mtu, |largest| link.mtu.min(largest));
-        let index = match self.index_of(&link.name) {
-            Some(index) => self.reuse(index, &kind, link)?,
-            None => {
-                self.check_vni(&kind)?;
-                self.add_device(Device::new(link.name.clone(), kind, mtu, mac))
-            }
+        let index = if let Some(index) = self.index_of(&link.name) {
+            self.reuse(index, &kind, link)?
+        } else {
+            self.check_vni(&kind)?;
+            self.add_device(Device::new(link.name.clone(), kind, mtu, mac))
         };
         if let Some(mac) = mac.filter(|_| occupant == Occupant::GivesWay) {
             self.set_mac(index, mac);

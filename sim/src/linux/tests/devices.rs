@@ -175,6 +175,22 @@ fn a_device_of_another_kind_or_with_other_attributes_is_left_alone() {
 }
 
 #[test]
+fn a_vxlan_device_of_another_program_keeps_its_identifier_and_its_removal_is_noticed() {
+    let mut others = device(A);
+    others.name = LinkName("weave".to_owned());
+    let mut linux = Linux::new(A.address);
+    linux.occupy(Foreign::Tunnel(others.clone()));
+
+    let ours = linux.apply(&KernelOp::Ensure(KernelObject::Link(device(A))));
+    let (tunnel, untouched) = (linux.tunnel().cloned(), linux.taken_away().count());
+    remove(&mut linux, KernelObject::Link(others));
+
+    assert_eq!(ours.map_err(|error| error.kind), Err(KernelErrorKind::Taken));
+    assert_eq!((tunnel, untouched), (None, 0));
+    assert_eq!(linux.taken_away().count(), 1);
+}
+
+#[test]
 fn a_vxlan_device_outlives_the_daemon() {
     let mut linux = vxlan_node(A, &[B]);
     let before = linux.clone();
