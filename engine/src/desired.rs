@@ -283,6 +283,8 @@ impl Reconciler {
                     let route = ObjectId::Route(net);
                     self.belongs_to(owner, &route) && self.differs_and_may_heal(&route)
                 }
+                // With its last address a device loses its routes: the new one comes first.
+                Some(Owner::Node) | None if id.is_address() => self.lacks_address(id),
                 Some(Owner::Peer(_) | Owner::Node) | None => false,
             };
         }
@@ -309,8 +311,16 @@ impl Reconciler {
     /// Tells whether something of the node's own is still there that is not wanted any more.
     fn has_stale_to_remove(&self) -> bool {
         let own = self.belongings.get(&Owner::Node).into_iter().flatten();
-        let mut stale = own.filter(|id| !self.desired.contains_key(id) && **id != ObjectId::SubnetFile);
+        let is_kept = |id: &ObjectId| *id == ObjectId::SubnetFile || id.is_address();
+        let mut stale = own.filter(|id| !self.desired.contains_key(id) && !is_kept(id));
         stale.any(|id| self.present.contains_key(id) && !self.retries.contains(id))
+    }
+
+    /// Tells whether an address is still to be added to the device that this one is on.
+    fn lacks_address(&self, id: &ObjectId) -> bool {
+        let missing = self.differing.iter().filter(|other| other.is_address());
+        let mut missing = missing.filter(|other| other.link() == id.link());
+        missing.any(|other| self.desired.contains_key(other) && !self.retries.contains(other))
     }
 
     fn fails(&self, owner: &Owner) -> bool {

@@ -145,13 +145,16 @@ impl Ownership<'_> {
     }
 
     /// Tells whether a route without our mark has the form of flannel's: out of its device to the first address of the
-    /// destination, or as this node wants it.
+    /// destination, or as this node wants it; or the place of one that we made.
     fn is_flannels(&self, destination: IpNet, hop: &NextHop, tunnel: Option<&LinkName>) -> bool {
         let is_vteps = tunnel.is_some()
             && matches!(hop, NextHop::OnLink { gateway, .. } if *gateway == destination.network());
-        let wanted = self.reconciler.wanted(&ObjectId::Route(destination));
+        let id = ObjectId::Route(destination);
+        let wanted = self.reconciler.wanted(&id);
         let is_wanted = matches!(wanted, Some(KernelObject::Route(wanted)) if wanted.hop == *hop);
-        self.covers(destination) && (is_vteps || is_wanted)
+        // Who changes a route with iproute2 leaves it without our mark.
+        let was_ours = wanted.is_some() && self.reconciler.holds(&id);
+        self.covers(destination) && (is_vteps || is_wanted || was_ours)
     }
 
     fn covers(&self, net: IpNet) -> bool {

@@ -62,6 +62,10 @@ impl ObjectId {
         }
     }
 
+    pub(super) const fn is_address(&self) -> bool {
+        matches!(self, Self::Address(..))
+    }
+
     /// Without a setting the node still carries traffic.
     pub(super) const fn is_optional(&self) -> bool {
         match self {

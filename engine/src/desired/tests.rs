@@ -36,16 +36,35 @@ fn each_kind_waits_for_the_kinds_it_hangs_on() {
 
 #[test]
 fn what_is_no_longer_desired_goes_before_its_successor_comes() {
-    let (mut reconciler, mut outbox) = settled(vec![link("flannel0"), address("10.5.1.0/32")]);
+    let (mut reconciler, mut outbox) = settled(vec![link("flannel0")]);
 
-    reconciler.desire(Owner::Node, vec![link("flannel0"), address("10.5.2.0/32")]);
+    reconciler.desire(Owner::Node, vec![link("flannel1")]);
 
     let (id, first) = step(&mut reconciler, &mut outbox).expect("an operation");
-    assert_eq!(first, KernelOp::Remove(address("10.5.1.0/32")));
+    assert_eq!(first, KernelOp::Remove(link("flannel0")));
     assert!(step(&mut reconciler, &mut outbox).is_none(), "one at a time");
     reconciler.handle_done(id, Ok(()), &mut outbox);
     let (_, second) = step(&mut reconciler, &mut outbox).expect("an operation");
-    assert_eq!(second, KernelOp::Ensure(address("10.5.2.0/32")));
+    assert_eq!(second, KernelOp::Ensure(link("flannel1")));
+}
+
+#[test]
+fn a_device_is_never_without_its_address() {
+    let (mut reconciler, mut outbox) =
+        settled(vec![link("flannel0"), address("10.5.1.0/32"), route("flannel0")]);
+
+    reconciler.desire(
+        Owner::Node,
+        vec![link("flannel0"), address("10.5.2.0/32"), route("flannel0")],
+    );
+
+    assert_eq!(
+        run(&mut reconciler, &mut outbox),
+        [
+            KernelOp::Ensure(address("10.5.2.0/32")),
+            KernelOp::Remove(address("10.5.1.0/32"))
+        ]
+    );
 }
 
 #[test]

@@ -3,7 +3,10 @@ use alloc::vec;
 
 use super::*;
 use crate::desired::Owner;
+use crate::engine::outbox::Outbox;
 use crate::kernel::{FdbEntry, FoundAddress, GroupPolicy, Learning, Neighbour};
+use crate::rng::Rng;
+use crate::time::Instant;
 use crate::underlay::AddressFlags;
 
 const ALIAS: &str = "selvedge:/coreos.com/network";
@@ -103,6 +106,25 @@ fn a_plain_route_without_mark_is_ours_only_if_it_is_what_we_want() {
             ("10.50.6.0/24".to_string(), RouteMark::Ours)
         ]
     );
+}
+
+#[test]
+fn a_route_of_ours_that_somebody_changed_is_ours_to_repair() {
+    let mut facts = node(ALIAS, ROUTE_PROTOCOL);
+    facts.routes = vec![plain("10.50.3.0/24", 3, ROUTE_PROTOCOL)];
+    let mut reconciler = Reconciler::default();
+    let mut outbox = Outbox::new(Rng::new(1), Instant::ZERO);
+    let found = ours(&facts, &reconciler);
+    reconciler.desire(Owner::Node, found.values().cloned().collect());
+    facts.routes = vec![plain("10.50.3.0/24", 9, FLANNEL_ROUTE_PROTOCOL)];
+    let id = ObjectId::Route("10.50.3.0/24".parse().unwrap());
+
+    assert!(
+        !ours(&facts, &reconciler).contains_key(&id),
+        "nobody knows that it was ours"
+    );
+    reconciler.handle_survey(found, &mut outbox);
+    assert!(ours(&facts, &reconciler).contains_key(&id));
 }
 
 #[test]
