@@ -13,7 +13,7 @@ use alloc::vec::Vec;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-pub use self::iptables::fit as fit_iptables_script;
+pub use self::iptables::{fit as fit_iptables_script, ours as iptables_rules_of_ours};
 pub use self::membership::{DirectTraffic, FilterCounter, FilteredNode, MembershipFilter, TunnelTraffic};
 use crate::kernel::{IpVersion, Ruleset, RulesetName};
 use crate::network_config::{Firewall, NetworkConfig};

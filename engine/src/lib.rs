@@ -74,7 +74,7 @@ pub use engine::Engine;
 pub use event::{ConfigUnused, Event, EventLevel, LeaseOrigin};
 pub use firewall::{
     DirectTraffic, FilterCounter, FilteredNode, ForwardRules, MembershipFilter, SourcePorts, TrafficOptions,
-    TunnelTraffic, fit_iptables_script, traffic_rulesets,
+    TunnelTraffic, fit_iptables_script, iptables_rules_of_ours, traffic_rulesets,
 };
 pub use forwarder::{Forwarder, Inbound, Outbound};
 pub use forwarding_table::{ForwardingTable, TunnelParams};

@@ -69,6 +69,26 @@ pub fn fit(script: &str, saved: &str) -> String {
     fitted.collect()
 }
 
+/// Returns what is ours of the rules that `iptables-save -t` printed, each behind its table, in their order: our chains, and
+/// the jumps to them.
+pub fn ours(saved: &str) -> Vec<String> {
+    let is_ours = |chain: &str| [POSTROUTING.name, FORWARD.name].contains(&chain);
+    let tables = tables(saved).into_iter();
+    let lines = tables.flat_map(|(table, lines)| {
+        lines.into_iter().filter_map(move |line| {
+            // A declaration ends with counters.
+            let line = match declared(line) {
+                Some(chain) if is_ours(chain) => format!(":{chain}"),
+                Some(_) => return None,
+                None if chain_of(line).is_some_and(is_ours) || target(line).is_some_and(is_ours) => line.to_owned(),
+                None => return None,
+            };
+            Some(format!("{table} {line}"))
+        })
+    });
+    lines.collect()
+}
+
 fn masquerading(traffic: &Traffic) -> Vec<(String, String)> {
     let Traffic { network, subnet, .. } = traffic;
     let multicast = multicast(traffic.version);
@@ -177,10 +197,12 @@ fn fit_line(line: &str, present: &[&str]) -> Vec<String> {
 }
 
 fn is_declared(chain: &str, present: &[&str]) -> bool {
-    present.iter().any(|line| {
-        let name = line.strip_prefix(':').and_then(|rest| rest.split(' ').next());
-        name == Some(chain)
-    })
+    present.iter().any(|line| declared(line) == Some(chain))
+}
+
+/// Returns the chain that a line declares.
+fn declared(line: &str) -> Option<&str> {
+    line.strip_prefix(':')?.split(' ').next()
 }
 
 /// Returns the chain that a rule is in.
