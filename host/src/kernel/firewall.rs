@@ -26,6 +26,9 @@ use self::watch::{Touched, Watch};
 /// How long changes gather before they are looked at: whoever reloads a firewall makes many at once.
 const DEBOUNCE: Duration = Duration::from_millis(200);
 
+/// How often a ruleset is made while others change the same tables.
+const MAX_ATTEMPTS: u32 = 3;
+
 /// The rules and members that were made, and what the kernel says about them.
 #[derive(Debug)]
 pub struct Firewall {
@@ -141,8 +144,11 @@ impl Firewall {
                 touched = self.watch.touched() => {
                     if touched.concerns(self.made.keys().copied()) {
                         let due = due.unwrap_or_else(|| Instant::now() + DEBOUNCE);
-                        let before = self.doubt.take().map(|(_, before)| before);
-                        self.doubt = Some((due, touched.and(before)));
+                        let touched = match self.doubt.take() {
+                            Some((_, before)) => touched.and(before),
+                            None => touched,
+                        };
+                        self.doubt = Some((due, touched));
                     }
                 }
                 () = sleep_until(due) => return,
@@ -178,8 +184,23 @@ impl Firewall {
 
     async fn replace(&mut self, ruleset: &Ruleset) -> Result<Listing, ToolError> {
         let script = self.script(ruleset).await?;
-        self.apply(ruleset.name, &script).await?;
-        listing::list(ruleset.name, &mut self.watch).await
+        let mut attempts = 1;
+        loop {
+            let before = self.watch.take();
+            self.apply(ruleset.name, &script).await?;
+            let listing = listing::list(ruleset.name, &mut self.watch).await?;
+            let meanwhile = self.watch.take();
+            // What others changed before it was listed would be taken for ours.
+            let is_certain = meanwhile
+                .as_ref()
+                .is_none_or(|touched| !touched.concerns([ruleset.name]));
+            self.watch.note(before);
+            self.watch.note(meanwhile);
+            if is_certain || attempts == MAX_ATTEMPTS {
+                return Ok(listing);
+            }
+            attempts += 1;
+        }
     }
 
     async fn apply(&mut self, name: RulesetName, script: &str) -> Result<(), ToolError> {

@@ -1,6 +1,6 @@
 //! What the programs and the kernel of this node can do.
 
-use selvedge_engine::SourcePorts;
+use selvedge_engine::{ForwardRules, SourcePorts, TrafficOptions};
 
 use super::Firewall;
 use super::tool;
@@ -18,8 +18,25 @@ const PROBE: &str = "table ip selvedge-probe {
 ";
 
 impl Firewall {
+    /// Puts what the operator wants of the traffic rules together with what this node can do.
+    pub async fn traffic_options(
+        &mut self,
+        forward_rules: ForwardRules,
+        wanted: SourcePorts,
+    ) -> TrafficOptions {
+        let (nftables_ports, iptables_ports) = match wanted {
+            SourcePorts::Kept => (SourcePorts::Kept, SourcePorts::Kept),
+            SourcePorts::FullyRandom => (self.nftables_ports().await, self.iptables_ports().await),
+        };
+        TrafficOptions {
+            forward_rules,
+            nftables_ports,
+            iptables_ports,
+        }
+    }
+
     /// Finds out how nftables can pick the source ports of masqueraded connections.
-    pub async fn nftables_ports(&mut self) -> SourcePorts {
+    async fn nftables_ports(&mut self) -> SourcePorts {
         match tool::run_nft(&["-c", "-f", "-"], PROBE, &mut self.watch).await {
             Ok(_) => SourcePorts::FullyRandom,
             Err(error) => {
@@ -30,7 +47,7 @@ impl Firewall {
     }
 
     /// Finds out how iptables can.
-    pub async fn iptables_ports(&mut self) -> SourcePorts {
+    async fn iptables_ports(&mut self) -> SourcePorts {
         match tool::start("iptables", &["--version"], "", &mut self.watch).await {
             Ok(text) if version(&text).is_some_and(|version| version >= FIRST_RANDOM_FULLY) => {
                 SourcePorts::FullyRandom

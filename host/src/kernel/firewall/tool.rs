@@ -85,9 +85,7 @@ pub(super) async fn start(
         }
         broken(error)
     })?;
-    if let Some(pid) = child.id() {
-        watch.expect(pid);
-    }
+    let pid = child.id();
     let mut stdin = child.stdin.take();
     let write = async move {
         if let Some(stdin) = &mut stdin {
@@ -100,6 +98,9 @@ pub(super) async fn start(
         .await
         .map_err(|_| ToolError::TimedOut(program))?
         .map_err(broken)?;
+    if let Some(pid) = pid {
+        watch.pass_over(pid);
+    }
     printed(program, &output)
 }
 
@@ -145,7 +146,9 @@ impl ToolError {
                 KernelErrorKind::Permission
             }
             Self::Refused(..) if self.is_absence() => KernelErrorKind::NotFound,
-            Self::Refused(_, line) if is(line, Errno::EOPNOTSUPP) => KernelErrorKind::Unsupported,
+            Self::Refused(_, line) if line.contains("Operation not supported") => {
+                KernelErrorKind::Unsupported
+            }
             Self::Broken(..) | Self::TimedOut(_) | Self::Refused(..) => KernelErrorKind::Other,
         };
         let message = match self.advice(kind, purpose) {

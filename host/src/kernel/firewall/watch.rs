@@ -2,7 +2,7 @@
 //!
 //! They only raise suspicion: all that is read is whose change it was and which table it was about.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 use std::io;
 
 use nix::errno::Errno;
@@ -24,15 +24,12 @@ const MESSAGE_HEADER: usize = 16;
 const FAMILY_HEADER: usize = 4;
 const ATTRIBUTE_HEADER: usize = 4;
 
-/// How many of our programs may have changes of theirs under way.
-const EXPECTED: usize = 16;
-
 /// A subscription to changes of nftables.
 #[derive(Debug)]
 pub(super) struct Watch {
     socket: Option<Subscription>,
-    /// The processes that make our own changes, by their numbers, the newest last.
-    ours: VecDeque<u32>,
+    /// What others touched and nobody was told yet.
+    untold: Option<Touched>,
 }
 
 struct Subscription(TokioSocket);
@@ -53,14 +50,32 @@ impl Watch {
             .ok();
         Self {
             socket: socket.map(Subscription),
-            ours: VecDeque::new(),
+            untold: None,
         }
     }
 
-    /// Takes note of a process whose changes are ours.
-    pub(super) fn expect(&mut self, pid: u32) {
-        self.ours.truncate(EXPECTED - 1);
-        self.ours.push_front(pid);
+    /// Takes note that a process of ours has ended: the kernel has told of its changes by then.
+    pub(super) fn pass_over(&mut self, pid: u32) {
+        while let Some(Subscription(socket)) = &self.socket {
+            match socket.socket_ref().recv_from_full() {
+                Ok((datagram, _)) => self.note(touched_by_others(&datagram, Some(pid))),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) => self.fail(&error),
+            }
+        }
+    }
+
+    /// Returns what others have touched and nobody was told yet.
+    pub(super) fn take(&mut self) -> Option<Touched> {
+        self.untold.take()
+    }
+
+    /// Adds to what others have touched.
+    pub(super) fn note(&mut self, touched: Option<Touched>) {
+        self.untold = match (self.untold.take(), touched) {
+            (Some(before), Some(touched)) => Some(touched.and(before)),
+            (before, touched) => touched.or(before),
+        };
     }
 
     /// Waits for changes by others.
@@ -68,26 +83,25 @@ impl Watch {
     /// Nothing is lost if the future is dropped before it ends.
     pub(super) async fn touched(&mut self) -> Touched {
         loop {
+            if let Some(touched) = self.take() {
+                return touched;
+            }
             let Some(Subscription(socket)) = &mut self.socket else {
                 return std::future::pending().await;
             };
             match socket.recv_from_full().await {
-                Ok((datagram, _)) => {
-                    let tables = changes(&datagram)
-                        .filter(|change| !self.ours.contains(&change.port))
-                        .map(|change| (change.family, change.table.to_owned()))
-                        .collect::<BTreeSet<_>>();
-                    if !tables.is_empty() {
-                        return Touched::Tables(tables);
-                    }
-                }
-                Err(error) if error.raw_os_error() == Some(Errno::ENOBUFS as i32) => return Touched::Any,
-                Err(error) => {
-                    tracing::warn!("cannot watch for changes of the firewall any more: {error}");
-                    self.socket = None;
-                }
+                Ok((datagram, _)) => self.note(touched_by_others(&datagram, None)),
+                Err(error) => self.fail(&error),
             }
         }
+    }
+
+    fn fail(&mut self, error: &io::Error) {
+        if error.raw_os_error() == Some(Errno::ENOBUFS as i32) {
+            return self.note(Some(Touched::Any));
+        }
+        tracing::warn!("cannot watch for changes of the firewall any more: {error}");
+        self.socket = None;
     }
 }
 
@@ -104,14 +118,13 @@ impl Touched {
     }
 
     /// Adds what was touched before.
-    pub(super) fn and(self, before: Option<Self>) -> Self {
+    pub(super) fn and(self, before: Self) -> Self {
         match (self, before) {
-            (touched, None) => touched,
-            (Self::Tables(mut tables), Some(Self::Tables(before))) => {
+            (Self::Tables(mut tables), Self::Tables(before)) => {
                 tables.extend(before);
                 Self::Tables(tables)
             }
-            (Self::Any, _) | (_, Some(Self::Any)) => Self::Any,
+            (Self::Any, _) | (_, Self::Any) => Self::Any,
         }
     }
 }
@@ -126,6 +139,15 @@ fn places(name: RulesetName) -> &'static [(u8, &'static str)] {
         RulesetName::IptablesTraffic(V6) => &[(10, "nat"), (10, "filter")],
         RulesetName::Membership => &[(1, "selvedge")],
     }
+}
+
+/// Returns what a datagram says that others touched, if anything.
+fn touched_by_others(datagram: &[u8], ours: Option<u32>) -> Option<Touched> {
+    let tables: BTreeSet<_> = changes(datagram)
+        .filter(|change| Some(change.port) != ours)
+        .map(|change| (change.family, change.table.to_owned()))
+        .collect();
+    (!tables.is_empty()).then_some(Touched::Tables(tables))
 }
 
 fn subscribe() -> io::Result<TokioSocket> {
@@ -220,10 +242,10 @@ mod tests {
         assert!(!touched(2, "selvedge").concerns([RulesetName::Membership]));
         assert!(
             touched(2, "x")
-                .and(Some(touched(1, "selvedge")))
+                .and(touched(1, "selvedge"))
                 .concerns([RulesetName::Membership])
         );
-        assert!(touched(2, "x").and(Some(Touched::Any)).concerns(chains));
+        assert!(touched(2, "x").and(Touched::Any).concerns(chains));
     }
 
     proptest! {
