@@ -13,7 +13,9 @@ use crate::action::OpId;
 use crate::backoff::Backoff;
 use crate::engine::outbox::Outbox;
 use crate::event::Event;
-use crate::kernel::{KernelError, KernelErrorKind, KernelObject, KernelOp, LinkName, MacAddress};
+use crate::kernel::{
+    KernelError, KernelErrorKind, KernelObject, KernelOp, LinkName, MacAddress, Member, RulesetName,
+};
 use crate::snapshot::keyed::{self, Keyed};
 use crate::snapshot::pairs;
 use crate::time::Instant;
@@ -40,6 +42,8 @@ pub(crate) enum ObjectId {
     Link(LinkName),
     Sysctl(LinkName, Cow<'static, str>),
     Address(LinkName, IpNet),
+    Ruleset(RulesetName),
+    Member(Member),
     FdbEntry(LinkName, MacAddress),
     Neighbour(LinkName, IpAddr),
     Route(IpNet),
@@ -130,7 +134,10 @@ impl Reconciler {
             KernelObject::FdbEntry(entry) => entry.link == *name,
             KernelObject::Neighbour(neighbour) => neighbour.link == *name,
             KernelObject::Route(route) => route.hop.link() == name,
-            KernelObject::Socket(_) | KernelObject::SubnetFile(_) => false,
+            KernelObject::Socket(_)
+            | KernelObject::Ruleset(_)
+            | KernelObject::Member(_)
+            | KernelObject::SubnetFile(_) => false,
         });
         for id in gone {
             self.forget(&id, outbox);
@@ -146,6 +153,8 @@ impl Reconciler {
             KernelObject::Route(route) => route.hop.link() == name,
             KernelObject::Sysctl(_)
             | KernelObject::Address(_)
+            | KernelObject::Ruleset(_)
+            | KernelObject::Member(_)
             | KernelObject::Socket(_)
             | KernelObject::SubnetFile(_) => false,
         });
@@ -281,6 +290,8 @@ impl ObjectId {
             KernelObject::Link(link) => Self::Link(link.name.clone()),
             KernelObject::Sysctl(sysctl) => Self::Sysctl(sysctl.link.clone(), sysctl.key.clone()),
             KernelObject::Address(address) => Self::Address(address.link.clone(), address.net),
+            KernelObject::Ruleset(ruleset) => Self::Ruleset(ruleset.name),
+            KernelObject::Member(member) => Self::Member(*member),
             KernelObject::FdbEntry(entry) => Self::FdbEntry(entry.link.clone(), entry.mac),
             KernelObject::Neighbour(neighbour) => Self::Neighbour(neighbour.link.clone(), neighbour.address),
             KernelObject::Route(route) => Self::Route(route.destination),
@@ -294,17 +305,19 @@ impl ObjectId {
             Self::Link(_) => 1,
             Self::Sysctl(..) => 2,
             Self::Address(..) => 3,
-            Self::FdbEntry(..) => 4,
-            Self::Neighbour(..) => 5,
-            Self::Route(_) => 6,
-            Self::SubnetFile => 7,
+            Self::Ruleset(_) => 4,
+            Self::Member(_) => 5,
+            Self::FdbEntry(..) => 6,
+            Self::Neighbour(..) => 7,
+            Self::Route(_) => 8,
+            Self::SubnetFile => 9,
         }
     }
 
-    /// Without a setting the node still carries traffic.
+    /// Without a setting or a rule the node still carries traffic.
     const fn is_optional(&self) -> bool {
         match self {
-            Self::Sysctl(..) => true,
+            Self::Sysctl(..) | Self::Ruleset(_) | Self::Member(_) => true,
             Self::Socket(_)
             | Self::Link(_)
             | Self::Address(..)

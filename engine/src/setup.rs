@@ -7,6 +7,7 @@ use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::firewall::TrafficOptions;
 use crate::machine_id::MachineId;
 use crate::store::KeyRange;
 use crate::subnet::Subnet;
@@ -33,8 +34,11 @@ pub struct Setup {
     /// peers at once.
     #[serde(default = "usual_peer_grace")]
     pub peer_grace: Duration,
-    /// What the subnet file says about masquerading.
+    /// Whether what leaves the overlay is masqueraded, and what the subnet file says about it.
     pub masquerade: Masquerade,
+    /// What the other traffic rules do.
+    #[serde(default)]
+    pub traffic: TrafficOptions,
     /// What happens to tunnel packets whose sender or source no lease covers.
     pub membership: Membership,
 }
@@ -51,6 +55,7 @@ impl Setup {
             lease_policy: LeasePolicy::default(),
             peer_grace: usual_peer_grace(),
             masquerade: Masquerade::default(),
+            traffic: TrafficOptions::default(),
             membership: Membership::default(),
         }
     }
@@ -103,9 +108,9 @@ pub enum Membership {
     /// They pass, uncounted.
     Off,
     /// They pass and are counted.
+    #[default]
     Log,
     /// They are dropped and counted.
-    #[default]
     Enforce,
 }
 

@@ -9,7 +9,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use selvedge_engine::{Engine, MachineId, PreviousSubnet, RecordingHeader, Setup, Underlay};
+use selvedge_engine::{
+    Engine, MachineId, PreviousSubnet, RecordingHeader, Setup, TrafficOptions, Underlay,
+};
 use tokio::sync::mpsc;
 
 use self::journal::Journal;
@@ -18,6 +20,7 @@ use crate::clock::{BootClock, Clock as _};
 use crate::event_loop::{self, Parts};
 use crate::exit_code::ExitCode;
 use crate::interface;
+use crate::kernel::firewall::Firewall;
 use crate::kernel::linux::LinuxKernel;
 use crate::logging;
 use crate::machine_id;
@@ -77,7 +80,10 @@ async fn serve(options: RunOptions) -> io::Result<ExitCode> {
 
     let table = SharedTable::default();
     let clock = BootClock;
-    let setup = setup(&options, machine_id::read()?, underlay);
+    let traffic = Firewall::open()
+        .traffic_options(options.forward_rules, options.source_ports)
+        .await;
+    let setup = setup(&options, machine_id::read()?, underlay, traffic);
     let (seed, start) = (random()?, clock.now());
     let recording = options
         .recording
@@ -128,7 +134,7 @@ async fn find_underlay(options: &RunOptions, supervisor: &Supervisor) -> Underla
     }
 }
 
-fn setup(options: &RunOptions, machine: MachineId, underlay: Underlay) -> Setup {
+fn setup(options: &RunOptions, machine: MachineId, underlay: Underlay, traffic: TrafficOptions) -> Setup {
     Setup {
         machine,
         underlay,
@@ -138,6 +144,7 @@ fn setup(options: &RunOptions, machine: MachineId, underlay: Underlay) -> Setup 
         peer_grace: options.peer_grace,
         lease_policy: options.lease_policy,
         masquerade: options.masquerade,
+        traffic,
         membership: options.membership,
     }
 }

@@ -1,6 +1,7 @@
 //! The node that the daemon runs on, as the event loop sees it.
 
 pub mod error;
+pub mod firewall;
 pub mod linux;
 pub(crate) mod made;
 pub(crate) mod netlink;
