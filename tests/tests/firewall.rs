@@ -7,22 +7,28 @@
 mod space;
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
-use std::os::fd::AsRawFd as _;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use etherparse::{PacketBuilder, PacketBuilderStep, UdpHeader};
 use nix::sys::socket::{setsockopt, sockopt};
 use selvedge_engine::{
     DirectTraffic, FilterCounter, FilteredNode, Firewall as Kind, ForwardRules, IpVersion, KernelErrorKind,
-    KernelEvent, KernelObject, LinkName, Masquerade, Membership, MembershipFilter, NetworkConfig, Ruleset,
-    RulesetName, SourcePorts, Subnet, TrafficOptions, TunnelTraffic, Vni, traffic_rulesets,
+    KernelEvent, KernelObject, KernelOp, LinkName, Masquerade, Member, Membership, MembershipFilter,
+    NetworkConfig, Ruleset, RulesetName, SourcePorts, Subnet, TrafficOptions, TunnelTraffic, Vni,
+    traffic_rulesets,
 };
 use selvedge_host::kernel::firewall::{Firewall, MemberChange};
 use selvedge_tests::need;
+use tokio::time::Instant;
 
 use self::space::{Space, run, run_with_input};
+
+/// What tunnel packets carry, and what the last one does.
+const FORGED: &[u8] = b"forged";
+const LAST: &[u8] = b"the last";
 
 const KINDS: [Kind; 2] = [Kind::Nftables, Kind::Iptables];
 
@@ -202,67 +208,7 @@ fn whatever_befalls_rules_and_members_is_noticed_and_put_right() {
         let quiet = tokio::time::timeout(Duration::from_millis(500), firewall.doubted()).await;
         assert!(quiet.is_err(), "our own changes are no news");
 
-        let ruleset = |name| {
-            RulesetName::ALL
-                .into_iter()
-                .position(|found| found == name)
-                .unwrap()
-        };
-        let befallen = |name| vec![KernelObject::Ruleset(rulesets[ruleset(name)].clone())];
-        let v4 = RulesetName::NftablesTraffic(IpVersion::V4);
-        let chains = RulesetName::IptablesTraffic(IpVersion::V4);
-        for (deed, lost) in [
-            ("nft delete table ip flannel-ipv4", befallen(v4)),
-            ("nft flush chain ip flannel-ipv4 postrtg", befallen(v4)),
-            ("nft add rule ip flannel-ipv4 postrtg accept", befallen(v4)),
-            (
-                "nft insert rule ip flannel-ipv4 forward ip saddr 10.5.0.0/16 drop",
-                befallen(v4),
-            ),
-            ("iptables -t nat -F FLANNEL-POSTRTG", befallen(chains)),
-            ("iptables -t nat -D FLANNEL-POSTRTG 1", befallen(chains)),
-            ("iptables -t nat -I FLANNEL-POSTRTG 3 -j ACCEPT", befallen(chains)),
-            ("iptables -F FORWARD", befallen(chains)),
-            ("iptables -A FORWARD -j FLANNEL-FWD", befallen(chains)),
-            (
-                "ip6tables -t nat -F",
-                befallen(RulesetName::IptablesTraffic(IpVersion::V6)),
-            ),
-            (
-                "nft delete table inet selvedge",
-                befallen(RulesetName::Membership),
-            ),
-            (
-                "nft flush chain inet selvedge tunnel",
-                befallen(RulesetName::Membership),
-            ),
-            (
-                "nft add element inet selvedge senders4 { 192.0.2.66 }",
-                befallen(RulesetName::Membership),
-            ),
-            (
-                "nft add element inet selvedge sources4 { 192.0.2.1 . 1-5 }",
-                befallen(RulesetName::Membership),
-            ),
-            (
-                "nft delete element inet selvedge senders4 { 192.0.2.2 }",
-                members
-                    .iter()
-                    .filter(|member| member.element() == "192.0.2.2")
-                    .copied()
-                    .map(KernelObject::Member)
-                    .collect(),
-            ),
-            (
-                "nft flush set inet selvedge subnets4",
-                members
-                    .iter()
-                    .filter(|member| member.set() == "subnets4")
-                    .copied()
-                    .map(KernelObject::Member)
-                    .collect(),
-            ),
-        ] {
+        for (deed, lost) in misfortunes(&rulesets, &members) {
             run(deed);
             let begun = Instant::now();
             tokio::time::timeout(Duration::from_secs(5), firewall.doubted())
@@ -271,9 +217,11 @@ fn whatever_befalls_rules_and_members_is_noticed_and_put_right() {
             let found = firewall.check().await;
             let found: Vec<_> = found
                 .into_iter()
-                .map(|event| match event {
-                    KernelEvent::Vanished(object) => object,
-                    event => panic!("{deed}: {event:?}"),
+                .map(|event| {
+                    let KernelEvent::Vanished(object) = event else {
+                        panic!("{deed}: {event:?}");
+                    };
+                    object
                 })
                 .collect();
             assert_eq!(found, lost, "{deed}");
@@ -355,7 +303,7 @@ fn members_outlive_the_daemon_and_a_switch_to_enforcing() {
         assert_eq!(next.found().await.members.len(), members.len() - leaving.len());
 
         // Of many, only what the kernel refuses fails.
-        let overlap = selvedge_engine::Member::Direct("10.5.0.0/16".parse().unwrap());
+        let overlap = Member::Direct("10.5.0.0/16".parse().unwrap());
         let mut changes: Vec<_> = joining.clone();
         changes.insert(3, MemberChange::Join(overlap));
         let results = next.change_members(&changes).await;
@@ -524,14 +472,69 @@ fn two_thousand_members_join_in_one_transaction() {
     });
 }
 
+/// Returns what somebody may do to the rules, and the objects that are lost by it.
+fn misfortunes(rulesets: &[Ruleset], members: &[Member]) -> Vec<(&'static str, Vec<KernelObject>)> {
+    let befallen = |name: RulesetName| {
+        let ruleset = rulesets.iter().find(|ruleset| ruleset.name == name);
+        vec![KernelObject::Ruleset(ruleset.unwrap().clone())]
+    };
+    let members_where = |wanted: fn(&Member) -> bool| {
+        let members = members.iter().copied().filter(wanted);
+        members.map(KernelObject::Member).collect::<Vec<_>>()
+    };
+    let v4 = RulesetName::NftablesTraffic(IpVersion::V4);
+    let chains = RulesetName::IptablesTraffic(IpVersion::V4);
+    vec![
+        ("nft delete table ip flannel-ipv4", befallen(v4)),
+        ("nft flush chain ip flannel-ipv4 postrtg", befallen(v4)),
+        ("nft add rule ip flannel-ipv4 postrtg accept", befallen(v4)),
+        (
+            "nft insert rule ip flannel-ipv4 forward ip saddr 10.5.0.0/16 drop",
+            befallen(v4),
+        ),
+        ("iptables -t nat -F FLANNEL-POSTRTG", befallen(chains)),
+        ("iptables -t nat -D FLANNEL-POSTRTG 1", befallen(chains)),
+        ("iptables -t nat -I FLANNEL-POSTRTG 3 -j ACCEPT", befallen(chains)),
+        ("iptables -F FORWARD", befallen(chains)),
+        ("iptables -A FORWARD -j FLANNEL-FWD", befallen(chains)),
+        (
+            "ip6tables -t nat -F",
+            befallen(RulesetName::IptablesTraffic(IpVersion::V6)),
+        ),
+        (
+            "nft delete table inet selvedge",
+            befallen(RulesetName::Membership),
+        ),
+        (
+            "nft flush chain inet selvedge tunnel",
+            befallen(RulesetName::Membership),
+        ),
+        (
+            "nft add element inet selvedge senders4 { 192.0.2.66 }",
+            befallen(RulesetName::Membership),
+        ),
+        (
+            "nft add element inet selvedge sources4 { 192.0.2.1 . 1-5 }",
+            befallen(RulesetName::Membership),
+        ),
+        (
+            "nft delete element inet selvedge senders4 { 192.0.2.2 }",
+            members_where(|member| member.element() == "192.0.2.2"),
+        ),
+        (
+            "nft flush set inet selvedge subnets4",
+            members_where(|member| member.set() == "subnets4"),
+        ),
+    ]
+}
+
 async fn repair(firewall: &mut Firewall, lost: &[KernelObject]) {
     let mut joining = Vec::new();
     for object in lost {
-        match object {
-            KernelObject::Ruleset(ruleset) => firewall.ensure_ruleset(ruleset).await.unwrap(),
-            KernelObject::Member(member) => joining.push(MemberChange::Join(*member)),
-            object => panic!("{object}"),
+        if let KernelObject::Ruleset(ruleset) = object {
+            firewall.ensure_ruleset(ruleset).await.unwrap();
         }
+        joining.extend(MemberChange::of(&KernelOp::Ensure(object.clone())));
     }
     if !joining.is_empty() {
         assert!(firewall.change_members(&joining).await.iter().all(Result::is_ok));
@@ -755,20 +758,39 @@ impl Cluster {
         arrival(from, source, &self.pod, destination, 0).is_some()
     }
 
-    /// Sends a frame in a tunnel packet from the peer's host, and tells whether its content reaches this node.
+    /// Sends a frame in a tunnel packet from the peer's host, and tells whether its content reaches this node. What a member
+    /// sends right after it does, and nothing overtakes it.
     fn sends(&self, from: IpAddr, frame: &[u8], to: IpAddr) -> bool {
-        let inner: IpAddr = match to {
-            IpAddr::V4(_) => "10.5.1.0".parse().unwrap(),
-            IpAddr::V6(_) => "fd05:0:0:1::".parse().unwrap(),
+        let (inner, member, last): (IpAddr, IpAddr, _) = match to {
+            IpAddr::V4(_) => (
+                "10.5.1.0".parse().unwrap(),
+                "192.0.2.2".parse().unwrap(),
+                self::frame("10.5.2.2".parse().unwrap(), None, LAST),
+            ),
+            IpAddr::V6(_) => (
+                "fd05:0:0:1::".parse().unwrap(),
+                "2001:db8:2::2".parse().unwrap(),
+                self::frame("fd05:0:0:2::2".parse().unwrap(), None, LAST),
+            ),
         };
         let receiver = self.node.run(move || listening(inner, 7000));
-        let mut packet = vec![8, 0, 0, 0, 0, 0, 1, 0];
-        packet.extend(frame);
+        let packets = [(from, frame.to_vec()), (member, last)];
         self.peer.run(move || {
-            let socket = UdpSocket::bind((from, 0)).unwrap();
-            socket.send_to(&packet, (to, 8472)).unwrap();
+            for (from, frame) in packets {
+                let packet = [&[8, 0, 0, 0, 0, 0, 1, 0], frame.as_slice()].concat();
+                let socket = UdpSocket::bind((from, 0)).unwrap();
+                socket.send_to(&packet, (to, 8472)).unwrap();
+            }
         });
-        receiver.recv_from(&mut [0; 100]).is_ok()
+        let mut payload = [0; 100];
+        let length = receiver.recv(&mut payload).unwrap();
+        if payload[..length] == *LAST {
+            return false;
+        }
+        assert_eq!(payload[..length], *FORGED);
+        let length = receiver.recv(&mut payload).unwrap();
+        assert_eq!(payload[..length], *LAST);
+        true
     }
 
     fn counters(&self) -> BTreeMap<FilterCounter, u64> {
@@ -803,18 +825,11 @@ fn arrival(from: &Space, source: IpAddr, to: &Space, destination: IpAddr, mark: 
         let socket = UdpSocket::bind((source, 0)).unwrap();
         setsockopt(&socket, sockopt::Mark, &mark).unwrap();
         if destination.is_multicast() {
-            leave_by(&socket, destination);
+            setsockopt(&socket, sockopt::BindToDevice, &OsString::from("underlay")).unwrap();
         }
         socket.send_to(b"hello", (destination, 7000)).unwrap();
     });
     receiver.recv_from(&mut [0; 100]).ok().map(|(_, from)| from.ip())
-}
-
-/// Chooses the device that packets to a group leave by.
-fn leave_by(socket: &UdpSocket, group: IpAddr) {
-    let device = std::ffi::OsString::from("underlay");
-    setsockopt(socket, sockopt::BindToDevice, &device).unwrap();
-    assert!(socket.as_raw_fd() >= 0 && group.is_multicast());
 }
 
 fn index_of(name: &str) -> u32 {
@@ -823,7 +838,7 @@ fn index_of(name: &str) -> u32 {
 
 fn listening(address: IpAddr, port: u16) -> UdpSocket {
     let socket = UdpSocket::bind((address, port)).unwrap();
-    socket.set_read_timeout(Some(Duration::from_millis(400))).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
     socket
 }
 
@@ -844,9 +859,9 @@ fn forgeries() -> Vec<(&'static str, IpAddr, Vec<u8>, IpAddr)> {
         "2001:db8:2::2".parse().unwrap(),
         "2001:db8:2::66".parse().unwrap(),
     );
-    let v4 = |source: &str| frame(source.parse().unwrap(), None);
-    let v6 = |source: &str| frame(source.parse().unwrap(), None);
-    let tagged = frame("10.5.2.2".parse().unwrap(), Some(5));
+    let v4 = |source: &str| frame(source.parse().unwrap(), None, FORGED);
+    let v6 = |source: &str| frame(source.parse().unwrap(), None, FORGED);
+    let tagged = frame("10.5.2.2".parse().unwrap(), Some(5), FORGED);
     let mut arp = v4("10.5.2.2");
     arp[12..14].copy_from_slice(&[0x08, 0x06]);
     vec![
@@ -871,28 +886,28 @@ fn forgeries() -> Vec<(&'static str, IpAddr, Vec<u8>, IpAddr)> {
 }
 
 /// Returns an Ethernet frame with a datagram for this node's end of the tunnel.
-fn frame(source: IpAddr, vlan: Option<u16>) -> Vec<u8> {
+fn frame(source: IpAddr, vlan: Option<u16>, payload: &[u8]) -> Vec<u8> {
     let ethernet = PacketBuilder::ethernet2([2, 0, 0, 0, 0, 2], [2, 0, 0, 0, 0, 1]);
     match (source, vlan) {
         (IpAddr::V4(source), None) => {
             let builder = ethernet.ipv4(source.octets(), [10, 5, 1, 0], 64);
-            written(builder.udp(7001, 7000))
+            written(builder.udp(7001, 7000), payload)
         }
         (IpAddr::V4(source), Some(vlan)) => {
             let builder = ethernet.single_vlan(vlan.try_into().unwrap());
             let builder = builder.ipv4(source.octets(), [10, 5, 1, 0], 64);
-            written(builder.udp(7001, 7000))
+            written(builder.udp(7001, 7000), payload)
         }
         (IpAddr::V6(source), _) => {
             let to = "fd05:0:0:1::".parse::<Ipv6Addr>().unwrap();
             let builder = ethernet.ipv6(source.octets(), to.octets(), 64);
-            written(builder.udp(7001, 7000))
+            written(builder.udp(7001, 7000), payload)
         }
     }
 }
 
-fn written(builder: PacketBuilderStep<UdpHeader>) -> Vec<u8> {
-    let mut frame = vec![0; builder.size(6)];
-    builder.write_to_slice(&mut frame, b"forged").unwrap();
+fn written(builder: PacketBuilderStep<UdpHeader>, payload: &[u8]) -> Vec<u8> {
+    let mut frame = vec![0; builder.size(payload.len())];
+    builder.write_to_slice(&mut frame, payload).unwrap();
     frame
 }
