@@ -22,6 +22,7 @@ use selvedge_engine::{
 };
 use selvedge_host::kernel::firewall::{Firewall, MemberChange};
 use selvedge_tests::need;
+use tokio::runtime::Runtime;
 use tokio::time::Instant;
 
 use self::space::{Space, run, run_with_input};
@@ -29,6 +30,9 @@ use self::space::{Space, run, run_with_input};
 /// What tunnel packets carry, and what the last one does.
 const FORGED: &[u8] = b"forged";
 const LAST: &[u8] = b"the last";
+
+/// How many datagrams are sent while rules are replaced.
+const FLOWS: usize = 300;
 
 const KINDS: [Kind; 2] = [Kind::Nftables, Kind::Iptables];
 
@@ -347,14 +351,7 @@ fn forged_tunnel_packets_are_counted_and_where_membership_is_enforced_dropped() 
     need!(root, ip, nft);
 
     let cluster = Cluster::new();
-    cluster.node.run(|| {
-        ip("link add flannel.1 type vxlan id 1 dstport 8472 local 192.0.2.1 dev underlay nolearning");
-        ip("link set flannel.1 address 02:00:00:00:00:01 up");
-        ip("addr add 10.5.1.0/32 dev flannel.1");
-        ip("link add flannel-v6.1 type vxlan id 1 dstport 8472 local 2001:db8:2::1 dev underlay nolearning");
-        ip("link set flannel-v6.1 address 02:00:00:00:00:01 up");
-        ip("addr add fd05:0:0:1::/128 dev flannel-v6.1 nodad");
-    });
+    cluster.make_tunnels();
     cluster.peer.run(|| {
         ip("addr add 192.0.2.66/24 dev underlay");
         ip("addr add 2001:db8:2::66/64 dev underlay nodad");
@@ -391,6 +388,125 @@ fn forged_tunnel_packets_are_counted_and_where_membership_is_enforced_dropped() 
     insta::assert_snapshot!("forgeries_off", judged(None));
     insta::assert_snapshot!("forgeries_logged", judged(Some(Membership::Log)));
     insta::assert_snapshot!("forgeries_dropped", judged(Some(Membership::Enforce)));
+}
+
+#[test]
+fn nothing_is_lost_and_nothing_shown_while_rules_are_replaced() {
+    need!(root, ip, nft, iptables);
+
+    for kind in KINDS {
+        let cluster = Cluster::new();
+        let reload = move |runtime: &Runtime, firewall: &mut Firewall| {
+            let rulesets = traffic(kind);
+            for ruleset in &rulesets {
+                runtime.block_on(firewall.ensure_ruleset(ruleset)).unwrap();
+            }
+        };
+        let outside: IpAddr = "198.51.100.2".parse().unwrap();
+
+        let seen = cluster.while_replacing(reload, &cluster.outside, outside, &cluster.pod, move || {
+            let socket = UdpSocket::bind((Ipv4Addr::new(10, 5, 1, 2), 0)).unwrap();
+            socket.send_to(b"new flow", (outside, 7000)).unwrap();
+        });
+
+        assert_eq!(
+            seen,
+            BTreeMap::from([("198.51.100.1".parse().unwrap(), FLOWS)]),
+            "{kind:?}"
+        );
+    }
+}
+
+#[test]
+fn members_are_heard_while_the_filter_switches_between_logging_and_enforcing() {
+    need!(root, ip, nft);
+
+    let cluster = Cluster::new();
+    cluster.make_tunnels();
+    let mut turns = [Membership::Log, Membership::Enforce].into_iter().cycle();
+    let reload = move |runtime: &Runtime, firewall: &mut Firewall| {
+        let ruleset = tunnel().ruleset(turns.next().unwrap()).unwrap();
+        runtime.block_on(firewall.ensure_ruleset(&ruleset)).unwrap();
+        let joining = tunnel().members(&node(2)).into_iter().map(MemberChange::Join);
+        runtime.block_on(firewall.change_members(&joining.collect::<Vec<_>>()));
+    };
+    let inner: IpAddr = "10.5.1.0".parse().unwrap();
+    let packet = tunnel_packet(&frame("10.5.2.2".parse().unwrap(), None, LAST));
+
+    let seen = cluster.while_replacing(reload, &cluster.node, inner, &cluster.peer, move || {
+        let socket = UdpSocket::bind((Ipv4Addr::new(192, 0, 2, 2), 0)).unwrap();
+        socket
+            .send_to(&packet, (Ipv4Addr::new(192, 0, 2, 1), 8472))
+            .unwrap();
+    });
+
+    assert_eq!(seen, BTreeMap::from([("10.5.2.2".parse().unwrap(), FLOWS)]));
+}
+
+#[test]
+fn the_older_iptables_is_compared_when_asked_and_its_lock_waited_for() {
+    need!(root, ip);
+    if let Some(missing) = selvedge_tests::requirement::missing("iptables-legacy") {
+        selvedge_tests::skip!("{missing}");
+        return;
+    }
+
+    let programs = std::env::var("SELVEDGE_TEST_PROGRAMS");
+    let Ok(programs) = programs else {
+        let directory = tempfile::tempdir().unwrap();
+        for program in ["iptables", "ip6tables"] {
+            for part in ["", "-save", "-restore"] {
+                let older = format!("/usr/sbin/{program}-legacy{part}");
+                std::os::unix::fs::symlink(older, directory.path().join(format!("{program}{part}"))).unwrap();
+            }
+        }
+        // The lock is held in a /run of its own.
+        let status = std::process::Command::new("unshare")
+            .args([
+                "-m",
+                "sh",
+                "-c",
+                "mount -t tmpfs none /run && exec \"$0\" --exact \"$1\"",
+            ])
+            .arg(std::env::current_exe().unwrap())
+            .arg("the_older_iptables_is_compared_when_asked_and_its_lock_waited_for")
+            .env("SELVEDGE_TEST_PROGRAMS", directory.path())
+            .env(
+                "PATH",
+                format!(
+                    "{}:{}",
+                    directory.path().display(),
+                    std::env::var("PATH").unwrap()
+                ),
+            )
+            .status();
+        assert!(status.unwrap().success());
+        return;
+    };
+    alone(async move |firewall| {
+        let ruleset = traffic(Kind::Iptables).remove(0);
+        firewall.ensure_ruleset(&ruleset).await.unwrap();
+        assert!(run(&format!("{programs}/iptables-save -t nat")).contains("-j FLANNEL-POSTRTG"));
+        assert!(firewall.check().await.is_empty());
+
+        run("iptables -t nat -F POSTROUTING");
+        let doubt = tokio::time::timeout(Duration::from_millis(500), firewall.doubted()).await;
+        assert!(doubt.is_err(), "the older iptables tells nobody");
+        let found = firewall.check().await;
+        assert!(
+            matches!(found.as_slice(), [KernelEvent::Vanished(KernelObject::Ruleset(lost))] if *lost == ruleset)
+        );
+
+        let lock = std::fs::File::create("/run/xtables.lock").unwrap();
+        lock.lock().unwrap();
+        let error = firewall.ensure_ruleset(&ruleset).await.unwrap_err();
+        assert_eq!(error.kind, KernelErrorKind::Other);
+        assert!(error.message.contains("fuser -v /run/xtables.lock"), "{error}");
+        assert_eq!(error.message.lines().count(), 1);
+        drop(lock);
+        firewall.ensure_ruleset(&ruleset).await.unwrap();
+        assert!(run("iptables-save -t nat").contains("-j FLANNEL-POSTRTG"));
+    });
 }
 
 #[test]
@@ -616,11 +732,14 @@ fn alone(test: impl AsyncFnOnce(&mut Firewall) + Send + 'static) {
 }
 
 fn block_on<T>(future: impl Future<Output = T>) -> T {
-    let runtime = tokio::runtime::Builder::new_current_thread()
+    runtime().block_on(future)
+}
+
+fn runtime() -> Runtime {
+    tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .unwrap();
-    runtime.block_on(future)
+        .unwrap()
 }
 
 fn ip(args: &str) -> String {
@@ -702,6 +821,65 @@ impl Cluster {
         cluster
     }
 
+    /// Gives the node its ends of the tunnels.
+    fn make_tunnels(&self) {
+        self.node.run(|| {
+            ip("link add flannel.1 type vxlan id 1 dstport 8472 local 192.0.2.1 dev underlay nolearning");
+            ip("link set flannel.1 address 02:00:00:00:00:01 up");
+            ip("addr add 10.5.1.0/32 dev flannel.1");
+            ip("link add flannel-v6.1 type vxlan id 1 dstport 8472 local 2001:db8:2::1 dev underlay nolearning");
+            ip("link set flannel-v6.1 address 02:00:00:00:00:01 up");
+            ip("addr add fd05:0:0:1::/128 dev flannel-v6.1 nodad");
+        });
+    }
+
+    /// Replaces rules again and again while datagrams are sent to an address, and counts whose they seem to be.
+    fn while_replacing(
+        &self,
+        mut replace: impl FnMut(&Runtime, &mut Firewall) + Send + 'static,
+        to: &Space,
+        destination: IpAddr,
+        from: &Space,
+        send: impl Fn() + Send + 'static,
+    ) -> BTreeMap<IpAddr, usize> {
+        let receiver = to.run(move || listening(destination, 7000));
+        let (stop, stopped) = std::sync::mpsc::channel::<()>();
+        let (first, begun) = std::sync::mpsc::channel();
+        let mut seen = BTreeMap::new();
+        std::thread::scope(|scope| {
+            let replacing = scope.spawn(|| {
+                self.node.run(move || {
+                    let runtime = runtime();
+                    let mut firewall = runtime.block_on(async { Firewall::open() });
+                    while stopped.try_recv() != Err(std::sync::mpsc::TryRecvError::Disconnected) {
+                        replace(&runtime, &mut firewall);
+                        first.send(()).unwrap();
+                    }
+                });
+            });
+            begun.recv().unwrap();
+            let sending = scope.spawn(|| {
+                from.run(move || {
+                    for _ in 0..FLOWS {
+                        send();
+                        std::thread::sleep(Duration::from_millis(2));
+                    }
+                });
+            });
+            while let Ok((_, source)) = receiver.recv_from(&mut [0; 100]) {
+                *seen.entry(source.ip()).or_default() += 1;
+                if seen.values().sum::<usize>() == FLOWS {
+                    break;
+                }
+            }
+            sending.join().unwrap();
+            drop(stop);
+            replacing.join().unwrap();
+        });
+        assert!(begun.try_iter().count() > 3, "rules were replaced several times");
+        seen
+    }
+
     /// Tells whose packets they seem to be at their destinations.
     fn sources(&self) -> String {
         let mut report = String::new();
@@ -777,9 +955,8 @@ impl Cluster {
         let packets = [(from, frame.to_vec()), (member, last)];
         self.peer.run(move || {
             for (from, frame) in packets {
-                let packet = [&[8, 0, 0, 0, 0, 0, 1, 0], frame.as_slice()].concat();
                 let socket = UdpSocket::bind((from, 0)).unwrap();
-                socket.send_to(&packet, (to, 8472)).unwrap();
+                socket.send_to(&tunnel_packet(&frame), (to, 8472)).unwrap();
             }
         });
         let mut payload = [0; 100];
@@ -883,6 +1060,11 @@ fn forgeries() -> Vec<(&'static str, IpAddr, Vec<u8>, IpAddr)> {
             own_v6,
         ),
     ]
+}
+
+/// Puts a frame behind a VXLAN header.
+fn tunnel_packet(frame: &[u8]) -> Vec<u8> {
+    [&[8, 0, 0, 0, 0, 0, 1, 0], frame].concat()
 }
 
 /// Returns an Ethernet frame with a datagram for this node's end of the tunnel.
