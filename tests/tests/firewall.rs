@@ -7,22 +7,32 @@
 mod space;
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
-use std::os::fd::AsRawFd as _;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use etherparse::{PacketBuilder, PacketBuilderStep, UdpHeader};
 use nix::sys::socket::{setsockopt, sockopt};
 use selvedge_engine::{
     DirectTraffic, FilterCounter, FilteredNode, Firewall as Kind, ForwardRules, IpVersion, KernelErrorKind,
-    KernelEvent, KernelObject, LinkName, Masquerade, Membership, MembershipFilter, NetworkConfig, Ruleset,
-    RulesetName, SourcePorts, Subnet, TrafficOptions, TunnelTraffic, Vni, traffic_rulesets,
+    KernelEvent, KernelObject, KernelOp, LinkName, Masquerade, Member, Membership, MembershipFilter,
+    NetworkConfig, Ruleset, RulesetName, SourcePorts, Subnet, TrafficOptions, TunnelTraffic, Vni,
+    traffic_rulesets,
 };
 use selvedge_host::kernel::firewall::{Firewall, MemberChange};
 use selvedge_tests::need;
+use tokio::runtime::Runtime;
+use tokio::time::Instant;
 
 use self::space::{Space, run, run_with_input};
+
+/// What tunnel packets carry, and what the last one does.
+const FORGED: &[u8] = b"forged";
+const LAST: &[u8] = b"the last";
+
+/// How many datagrams are sent while rules are replaced.
+const FLOWS: usize = 300;
 
 const KINDS: [Kind; 2] = [Kind::Nftables, Kind::Iptables];
 
@@ -202,67 +212,7 @@ fn whatever_befalls_rules_and_members_is_noticed_and_put_right() {
         let quiet = tokio::time::timeout(Duration::from_millis(500), firewall.doubted()).await;
         assert!(quiet.is_err(), "our own changes are no news");
 
-        let ruleset = |name| {
-            RulesetName::ALL
-                .into_iter()
-                .position(|found| found == name)
-                .unwrap()
-        };
-        let befallen = |name| vec![KernelObject::Ruleset(rulesets[ruleset(name)].clone())];
-        let v4 = RulesetName::NftablesTraffic(IpVersion::V4);
-        let chains = RulesetName::IptablesTraffic(IpVersion::V4);
-        for (deed, lost) in [
-            ("nft delete table ip flannel-ipv4", befallen(v4)),
-            ("nft flush chain ip flannel-ipv4 postrtg", befallen(v4)),
-            ("nft add rule ip flannel-ipv4 postrtg accept", befallen(v4)),
-            (
-                "nft insert rule ip flannel-ipv4 forward ip saddr 10.5.0.0/16 drop",
-                befallen(v4),
-            ),
-            ("iptables -t nat -F FLANNEL-POSTRTG", befallen(chains)),
-            ("iptables -t nat -D FLANNEL-POSTRTG 1", befallen(chains)),
-            ("iptables -t nat -I FLANNEL-POSTRTG 3 -j ACCEPT", befallen(chains)),
-            ("iptables -F FORWARD", befallen(chains)),
-            ("iptables -A FORWARD -j FLANNEL-FWD", befallen(chains)),
-            (
-                "ip6tables -t nat -F",
-                befallen(RulesetName::IptablesTraffic(IpVersion::V6)),
-            ),
-            (
-                "nft delete table inet selvedge",
-                befallen(RulesetName::Membership),
-            ),
-            (
-                "nft flush chain inet selvedge tunnel",
-                befallen(RulesetName::Membership),
-            ),
-            (
-                "nft add element inet selvedge senders4 { 192.0.2.66 }",
-                befallen(RulesetName::Membership),
-            ),
-            (
-                "nft add element inet selvedge sources4 { 192.0.2.1 . 1-5 }",
-                befallen(RulesetName::Membership),
-            ),
-            (
-                "nft delete element inet selvedge senders4 { 192.0.2.2 }",
-                members
-                    .iter()
-                    .filter(|member| member.element() == "192.0.2.2")
-                    .copied()
-                    .map(KernelObject::Member)
-                    .collect(),
-            ),
-            (
-                "nft flush set inet selvedge subnets4",
-                members
-                    .iter()
-                    .filter(|member| member.set() == "subnets4")
-                    .copied()
-                    .map(KernelObject::Member)
-                    .collect(),
-            ),
-        ] {
+        for (deed, lost) in misfortunes(&rulesets, &members) {
             run(deed);
             let begun = Instant::now();
             tokio::time::timeout(Duration::from_secs(5), firewall.doubted())
@@ -271,9 +221,11 @@ fn whatever_befalls_rules_and_members_is_noticed_and_put_right() {
             let found = firewall.check().await;
             let found: Vec<_> = found
                 .into_iter()
-                .map(|event| match event {
-                    KernelEvent::Vanished(object) => object,
-                    event => panic!("{deed}: {event:?}"),
+                .map(|event| {
+                    let KernelEvent::Vanished(object) = event else {
+                        panic!("{deed}: {event:?}");
+                    };
+                    object
                 })
                 .collect();
             assert_eq!(found, lost, "{deed}");
@@ -355,7 +307,7 @@ fn members_outlive_the_daemon_and_a_switch_to_enforcing() {
         assert_eq!(next.found().await.members.len(), members.len() - leaving.len());
 
         // Of many, only what the kernel refuses fails.
-        let overlap = selvedge_engine::Member::Direct("10.5.0.0/16".parse().unwrap());
+        let overlap = Member::Direct("10.5.0.0/16".parse().unwrap());
         let mut changes: Vec<_> = joining.clone();
         changes.insert(3, MemberChange::Join(overlap));
         let results = next.change_members(&changes).await;
@@ -399,14 +351,7 @@ fn forged_tunnel_packets_are_counted_and_where_membership_is_enforced_dropped() 
     need!(root, ip, nft);
 
     let cluster = Cluster::new();
-    cluster.node.run(|| {
-        ip("link add flannel.1 type vxlan id 1 dstport 8472 local 192.0.2.1 dev underlay nolearning");
-        ip("link set flannel.1 address 02:00:00:00:00:01 up");
-        ip("addr add 10.5.1.0/32 dev flannel.1");
-        ip("link add flannel-v6.1 type vxlan id 1 dstport 8472 local 2001:db8:2::1 dev underlay nolearning");
-        ip("link set flannel-v6.1 address 02:00:00:00:00:01 up");
-        ip("addr add fd05:0:0:1::/128 dev flannel-v6.1 nodad");
-    });
+    cluster.make_tunnels();
     cluster.peer.run(|| {
         ip("addr add 192.0.2.66/24 dev underlay");
         ip("addr add 2001:db8:2::66/64 dev underlay nodad");
@@ -443,6 +388,125 @@ fn forged_tunnel_packets_are_counted_and_where_membership_is_enforced_dropped() 
     insta::assert_snapshot!("forgeries_off", judged(None));
     insta::assert_snapshot!("forgeries_logged", judged(Some(Membership::Log)));
     insta::assert_snapshot!("forgeries_dropped", judged(Some(Membership::Enforce)));
+}
+
+#[test]
+fn nothing_is_lost_and_nothing_shown_while_rules_are_replaced() {
+    need!(root, ip, nft, iptables);
+
+    for kind in KINDS {
+        let cluster = Cluster::new();
+        let reload = move |runtime: &Runtime, firewall: &mut Firewall| {
+            let rulesets = traffic(kind);
+            for ruleset in &rulesets {
+                runtime.block_on(firewall.ensure_ruleset(ruleset)).unwrap();
+            }
+        };
+        let outside: IpAddr = "198.51.100.2".parse().unwrap();
+
+        let seen = cluster.while_replacing(reload, &cluster.outside, outside, &cluster.pod, move || {
+            let socket = UdpSocket::bind((Ipv4Addr::new(10, 5, 1, 2), 0)).unwrap();
+            socket.send_to(b"new flow", (outside, 7000)).unwrap();
+        });
+
+        assert_eq!(
+            seen,
+            BTreeMap::from([("198.51.100.1".parse().unwrap(), FLOWS)]),
+            "{kind:?}"
+        );
+    }
+}
+
+#[test]
+fn members_are_heard_while_the_filter_switches_between_logging_and_enforcing() {
+    need!(root, ip, nft);
+
+    let cluster = Cluster::new();
+    cluster.make_tunnels();
+    let mut turns = [Membership::Log, Membership::Enforce].into_iter().cycle();
+    let reload = move |runtime: &Runtime, firewall: &mut Firewall| {
+        let ruleset = tunnel().ruleset(turns.next().unwrap()).unwrap();
+        runtime.block_on(firewall.ensure_ruleset(&ruleset)).unwrap();
+        let joining = tunnel().members(&node(2)).into_iter().map(MemberChange::Join);
+        runtime.block_on(firewall.change_members(&joining.collect::<Vec<_>>()));
+    };
+    let inner: IpAddr = "10.5.1.0".parse().unwrap();
+    let packet = tunnel_packet(&frame("10.5.2.2".parse().unwrap(), None, LAST));
+
+    let seen = cluster.while_replacing(reload, &cluster.node, inner, &cluster.peer, move || {
+        let socket = UdpSocket::bind((Ipv4Addr::new(192, 0, 2, 2), 0)).unwrap();
+        socket
+            .send_to(&packet, (Ipv4Addr::new(192, 0, 2, 1), 8472))
+            .unwrap();
+    });
+
+    assert_eq!(seen, BTreeMap::from([("10.5.2.2".parse().unwrap(), FLOWS)]));
+}
+
+#[test]
+fn the_older_iptables_is_compared_when_asked_and_its_lock_waited_for() {
+    need!(root, ip);
+    if let Some(missing) = selvedge_tests::requirement::missing("iptables-legacy") {
+        selvedge_tests::skip!("{missing}");
+        return;
+    }
+
+    let programs = std::env::var("SELVEDGE_TEST_PROGRAMS");
+    let Ok(programs) = programs else {
+        let directory = tempfile::tempdir().unwrap();
+        for program in ["iptables", "ip6tables"] {
+            for part in ["", "-save", "-restore"] {
+                let older = format!("/usr/sbin/{program}-legacy{part}");
+                std::os::unix::fs::symlink(older, directory.path().join(format!("{program}{part}"))).unwrap();
+            }
+        }
+        // The lock is held in a /run of its own.
+        let status = std::process::Command::new("unshare")
+            .args([
+                "-m",
+                "sh",
+                "-c",
+                "mount -t tmpfs none /run && exec \"$0\" --exact \"$1\"",
+            ])
+            .arg(std::env::current_exe().unwrap())
+            .arg("the_older_iptables_is_compared_when_asked_and_its_lock_waited_for")
+            .env("SELVEDGE_TEST_PROGRAMS", directory.path())
+            .env(
+                "PATH",
+                format!(
+                    "{}:{}",
+                    directory.path().display(),
+                    std::env::var("PATH").unwrap()
+                ),
+            )
+            .status();
+        assert!(status.unwrap().success());
+        return;
+    };
+    alone(async move |firewall| {
+        let ruleset = traffic(Kind::Iptables).remove(0);
+        firewall.ensure_ruleset(&ruleset).await.unwrap();
+        assert!(run(&format!("{programs}/iptables-save -t nat")).contains("-j FLANNEL-POSTRTG"));
+        assert!(firewall.check().await.is_empty());
+
+        run("iptables -t nat -F POSTROUTING");
+        let doubt = tokio::time::timeout(Duration::from_millis(500), firewall.doubted()).await;
+        assert!(doubt.is_err(), "the older iptables tells nobody");
+        let found = firewall.check().await;
+        assert!(
+            matches!(found.as_slice(), [KernelEvent::Vanished(KernelObject::Ruleset(lost))] if *lost == ruleset)
+        );
+
+        let lock = std::fs::File::create("/run/xtables.lock").unwrap();
+        lock.lock().unwrap();
+        let error = firewall.ensure_ruleset(&ruleset).await.unwrap_err();
+        assert_eq!(error.kind, KernelErrorKind::Other);
+        assert!(error.message.contains("fuser -v /run/xtables.lock"), "{error}");
+        assert_eq!(error.message.lines().count(), 1);
+        drop(lock);
+        firewall.ensure_ruleset(&ruleset).await.unwrap();
+        assert!(run("iptables-save -t nat").contains("-j FLANNEL-POSTRTG"));
+    });
 }
 
 #[test]
@@ -524,14 +588,69 @@ fn two_thousand_members_join_in_one_transaction() {
     });
 }
 
+/// Returns what somebody may do to the rules, and the objects that are lost by it.
+fn misfortunes(rulesets: &[Ruleset], members: &[Member]) -> Vec<(&'static str, Vec<KernelObject>)> {
+    let befallen = |name: RulesetName| {
+        let ruleset = rulesets.iter().find(|ruleset| ruleset.name == name);
+        vec![KernelObject::Ruleset(ruleset.unwrap().clone())]
+    };
+    let members_where = |wanted: fn(&Member) -> bool| {
+        let members = members.iter().copied().filter(wanted);
+        members.map(KernelObject::Member).collect::<Vec<_>>()
+    };
+    let v4 = RulesetName::NftablesTraffic(IpVersion::V4);
+    let chains = RulesetName::IptablesTraffic(IpVersion::V4);
+    vec![
+        ("nft delete table ip flannel-ipv4", befallen(v4)),
+        ("nft flush chain ip flannel-ipv4 postrtg", befallen(v4)),
+        ("nft add rule ip flannel-ipv4 postrtg accept", befallen(v4)),
+        (
+            "nft insert rule ip flannel-ipv4 forward ip saddr 10.5.0.0/16 drop",
+            befallen(v4),
+        ),
+        ("iptables -t nat -F FLANNEL-POSTRTG", befallen(chains)),
+        ("iptables -t nat -D FLANNEL-POSTRTG 1", befallen(chains)),
+        ("iptables -t nat -I FLANNEL-POSTRTG 3 -j ACCEPT", befallen(chains)),
+        ("iptables -F FORWARD", befallen(chains)),
+        ("iptables -A FORWARD -j FLANNEL-FWD", befallen(chains)),
+        (
+            "ip6tables -t nat -F",
+            befallen(RulesetName::IptablesTraffic(IpVersion::V6)),
+        ),
+        (
+            "nft delete table inet selvedge",
+            befallen(RulesetName::Membership),
+        ),
+        (
+            "nft flush chain inet selvedge tunnel",
+            befallen(RulesetName::Membership),
+        ),
+        (
+            "nft add element inet selvedge senders4 { 192.0.2.66 }",
+            befallen(RulesetName::Membership),
+        ),
+        (
+            "nft add element inet selvedge sources4 { 192.0.2.1 . 1-5 }",
+            befallen(RulesetName::Membership),
+        ),
+        (
+            "nft delete element inet selvedge senders4 { 192.0.2.2 }",
+            members_where(|member| member.element() == "192.0.2.2"),
+        ),
+        (
+            "nft flush set inet selvedge subnets4",
+            members_where(|member| member.set() == "subnets4"),
+        ),
+    ]
+}
+
 async fn repair(firewall: &mut Firewall, lost: &[KernelObject]) {
     let mut joining = Vec::new();
     for object in lost {
-        match object {
-            KernelObject::Ruleset(ruleset) => firewall.ensure_ruleset(ruleset).await.unwrap(),
-            KernelObject::Member(member) => joining.push(MemberChange::Join(*member)),
-            object => panic!("{object}"),
+        if let KernelObject::Ruleset(ruleset) = object {
+            firewall.ensure_ruleset(ruleset).await.unwrap();
         }
+        joining.extend(MemberChange::of(&KernelOp::Ensure(object.clone())));
     }
     if !joining.is_empty() {
         assert!(firewall.change_members(&joining).await.iter().all(Result::is_ok));
@@ -613,11 +732,14 @@ fn alone(test: impl AsyncFnOnce(&mut Firewall) + Send + 'static) {
 }
 
 fn block_on<T>(future: impl Future<Output = T>) -> T {
-    let runtime = tokio::runtime::Builder::new_current_thread()
+    runtime().block_on(future)
+}
+
+fn runtime() -> Runtime {
+    tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .unwrap();
-    runtime.block_on(future)
+        .unwrap()
 }
 
 fn ip(args: &str) -> String {
@@ -699,6 +821,65 @@ impl Cluster {
         cluster
     }
 
+    /// Gives the node its ends of the tunnels.
+    fn make_tunnels(&self) {
+        self.node.run(|| {
+            ip("link add flannel.1 type vxlan id 1 dstport 8472 local 192.0.2.1 dev underlay nolearning");
+            ip("link set flannel.1 address 02:00:00:00:00:01 up");
+            ip("addr add 10.5.1.0/32 dev flannel.1");
+            ip("link add flannel-v6.1 type vxlan id 1 dstport 8472 local 2001:db8:2::1 dev underlay nolearning");
+            ip("link set flannel-v6.1 address 02:00:00:00:00:01 up");
+            ip("addr add fd05:0:0:1::/128 dev flannel-v6.1 nodad");
+        });
+    }
+
+    /// Replaces rules again and again while datagrams are sent to an address, and counts whose they seem to be.
+    fn while_replacing(
+        &self,
+        mut replace: impl FnMut(&Runtime, &mut Firewall) + Send + 'static,
+        to: &Space,
+        destination: IpAddr,
+        from: &Space,
+        send: impl Fn() + Send + 'static,
+    ) -> BTreeMap<IpAddr, usize> {
+        let receiver = to.run(move || listening(destination, 7000));
+        let (stop, stopped) = std::sync::mpsc::channel::<()>();
+        let (first, begun) = std::sync::mpsc::channel();
+        let mut seen = BTreeMap::new();
+        std::thread::scope(|scope| {
+            let replacing = scope.spawn(|| {
+                self.node.run(move || {
+                    let runtime = runtime();
+                    let mut firewall = runtime.block_on(async { Firewall::open() });
+                    while stopped.try_recv() != Err(std::sync::mpsc::TryRecvError::Disconnected) {
+                        replace(&runtime, &mut firewall);
+                        first.send(()).unwrap();
+                    }
+                });
+            });
+            begun.recv().unwrap();
+            let sending = scope.spawn(|| {
+                from.run(move || {
+                    for _ in 0..FLOWS {
+                        send();
+                        std::thread::sleep(Duration::from_millis(2));
+                    }
+                });
+            });
+            while let Ok((_, source)) = receiver.recv_from(&mut [0; 100]) {
+                *seen.entry(source.ip()).or_default() += 1;
+                if seen.values().sum::<usize>() == FLOWS {
+                    break;
+                }
+            }
+            sending.join().unwrap();
+            drop(stop);
+            replacing.join().unwrap();
+        });
+        assert!(begun.try_iter().count() > 3, "rules were replaced several times");
+        seen
+    }
+
     /// Tells whose packets they seem to be at their destinations.
     fn sources(&self) -> String {
         let mut report = String::new();
@@ -755,20 +936,38 @@ impl Cluster {
         arrival(from, source, &self.pod, destination, 0).is_some()
     }
 
-    /// Sends a frame in a tunnel packet from the peer's host, and tells whether its content reaches this node.
+    /// Sends a frame in a tunnel packet from the peer's host, and tells whether its content reaches this node. What a member
+    /// sends right after it does, and nothing overtakes it.
     fn sends(&self, from: IpAddr, frame: &[u8], to: IpAddr) -> bool {
-        let inner: IpAddr = match to {
-            IpAddr::V4(_) => "10.5.1.0".parse().unwrap(),
-            IpAddr::V6(_) => "fd05:0:0:1::".parse().unwrap(),
+        let (inner, member, last): (IpAddr, IpAddr, _) = match to {
+            IpAddr::V4(_) => (
+                "10.5.1.0".parse().unwrap(),
+                "192.0.2.2".parse().unwrap(),
+                self::frame("10.5.2.2".parse().unwrap(), None, LAST),
+            ),
+            IpAddr::V6(_) => (
+                "fd05:0:0:1::".parse().unwrap(),
+                "2001:db8:2::2".parse().unwrap(),
+                self::frame("fd05:0:0:2::2".parse().unwrap(), None, LAST),
+            ),
         };
         let receiver = self.node.run(move || listening(inner, 7000));
-        let mut packet = vec![8, 0, 0, 0, 0, 0, 1, 0];
-        packet.extend(frame);
+        let packets = [(from, frame.to_vec()), (member, last)];
         self.peer.run(move || {
-            let socket = UdpSocket::bind((from, 0)).unwrap();
-            socket.send_to(&packet, (to, 8472)).unwrap();
+            for (from, frame) in packets {
+                let socket = UdpSocket::bind((from, 0)).unwrap();
+                socket.send_to(&tunnel_packet(&frame), (to, 8472)).unwrap();
+            }
         });
-        receiver.recv_from(&mut [0; 100]).is_ok()
+        let mut payload = [0; 100];
+        let length = receiver.recv(&mut payload).unwrap();
+        if payload[..length] == *LAST {
+            return false;
+        }
+        assert_eq!(payload[..length], *FORGED);
+        let length = receiver.recv(&mut payload).unwrap();
+        assert_eq!(payload[..length], *LAST);
+        true
     }
 
     fn counters(&self) -> BTreeMap<FilterCounter, u64> {
@@ -803,18 +1002,11 @@ fn arrival(from: &Space, source: IpAddr, to: &Space, destination: IpAddr, mark: 
         let socket = UdpSocket::bind((source, 0)).unwrap();
         setsockopt(&socket, sockopt::Mark, &mark).unwrap();
         if destination.is_multicast() {
-            leave_by(&socket, destination);
+            setsockopt(&socket, sockopt::BindToDevice, &OsString::from("underlay")).unwrap();
         }
         socket.send_to(b"hello", (destination, 7000)).unwrap();
     });
     receiver.recv_from(&mut [0; 100]).ok().map(|(_, from)| from.ip())
-}
-
-/// Chooses the device that packets to a group leave by.
-fn leave_by(socket: &UdpSocket, group: IpAddr) {
-    let device = std::ffi::OsString::from("underlay");
-    setsockopt(socket, sockopt::BindToDevice, &device).unwrap();
-    assert!(socket.as_raw_fd() >= 0 && group.is_multicast());
 }
 
 fn index_of(name: &str) -> u32 {
@@ -823,7 +1015,7 @@ fn index_of(name: &str) -> u32 {
 
 fn listening(address: IpAddr, port: u16) -> UdpSocket {
     let socket = UdpSocket::bind((address, port)).unwrap();
-    socket.set_read_timeout(Some(Duration::from_millis(400))).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
     socket
 }
 
@@ -844,9 +1036,9 @@ fn forgeries() -> Vec<(&'static str, IpAddr, Vec<u8>, IpAddr)> {
         "2001:db8:2::2".parse().unwrap(),
         "2001:db8:2::66".parse().unwrap(),
     );
-    let v4 = |source: &str| frame(source.parse().unwrap(), None);
-    let v6 = |source: &str| frame(source.parse().unwrap(), None);
-    let tagged = frame("10.5.2.2".parse().unwrap(), Some(5));
+    let v4 = |source: &str| frame(source.parse().unwrap(), None, FORGED);
+    let v6 = |source: &str| frame(source.parse().unwrap(), None, FORGED);
+    let tagged = frame("10.5.2.2".parse().unwrap(), Some(5), FORGED);
     let mut arp = v4("10.5.2.2");
     arp[12..14].copy_from_slice(&[0x08, 0x06]);
     vec![
@@ -870,29 +1062,34 @@ fn forgeries() -> Vec<(&'static str, IpAddr, Vec<u8>, IpAddr)> {
     ]
 }
 
+/// Puts a frame behind a VXLAN header.
+fn tunnel_packet(frame: &[u8]) -> Vec<u8> {
+    [&[8, 0, 0, 0, 0, 0, 1, 0], frame].concat()
+}
+
 /// Returns an Ethernet frame with a datagram for this node's end of the tunnel.
-fn frame(source: IpAddr, vlan: Option<u16>) -> Vec<u8> {
+fn frame(source: IpAddr, vlan: Option<u16>, payload: &[u8]) -> Vec<u8> {
     let ethernet = PacketBuilder::ethernet2([2, 0, 0, 0, 0, 2], [2, 0, 0, 0, 0, 1]);
     match (source, vlan) {
         (IpAddr::V4(source), None) => {
             let builder = ethernet.ipv4(source.octets(), [10, 5, 1, 0], 64);
-            written(builder.udp(7001, 7000))
+            written(builder.udp(7001, 7000), payload)
         }
         (IpAddr::V4(source), Some(vlan)) => {
             let builder = ethernet.single_vlan(vlan.try_into().unwrap());
             let builder = builder.ipv4(source.octets(), [10, 5, 1, 0], 64);
-            written(builder.udp(7001, 7000))
+            written(builder.udp(7001, 7000), payload)
         }
         (IpAddr::V6(source), _) => {
             let to = "fd05:0:0:1::".parse::<Ipv6Addr>().unwrap();
             let builder = ethernet.ipv6(source.octets(), to.octets(), 64);
-            written(builder.udp(7001, 7000))
+            written(builder.udp(7001, 7000), payload)
         }
     }
 }
 
-fn written(builder: PacketBuilderStep<UdpHeader>) -> Vec<u8> {
-    let mut frame = vec![0; builder.size(6)];
-    builder.write_to_slice(&mut frame, b"forged").unwrap();
+fn written(builder: PacketBuilderStep<UdpHeader>, payload: &[u8]) -> Vec<u8> {
+    let mut frame = vec![0; builder.size(payload.len())];
+    builder.write_to_slice(&mut frame, payload).unwrap();
     frame
 }

@@ -14,8 +14,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use selvedge_engine::{
-    FirewallTool, FoundFirewall, KernelError, KernelErrorKind, KernelEvent, KernelObject, Member, Ruleset,
-    RulesetName, fit_iptables_script,
+    FirewallTool, FoundFirewall, KernelError, KernelErrorKind, KernelEvent, KernelObject, KernelOp, Member,
+    Ruleset, RulesetName, fit_iptables_script,
 };
 use tokio::time::Instant;
 
@@ -54,6 +54,19 @@ pub enum MemberChange {
     Join(Member),
     /// It is no more.
     Leave(Member),
+}
+
+impl MemberChange {
+    /// Returns what an operation does to a member, or `None` if it is about something else. Those that follow each other
+    /// belong into one [`Firewall::change_members`].
+    pub const fn of(op: &KernelOp) -> Option<Self> {
+        match op {
+            KernelOp::Ensure(KernelObject::Member(member))
+            | KernelOp::Replace(KernelObject::Member(member)) => Some(Self::Join(*member)),
+            KernelOp::Remove(KernelObject::Member(member)) => Some(Self::Leave(*member)),
+            KernelOp::Ensure(_) | KernelOp::Replace(_) | KernelOp::Remove(_) => None,
+        }
+    }
 }
 
 impl Firewall {

@@ -169,7 +169,7 @@ impl ToolError {
             (Self::Missing(_), Purpose::Ruleset(RulesetName::Membership) | Purpose::Members) => {
                 Some("install nftables, or give --membership=off")
             }
-            (Self::Refused(_, line), _) if line.contains("xtables lock") => {
+            (Self::Refused(_, line), _) if line.contains("xtables lock") || line.contains("xtables.lock") => {
                 Some("another program changes rules for long; see `fuser -v /run/xtables.lock`")
             }
             (Self::Refused(..), _) if kind == KernelErrorKind::Permission => Some(
@@ -225,7 +225,7 @@ mod tests {
             (
                 refused(
                     "iptables-restore",
-                    "Another app is currently holding the xtables lock.",
+                    "Can't lock /run/xtables.lock: Resource temporarily unavailable",
                 ),
                 chains,
             ),
