@@ -378,6 +378,8 @@ impl Engine {
                 | KernelObject::Socket(_)
                 | KernelObject::Sysctl(_)
                 | KernelObject::Address(_)
+                | KernelObject::Ruleset(_)
+                | KernelObject::Member(_)
                 | KernelObject::FdbEntry(_)
                 | KernelObject::Neighbour(_)
                 | KernelObject::Route(_)

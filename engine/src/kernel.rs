@@ -6,6 +6,7 @@ mod link;
 mod mac_address;
 mod neighbour;
 mod route;
+mod ruleset;
 
 use alloc::string::String;
 use core::fmt;
@@ -14,7 +15,8 @@ use core::net::SocketAddrV4;
 use serde::{Deserialize, Serialize};
 
 pub use self::facts::{
-    FoundAddress, FoundHop, FoundKind, FoundLink, FoundRoute, FoundVxlan, KernelFacts, LinkState, Survey,
+    FoundAddress, FoundFirewall, FoundHop, FoundKind, FoundLink, FoundRoute, FoundVxlan, KernelFacts,
+    LinkState, Survey,
 };
 pub use self::link::{
     Address, GroupPolicy, IpVersion, Learning, Link, LinkKind, LinkName, Sysctl, Vni, VniError, Vxlan,
@@ -22,6 +24,7 @@ pub use self::link::{
 pub use self::mac_address::{MacAddress, MacAddressError};
 pub use self::neighbour::{FdbEntry, Neighbour};
 pub use self::route::{FLANNEL_ROUTE_PROTOCOL, NextHop, ROUTE_PROTOCOL, Route, RouteMark};
+pub use self::ruleset::{FirewallTool, Member, Ruleset, RulesetName};
 use crate::subnet_file::SubnetFile;
 
 /// An object on the node that ought to exist.
@@ -38,6 +41,10 @@ pub enum KernelObject {
     Sysctl(Sysctl),
     /// An address on a device.
     Address(Address),
+    /// Rules in the firewall.
+    Ruleset(Ruleset),
+    /// A member that the rules let pass.
+    Member(Member),
     /// An entry of a VXLAN device's forwarding database.
     FdbEntry(FdbEntry),
     /// A neighbour entry.
@@ -101,6 +108,8 @@ impl fmt::Display for KernelObject {
             Self::Link(link) => link.fmt(f),
             Self::Sysctl(setting) => setting.fmt(f),
             Self::Address(Address { link, net }) => write!(f, "address {net} on {link}"),
+            Self::Ruleset(ruleset) => ruleset.fmt(f),
+            Self::Member(member) => member.fmt(f),
             Self::FdbEntry(entry) => entry.fmt(f),
             Self::Neighbour(neighbour) => neighbour.fmt(f),
             Self::Route(route) => route.fmt(f),

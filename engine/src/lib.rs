@@ -33,6 +33,7 @@ mod desired;
 mod drop_reason;
 mod engine;
 mod event;
+mod firewall;
 mod forwarder;
 mod forwarding_table;
 mod holdings;
@@ -75,15 +76,20 @@ pub use counter::PacketCounters;
 pub use drop_reason::DropReason;
 pub use engine::Engine;
 pub use event::{ConfigUnused, Event, EventLevel, LeaseOrigin};
+pub use firewall::{
+    DirectTraffic, FilterCounter, FilteredNode, ForwardRules, MembershipFilter, SourcePorts, TrafficOptions,
+    TunnelTraffic, fit_iptables_script, iptables_rules_of_ours, traffic_rulesets,
+};
 pub use forwarder::{Forwarder, Inbound, Outbound};
 pub use forwarding_table::{ForwardingTable, TunnelParams};
 pub use holdings::Holdings;
 pub use input::Input;
 pub use kernel::{
-    Address, FLANNEL_ROUTE_PROTOCOL, FdbEntry, FoundAddress, FoundHop, FoundKind, FoundLink, FoundRoute,
-    FoundVxlan, GroupPolicy, IpVersion, KernelError, KernelErrorKind, KernelFacts, KernelObject, KernelOp,
-    Learning, Link, LinkKind, LinkName, LinkState, MacAddress, MacAddressError, Neighbour, NextHop,
-    ROUTE_PROTOCOL, Route, RouteMark, Survey, Sysctl, Vni, VniError, Vxlan,
+    Address, FLANNEL_ROUTE_PROTOCOL, FdbEntry, FirewallTool, FoundAddress, FoundFirewall, FoundHop,
+    FoundKind, FoundLink, FoundRoute, FoundVxlan, GroupPolicy, IpVersion, KernelError, KernelErrorKind,
+    KernelFacts, KernelObject, KernelOp, Learning, Link, LinkKind, LinkName, LinkState, MacAddress,
+    MacAddressError, Member, Neighbour, NextHop, ROUTE_PROTOCOL, Route, RouteMark, Ruleset, RulesetName,
+    Survey, Sysctl, Vni, VniError, Vxlan,
 };
 pub use lease::LeaseRecord;
 pub use leases::Holders;

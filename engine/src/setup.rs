@@ -9,6 +9,7 @@ use core::time::Duration;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+use crate::firewall::TrafficOptions;
 use crate::machine_id::MachineId;
 use crate::store::KeyRange;
 use crate::subnet::Subnet;
@@ -55,7 +56,7 @@ pub struct Setup {
     /// peers at once.
     #[serde(default = "usual_peer_grace")]
     pub peer_grace: Duration,
-    /// What the subnet file says about masquerading.
+    /// Whether what leaves the overlay is masqueraded, and what the subnet file says about it.
     pub masquerade: Masquerade,
     /// What the node does if the overlay would take addresses of the networks that it is attached to.
     #[serde(default)]
@@ -63,6 +64,9 @@ pub struct Setup {
     /// The store's addresses, as far as they are given as such: they must not be the overlay's.
     #[serde(default)]
     pub store_addresses: Vec<IpAddr>,
+    /// What the other traffic rules do.
+    #[serde(default)]
+    pub traffic: TrafficOptions,
     /// What happens to tunnel packets whose sender or source no lease covers.
     pub membership: Membership,
 }
@@ -84,6 +88,7 @@ impl Setup {
             masquerade: Masquerade::default(),
             on_overlap: OnOverlap::default(),
             store_addresses: Vec::new(),
+            traffic: TrafficOptions::default(),
             membership: Membership::default(),
         }
     }
@@ -147,9 +152,9 @@ pub enum Membership {
     /// They pass, uncounted.
     Off,
     /// They pass and are counted.
+    #[default]
     Log,
     /// They are dropped and counted.
-    #[default]
     Enforce,
 }
 

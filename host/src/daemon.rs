@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use selvedge_engine::{
-    Engine, Errand, MachineId, PreviousSubnet, RecordingHeader, Setup, SubnetFile, Underlay,
+    Engine, Errand, PreviousSubnet, RecordingHeader, Setup, SubnetFile, Underlay,
 };
 use tokio::sync::mpsc;
 
@@ -20,6 +20,7 @@ use crate::clock::{BootClock, Clock as _};
 use crate::event_loop::{self, Parts};
 use crate::exit_code::ExitCode;
 use crate::interface;
+use crate::kernel::firewall::Firewall;
 use crate::kernel::linux::LinuxKernel;
 use crate::logging;
 use crate::machine_id;
@@ -80,7 +81,7 @@ async fn serve(options: RunOptions) -> io::Result<ExitCode> {
 
     let table = SharedTable::default();
     let clock = BootClock;
-    let setup = setup(&options, Errand::Serve, machine_id::read()?, underlay);
+    let setup = setup(&options, Errand::Serve, underlay).await?;
     let (seed, start) = (random()?, clock.now());
     let recording = options
         .recording
@@ -132,9 +133,13 @@ async fn find_underlay(options: &RunOptions, supervisor: &Supervisor) -> Underla
 }
 
 /// Describes the node to an engine.
-pub(crate) fn setup(options: &RunOptions, errand: Errand, machine: MachineId, underlay: Underlay) -> Setup {
+pub(crate) async fn setup(options: &RunOptions, errand: Errand, underlay: Underlay) -> io::Result<Setup> {
+    let machine = machine_id::read()?;
+    let traffic = Firewall::open()
+        .traffic_options(options.forward_rules, options.source_ports)
+        .await;
     let subnet_file = previous_file(&options.subnet_file);
-    Setup {
+    Ok(Setup {
         errand,
         machine,
         underlay,
@@ -148,8 +153,9 @@ pub(crate) fn setup(options: &RunOptions, errand: Errand, machine: MachineId, un
         masquerade: options.masquerade,
         on_overlap: options.on_overlap,
         store_addresses: options.endpoints.iter().filter_map(Endpoint::address).collect(),
+        traffic,
         membership: options.membership,
-    }
+    })
 }
 
 fn record(target: &RecordingTarget, header: RecordingHeader) -> io::Result<RecordingFile> {

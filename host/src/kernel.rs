@@ -4,6 +4,7 @@ mod addresses;
 mod doubt;
 pub mod error;
 mod links;
+pub mod firewall;
 pub mod linux;
 mod neighbours;
 pub(crate) mod netlink;

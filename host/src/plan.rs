@@ -17,7 +17,6 @@ use crate::exit_code::ExitCode;
 use crate::interface;
 use crate::kernel::linux::LinuxKernel;
 use crate::logging;
-use crate::machine_id;
 use crate::random::random;
 use crate::store::Store;
 use crate::tunnel::{SharedTable, TunnelProbe};
@@ -76,7 +75,7 @@ async fn make(options: RunOptions) -> io::Result<Plan> {
         .await
         .map_err(io::Error::other)?;
     let table = SharedTable::default();
-    let setup = daemon::setup(&options, Errand::Plan, machine_id::read()?, underlay);
+    let setup = daemon::setup(&options, Errand::Plan, underlay).await?;
     let engine = Engine::new(setup, random()?, BootClock.now());
     let subnet_file = options.subnet_file.clone();
     // Whoever holds the other end could end the loop.
@@ -115,6 +114,8 @@ fn is_seen(object: &KernelObject, written: &str) -> bool {
         KernelObject::SubnetFile(file) => file.render() != written,
         KernelObject::Link(_)
         | KernelObject::Address(_)
+        | KernelObject::Ruleset(_)
+        | KernelObject::Member(_)
         | KernelObject::FdbEntry(_)
         | KernelObject::Neighbour(_)
         | KernelObject::Route(_) => true,

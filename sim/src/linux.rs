@@ -6,6 +6,7 @@
 
 mod attachment;
 mod device;
+mod firewall;
 mod foreign;
 mod forwarding;
 mod lifecycle;
@@ -24,6 +25,7 @@ use selvedge_engine::{FoundHop, FoundRoute, KernelObject, KernelOp, Link, LinkKi
 
 pub use attachment::Attachment;
 use device::{Device, Kind};
+use firewall::Firewall;
 pub use foreign::{Foreign, ForeignRoute};
 pub use forwarding::{Ingress, Passage};
 use operation::found_hop;
@@ -39,6 +41,7 @@ pub struct Linux {
     devices: BTreeMap<u32, Device>,
     next_index: u32,
     routes: RouteTable,
+    firewall: Firewall,
     /// The IPv4 addresses of all devices.
     own_addresses: Vec<Ipv4Addr>,
     broadcasts: Vec<Ipv4Addr>,
@@ -61,6 +64,7 @@ impl Linux {
             devices: BTreeMap::new(),
             next_index: LOOPBACK,
             routes: RouteTable::default(),
+            firewall: Firewall::default(),
             own_addresses: Vec::new(),
             broadcasts: Vec::new(),
             sockets: BTreeSet::new(),

@@ -124,7 +124,7 @@ impl Scenario {
             peer_grace: Duration::from_mins(2),
             on_expiry: OnExpiry::default(),
             on_loss: OnLoss::default(),
-            membership: Membership::default(),
+            membership: Membership::Enforce,
             masquerade: Masquerade::default(),
             probe_interval: Duration::from_millis(500),
             faults: Vec::new(),

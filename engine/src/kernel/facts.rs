@@ -7,7 +7,7 @@ use core::net::IpAddr;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use super::{FdbEntry, GroupPolicy, Learning, LinkName, MacAddress, Neighbour};
+use super::{FdbEntry, GroupPolicy, Learning, LinkName, MacAddress, Member, Neighbour, RulesetName};
 use crate::underlay::{AddressFlags, RouteLookup};
 
 /// What to look at besides all devices, all addresses and the main routing tables.
@@ -34,6 +34,18 @@ pub struct KernelFacts {
     pub routes: Vec<FoundRoute>,
     /// The kernel's way to the destination that was asked for, if there is one.
     pub lookup: Option<RouteLookup>,
+    /// What is there of our rules.
+    #[serde(default)]
+    pub firewall: FoundFirewall,
+}
+
+/// What was found of our rules in the firewall, of this run or of earlier ones, flannel's included.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct FoundFirewall {
+    /// The rulesets that exist, whatever they hold.
+    pub rulesets: Vec<RulesetName>,
+    /// The members that the filter's sets hold.
+    pub members: Vec<Member>,
 }
 
 /// A device as it was found.

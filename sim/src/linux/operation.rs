@@ -8,7 +8,7 @@ mod routes;
 use std::net::SocketAddrV4;
 
 use ipnet::{IpNet, Ipv4Net};
-use selvedge_engine::{Address, KernelError, KernelObject, KernelOp, Link, SubnetFile, Sysctl};
+use selvedge_engine::{Address, KernelError, KernelObject, KernelOp, Link, Member, SubnetFile, Sysctl};
 
 use super::device::{Device, Kind};
 use super::{Linux, gateway_of};
@@ -62,6 +62,11 @@ impl Linux {
                 self.add_address(index, *net);
                 Ok(())
             }
+            KernelObject::Ruleset(ruleset) => {
+                self.firewall.ensure_ruleset(ruleset);
+                Ok(())
+            }
+            KernelObject::Member(member) => self.ensure_member(*member),
             KernelObject::FdbEntry(entry) => self.ensure_fdb_entry(entry, occupant),
             KernelObject::Neighbour(neighbour) => self.ensure_neighbour(neighbour, occupant),
             KernelObject::Route(route) => self.ensure_route(route, occupant),
@@ -90,11 +95,21 @@ impl Linux {
                     self.remove_address(index, *net);
                 }
             }
+            KernelObject::Ruleset(ruleset) => self.firewall.remove_ruleset(ruleset.name),
+            KernelObject::Member(member) => self.firewall.remove_member(member),
             KernelObject::FdbEntry(entry) => self.remove_fdb_entry(entry),
             KernelObject::Neighbour(neighbour) => self.remove_neighbour(neighbour),
             KernelObject::Route(route) => self.remove_route(route),
             KernelObject::SubnetFile(_) => self.subnet_file = None,
         }
+    }
+
+    fn ensure_member(&mut self, member: Member) -> Result<(), KernelError> {
+        if !self.firewall.takes_members() {
+            return Err(not_found(format_args!("there are no sets for {member}")));
+        }
+        self.firewall.ensure_member(member);
+        Ok(())
     }
 
     fn bind(&mut self, local: SocketAddrV4) -> Result<(), KernelError> {

@@ -46,6 +46,7 @@ impl Linux {
             neighbours: neighbours.collect(),
             fdb: fdb.collect(),
             routes: self.routes.iter().collect(),
+            firewall: self.firewall.found(),
             lookup: survey
                 .destination
                 .and_then(|destination| self.way_to(destination)),

@@ -132,6 +132,7 @@ fn setup(public_ip: Ipv4Addr) -> Setup {
         index: 2,
         mtu: 1500,
         address: public_ip,
+        address_v6: None,
         public_ip,
         public_ipv6: None,
     };

@@ -17,7 +17,7 @@ const SERVICE: u16 = 7002;
 #[test]
 fn datagrams_from_outside_the_cluster_are_dropped_and_counted() {
     need!(root, tun, ip, etcd);
-    let real = RealNodes::up("t-hostile", 2, PROGRAM);
+    let real = RealNodes::up_flagged("t-hostile", 2, 1, PROGRAM, &["--membership=enforce"]);
     let service = service(&real);
     let outsider = real.lab.namespace(Place::Store);
     let injected = packet(real.pod(2), real.pod(1), b"from outside");
@@ -37,7 +37,7 @@ fn datagrams_from_outside_the_cluster_are_dropped_and_counted() {
 #[test]
 fn a_member_cannot_speak_for_another_subnet_nor_into_a_foreign_one() {
     need!(root, tun, ip, etcd);
-    let real = RealNodes::up("t-member", 2, PROGRAM);
+    let real = RealNodes::up_flagged("t-member", 2, 1, PROGRAM, &["--membership=enforce"]);
     let service = service(&real);
     let member = real.lab.namespace(Place::Node(node(2)));
     let own = real.pod(2);
