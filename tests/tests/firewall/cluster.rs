@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt::Write as _;
+use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 use std::time::Duration;
 
@@ -271,7 +272,16 @@ fn index_of(name: &str) -> u32 {
 }
 
 fn listening(address: IpAddr, port: u16) -> UdpSocket {
-    let socket = UdpSocket::bind((address, port)).unwrap();
+    let mut bound = UdpSocket::bind((address, port));
+    // A program that another test starts may hold the last socket until it runs.
+    for _ in 0..100 {
+        if !matches!(&bound, Err(error) if error.kind() == ErrorKind::AddrInUse) {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+        bound = UdpSocket::bind((address, port));
+    }
+    let socket = bound.unwrap();
     socket.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
     socket
 }
