@@ -101,6 +101,8 @@ impl Cluster {
         send: impl Fn() + Send + 'static,
     ) -> BTreeMap<IpAddr, usize> {
         let receiver = to.run(move || listening(destination, 7000));
+        // Nothing is to be lost for want of a reader.
+        setsockopt(&receiver, sockopt::RcvBufForce, &(4 << 20)).unwrap();
         let (stop, stopped) = std::sync::mpsc::channel::<()>();
         let (first, begun) = std::sync::mpsc::channel();
         let mut seen = BTreeMap::new();
