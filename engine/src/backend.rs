@@ -15,6 +15,7 @@ use core::net::{IpAddr, Ipv4Addr};
 use ipnet::{IpNet, Ipv4Net};
 use serde::{Deserialize, Serialize};
 
+use crate::firewall::{DirectTraffic, MembershipFilter};
 use crate::forwarding_table::TunnelParams;
 use crate::kernel::{IpVersion, KernelObject, LinkName, MacAddress};
 use crate::lease::LeaseRecord;
@@ -136,6 +137,18 @@ impl Placement<'_> {
         });
         v4.into_iter().chain(v6).collect()
     }
+
+    /// Returns the packets that peers on the same link send without a tunnel.
+    fn direct_traffic(&self) -> DirectTraffic {
+        let networks = self.sides().into_iter().filter_map(|side| {
+            let network = self.network.of_version(side.version)?;
+            Some((network, side.own))
+        });
+        DirectTraffic {
+            underlay: LinkName(self.setup.underlay.interface.clone()),
+            networks: networks.collect(),
+        }
+    }
 }
 
 impl Backend {
@@ -256,6 +269,18 @@ impl Backend {
             Self::Alloc | Self::Udp(_) => Ok(Vec::new()),
             Self::HostGw => host_gw::peer_objects(net, place, ways).ok_or(OffLink),
             Self::Vxlan(vxlan) => Ok(vxlan.peer_objects(net, place, ways)),
+        }
+    }
+
+    /// Returns what of the traffic from the underlay the packet filter has to judge, because no daemon does.
+    pub(crate) fn filter(&self, placement: &Placement<'_>) -> MembershipFilter {
+        match self {
+            Self::Alloc | Self::Udp(_) => MembershipFilter::default(),
+            Self::HostGw => MembershipFilter {
+                tunnel: None,
+                direct: Some(placement.direct_traffic()),
+            },
+            Self::Vxlan(vxlan) => vxlan.filter(placement),
         }
     }
 

@@ -18,7 +18,7 @@ use crate::action::OpId;
 use crate::engine::outbox::Outbox;
 use crate::event::Event;
 use crate::kernel::{
-    IpVersion, KernelError, KernelErrorKind, KernelObject, KernelOp, LinkKind, LinkName, Vxlan,
+    IpVersion, KernelError, KernelErrorKind, KernelObject, KernelOp, LinkKind, LinkName, RulesetName, Vxlan,
 };
 use crate::snapshot::keyed::{self, Keyed};
 use crate::snapshot::pairs;
@@ -39,7 +39,7 @@ pub(crate) struct Reconciler {
     present: BTreeMap<ObjectId, KernelObject>,
     /// Who wants an object, or was the last to want one that is still there.
     #[serde(with = "pairs")]
-    owners: BTreeMap<ObjectId, Owner>,
+    owners: BTreeMap<ObjectId, BTreeSet<Owner>>,
     #[serde(with = "pairs")]
     belongings: BTreeMap<Owner, BTreeSet<ObjectId>>,
     /// What is not as desired.
@@ -79,20 +79,10 @@ impl Reconciler {
             .collect();
         let former = self.belongings.get(&owner).cloned().unwrap_or_default();
         for id in former.iter().filter(|id| !wanted.contains_key(id)) {
-            if self.desired.remove(id).is_some() {
-                self.retries.forget(id);
-                self.note(id);
-            }
+            self.let_go(owner, id);
         }
         for (id, object) in wanted {
-            if let Some(other) = self
-                .owners
-                .insert(id.clone(), owner)
-                .filter(|other| *other != owner)
-            {
-                self.disown(other, &id);
-            }
-            self.belongings.entry(owner).or_default().insert(id.clone());
+            self.claim(owner, &id);
             if self.desired.get(&id) != Some(&object) {
                 self.desired.insert(id.clone(), object);
                 self.note(&id);
@@ -153,12 +143,13 @@ impl Reconciler {
                 Err(error) if error.kind != KernelErrorKind::NotFound => (object, Err(error)),
                 Ok(()) | Err(_) => {
                     self.forget(&id);
+                    self.forget_members_of(&id);
                     (object, Ok(()))
                 }
             },
         };
         self.note(&id);
-        let owner = self.owners.get(&id).copied();
+        let owner = self.owner_of(&id);
         let Err(error) = result else {
             self.retries.forget(&id);
             self.wake(owner);
@@ -202,7 +193,7 @@ impl Reconciler {
             }
             self.present.insert(id.clone(), object);
             self.note(&id);
-            self.wake(self.owners.get(&id).copied());
+            self.wake(self.owner_of(&id));
         }
     }
 
@@ -215,7 +206,7 @@ impl Reconciler {
     /// its peers all that does not fail.
     pub(crate) fn is_settled(&self) -> bool {
         self.differing.iter().all(|id| {
-            let is_of_failing_peer = match self.owners.get(id) {
+            let is_of_failing_peer = match self.owner_of(id) {
                 Some(owner @ Owner::Peer(_)) => self.fails(owner),
                 Some(Owner::Node) | None => false,
             };
@@ -241,6 +232,17 @@ impl Reconciler {
         self.desired.get(id)
     }
 
+    /// Returns what is there in the place of an object, as far as is known.
+    pub(crate) fn present(&self, id: &ObjectId) -> Option<&KernelObject> {
+        self.present.get(id)
+    }
+
+    /// Tells whether every member that is wanted is there.
+    pub(crate) fn has_all_members(&self) -> bool {
+        let is_wanted = |id: &&ObjectId| id.is_member() && self.desired.contains_key(*id);
+        !self.differing.iter().any(|id| is_wanted(&id))
+    }
+
     /// Tells whether an object is there, as far as is known.
     pub(crate) fn holds(&self, id: &ObjectId) -> bool {
         self.present.contains_key(id)
@@ -250,6 +252,34 @@ impl Reconciler {
     pub(crate) fn sizes(&self) -> (usize, usize) {
         let objects = self.desired.len() + self.present.len() + self.retries.len();
         (objects, self.in_flight.len())
+    }
+
+    /// Lets an owner want an object no more; others may go on wanting it.
+    fn let_go(&mut self, owner: Owner, id: &ObjectId) {
+        if let Some(owners) = self.owners.get_mut(id).filter(|owners| owners.len() > 1) {
+            owners.remove(&owner);
+            return self.disown(owner, id);
+        }
+        if self.desired.remove(id).is_some() {
+            self.retries.forget(id);
+            self.note(id);
+        }
+    }
+
+    /// Lets an owner want an object, with whoever else wants it already.
+    fn claim(&mut self, owner: Owner, id: &ObjectId) {
+        if !self.desired.contains_key(id) {
+            for former in self.owners.remove(id).unwrap_or_default() {
+                self.disown(former, id);
+            }
+        }
+        self.owners.entry(id.clone()).or_default().insert(owner);
+        self.belongings.entry(owner).or_default().insert(id.clone());
+    }
+
+    /// Returns whose object it is first of all.
+    fn owner_of(&self, id: &ObjectId) -> Option<Owner> {
+        self.owners.get(id)?.first().copied()
     }
 
     /// Returns the operation that an object needs now.
@@ -275,7 +305,10 @@ impl Reconciler {
 
     /// Tells whether something else has to be done before.
     fn has_to_wait(&self, id: &ObjectId) -> bool {
-        let owner = self.owners.get(id).copied();
+        let owner = self.owner_of(id);
+        if id.is_member() && !self.holds(&ObjectId::Ruleset(RulesetName::Membership)) {
+            return true;
+        }
         if !self.desired.contains_key(id) {
             return match owner {
                 // As long as a route leads there.
@@ -323,13 +356,13 @@ impl Reconciler {
         missing.any(|other| self.desired.contains_key(other) && !self.retries.contains(other))
     }
 
-    fn fails(&self, owner: &Owner) -> bool {
-        let mut belongings = self.belongings.get(owner).into_iter().flatten();
+    fn fails(&self, owner: Owner) -> bool {
+        let mut belongings = self.belongings.get(&owner).into_iter().flatten();
         belongings.any(|id| self.retries.contains(id))
     }
 
     fn belongs_to(&self, owner: Owner, id: &ObjectId) -> bool {
-        self.owners.get(id) == Some(&owner)
+        self.owners.get(id).is_some_and(|owners| owners.contains(&owner))
     }
 
     fn differs_and_may_heal(&self, id: &ObjectId) -> bool {
@@ -374,6 +407,19 @@ impl Reconciler {
         }
     }
 
+    /// Forgets the members that went with the rules that knew them; where somebody else removed the rules, they come back
+    /// with them.
+    fn forget_members_of(&mut self, id: &ObjectId) {
+        if *id != ObjectId::Ruleset(RulesetName::Membership) {
+            return;
+        }
+        let members = self.present.keys().filter(|id| id.is_member());
+        for id in members.cloned().collect::<Vec<_>>() {
+            self.present.remove(&id);
+            self.note(&id);
+        }
+    }
+
     /// Works out whether an object is as desired.
     fn note(&mut self, id: &ObjectId) {
         let (desired, present) = (self.desired.get(id), self.present.get(id));
@@ -385,7 +431,7 @@ impl Reconciler {
         }
         if desired.is_none() && present.is_none() {
             self.repairs.forget(id);
-            if let Some(owner) = self.owners.remove(id) {
+            for owner in self.owners.remove(id).unwrap_or_default() {
                 self.disown(owner, id);
             }
         }

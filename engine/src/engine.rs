@@ -27,6 +27,7 @@ use self::surveyor::Surveyor;
 use crate::action::{Action, Command, ExitReason, KernelEvent, RequestId, StoreEvent};
 use crate::desired::{Failure, Reconciler};
 use crate::event::Event;
+use crate::firewall::MembershipFilter;
 use crate::forwarding_table::{self, ForwardingTable};
 use crate::holdings::Holdings;
 use crate::kernel::{KernelErrorKind, KernelObject, KernelOp};
@@ -34,7 +35,7 @@ use crate::lease::LeaseRecord;
 use crate::peers::{Peers, Standpoint};
 use crate::reject_reason::RejectReason;
 use crate::rng::Rng;
-use crate::setup::{Errand, Setup};
+use crate::setup::{Errand, Membership, Setup};
 use crate::status::{Explanation, Phase, Status};
 use crate::store::{StoreError, StoreResponse, WatchEnd};
 use crate::subnet::Subnet;
@@ -74,6 +75,8 @@ pub struct Engine {
     /// Peers that the backend cannot reach because they are on no link of this node.
     off_link: BTreeSet<IpNet>,
     custody: Custody,
+    filter: MembershipFilter,
+    filtering: Filtering,
     life: Life,
 }
 
@@ -89,6 +92,16 @@ struct Active {
 struct Position {
     subnet: Subnet,
     names_taken: u32,
+    membership: Membership,
+}
+
+/// Whether the packet filter may drop.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+enum Filtering {
+    /// It learns who the members are.
+    Learning,
+    /// It knows them.
+    Enforced,
 }
 
 /// Whether the node's objects are this engine's to change. Until it carries a subnet for the first time, what an earlier
@@ -129,6 +142,8 @@ impl Engine {
             ways: Ways::default(),
             off_link: BTreeSet::new(),
             custody: Custody::Untouched,
+            filter: MembershipFilter::default(),
+            filtering: Filtering::Learning,
             life: Life::Starting,
             outbox,
             setup,

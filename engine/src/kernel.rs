@@ -43,14 +43,14 @@ pub enum KernelObject {
     Address(Address),
     /// Rules in the firewall.
     Ruleset(Ruleset),
-    /// A member that the rules let pass.
-    Member(Member),
     /// An entry of a VXLAN device's forwarding database.
     FdbEntry(FdbEntry),
     /// A neighbour entry.
     Neighbour(Neighbour),
     /// A route in the main table.
     Route(Route),
+    /// A member that the rules let pass.
+    Member(Member),
     /// The file for CNI plugins and Docker.
     SubnetFile(SubnetFile),
 }

@@ -23,10 +23,14 @@ pub fn leftovers(facts: &KernelFacts, prefix: &StorePrefix, networks: &[IpNet]) 
     };
     let found = ownership.of(facts).into_values();
     let found = found.filter(|object| match object {
-        KernelObject::Address(_) | KernelObject::FdbEntry(_) | KernelObject::Neighbour(_) => false,
+        KernelObject::Address(_)
+        | KernelObject::FdbEntry(_)
+        | KernelObject::Neighbour(_)
+        | KernelObject::Member(_) => false,
         KernelObject::Socket(_)
         | KernelObject::Link(_)
         | KernelObject::Sysctl(_)
+        | KernelObject::Ruleset(_)
         | KernelObject::Route(_)
         | KernelObject::SubnetFile(_) => true,
     });

@@ -15,7 +15,7 @@ use crate::desired::{ObjectId, Reconciler};
 use crate::kernel::{
     Address, FLANNEL_ROUTE_PROTOCOL, FoundHop, FoundKind, FoundLink, FoundRoute, FoundVxlan, KernelFacts,
     KernelObject, Link, LinkKind, LinkName, LinkState, MacAddress, NextHop, ROUTE_PROTOCOL, Route, RouteMark,
-    Vni, Vxlan,
+    Ruleset, RulesetName, Vni, Vxlan,
 };
 
 /// The priority that the kernel gives an IPv6 route without one (`IP6_RT_PRIO_USER`).
@@ -77,13 +77,26 @@ impl Ownership<'_> {
             let index = route.link()?;
             self.route(route, names.get(&index)?, tunnels.get(&index).copied())
         });
+        let rulesets = facts.firewall.rulesets.iter().map(|name| self.ruleset(*name));
+        let members = facts.firewall.members.iter().copied().map(KernelObject::Member);
         devices
             .chain(addresses)
+            .chain(rulesets)
+            .chain(members)
             .chain(fdb.map(KernelObject::FdbEntry))
             .chain(neighbours.map(KernelObject::Neighbour))
             .chain(routes.map(KernelObject::Route))
             .map(|object| (ObjectId::of(&object), object))
             .collect()
+    }
+
+    /// Describes a ruleset. What is in it only its maker can tell: one of an earlier run is written again.
+    fn ruleset(&self, name: RulesetName) -> KernelObject {
+        let known = self.reconciler.present(&ObjectId::Ruleset(name)).cloned();
+        known.unwrap_or_else(|| {
+            let script = String::new();
+            KernelObject::Ruleset(Ruleset { name, script })
+        })
     }
 
     fn owns_link(&self, link: &FoundLink) -> bool {

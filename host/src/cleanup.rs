@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode as ProcessExitCode;
 use std::sync::Arc;
 
-use selvedge_engine::{KernelOp, StorePrefix, SubnetFile, Survey, leftovers};
+use selvedge_engine::{KernelEvent, KernelOp, OpId, StorePrefix, SubnetFile, Survey, leftovers};
 
 use crate::exit_code::ExitCode;
-use crate::kernel::Kernel as _;
 use crate::kernel::linux::LinuxKernel;
+use crate::kernel::{Kernel as _, Outcome};
 use crate::tunnel::offload::Offloads;
 use crate::tunnel::worker_count::WorkerCount;
 use crate::tunnel::{DataPath, SharedTable, TunnelProbe};
@@ -79,7 +79,18 @@ async fn clean(args: &CleanupArgs) -> io::Result<ExitCode> {
 }
 
 async fn remove(kernel: &mut LinuxKernel, op: KernelOp) -> ExitCode {
-    match kernel.apply(op).await {
+    let id = OpId(0);
+    let result = match kernel.apply(id, op).await {
+        Outcome::Ended(result) => result,
+        Outcome::Begun => loop {
+            if let KernelEvent::OpDone { id: ended, result } = kernel.next_event().await
+                && ended == id
+            {
+                break result;
+            }
+        },
+    };
+    match result {
         Ok(()) => ExitCode::Clean,
         Err(error) => {
             eprintln!("selvedge: {error}");

@@ -9,9 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use selvedge_engine::{
-    Engine, Errand, PreviousSubnet, RecordingHeader, Setup, SubnetFile, Underlay,
-};
+use selvedge_engine::{Engine, Errand, PreviousSubnet, RecordingHeader, Setup, SubnetFile, Underlay};
 use tokio::sync::mpsc;
 
 use self::journal::Journal;

@@ -12,7 +12,7 @@ use selvedge_engine::{
 use tokio::sync::mpsc;
 
 use crate::clock::Clock;
-use crate::kernel::Kernel;
+use crate::kernel::{Kernel, Outcome};
 use crate::store::Store;
 use crate::tunnel::SharedTable;
 
@@ -122,7 +122,10 @@ async fn drive_kernel(
         let event = tokio::select! {
             biased;
             order = orders.recv() => match order {
-                Some(Order::Change(id, op)) => KernelEvent::OpDone { id, result: kernel.apply(op).await },
+                Some(Order::Change(id, op)) => match kernel.apply(id, op).await {
+                    Outcome::Ended(result) => KernelEvent::OpDone { id, result },
+                    Outcome::Begun => continue,
+                },
                 Some(Order::Look(id, survey)) => KernelEvent::Surveyed { id, result: kernel.survey(&survey).await },
                 None => return,
             },

@@ -3,8 +3,8 @@
 mod addresses;
 mod doubt;
 pub mod error;
-mod links;
 pub mod firewall;
+mod links;
 pub mod linux;
 mod neighbours;
 pub(crate) mod netlink;
@@ -16,16 +16,21 @@ mod tunnel_ends;
 mod vxlan;
 mod watch;
 
-use selvedge_engine::{KernelError, KernelEvent, KernelFacts, KernelOp, Survey};
+use selvedge_engine::{KernelError, KernelEvent, KernelFacts, KernelOp, OpId, Survey};
+
+/// What became of an operation.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Outcome {
+    /// It is carried out, or was refused.
+    Ended(Result<(), KernelError>),
+    /// It takes its time, and others go on: its end comes as a [`KernelEvent::OpDone`].
+    Begun,
+}
 
 /// Something that carries out the engine's operations on a node.
 pub trait Kernel {
-    /// Carries out one operation; all kinds are idempotent.
-    ///
-    /// # Errors
-    ///
-    /// If the node refuses it; the message says what to do.
-    fn apply(&mut self, op: KernelOp) -> impl Future<Output = Result<(), KernelError>>;
+    /// Carries out one operation, or begins it; all kinds are idempotent. The message of a refusal says what to do.
+    fn apply(&mut self, id: OpId, op: KernelOp) -> impl Future<Output = Outcome>;
 
     /// Looks at the node as it is after the operations so far.
     ///

@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use selvedge_engine::{
-    KernelError, KernelErrorKind, KernelEvent, KernelFacts, KernelObject, KernelOp, Survey,
+    KernelError, KernelErrorKind, KernelEvent, KernelFacts, KernelObject, KernelOp, OpId, Survey,
 };
-use selvedge_host::kernel::Kernel;
+use selvedge_host::kernel::{Kernel, Outcome};
 use selvedge_host::tunnel::worker::Worker;
 use selvedge_host::tunnel::{Query, SharedTable};
 use selvedge_sim::Linux;
@@ -87,19 +87,21 @@ impl StubKernel {
 }
 
 impl Kernel for StubKernel {
-    async fn apply(&mut self, op: KernelOp) -> Result<(), KernelError> {
+    async fn apply(&mut self, _id: OpId, op: KernelOp) -> Outcome {
         let pace = *self.pace.lock().unwrap_or_else(PoisonError::into_inner);
         if !pace.is_zero() {
             tokio::time::sleep(pace).await;
         }
-        self.linux.apply(&op)?;
-        match op {
+        if let Err(error) = self.linux.apply(&op) {
+            return Outcome::Ended(Err(error));
+        }
+        Outcome::Ended(match op {
             KernelOp::Ensure(object) | KernelOp::Replace(object) => self.ensure(object).await,
             KernelOp::Remove(object) => {
                 self.remove(&object);
                 Ok(())
             }
-        }
+        })
     }
 
     async fn survey(&mut self, survey: &Survey) -> Result<Box<KernelFacts>, KernelError> {

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::options::{Options, bad};
 use super::{ConfigError, Placement, plain_record, subnet_file, vtep};
+use crate::firewall::{MembershipFilter, TunnelTraffic};
 use crate::kernel::{
     self, Address, FdbEntry, GroupPolicy, IpVersion, KernelObject, Learning, Link, LinkKind, LinkName,
     Neighbour, NextHop, Route, Sysctl, Vni,
@@ -145,6 +146,19 @@ impl Vxlan {
             }),
             KernelObject::Route(Route::new(net, NextHop::OnLink { gateway, link })),
         ]
+    }
+
+    pub(super) fn filter(&self, placement: &Placement<'_>) -> MembershipFilter {
+        MembershipFilter {
+            tunnel: Some(TunnelTraffic {
+                port: self.port,
+                vni: self.vni,
+            }),
+            direct: match self.direct_routing {
+                DirectRouting::Off => None,
+                DirectRouting::On => Some(placement.direct_traffic()),
+            },
+        }
     }
 
     /// The address has no room for others, so that no broadcast routes appear; peers reach the node itself by it.

@@ -6,7 +6,7 @@ use core::net::{IpAddr, SocketAddrV4};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use crate::kernel::{IpVersion, KernelObject, LinkName, MacAddress};
+use crate::kernel::{IpVersion, KernelObject, LinkName, MacAddress, Member, RulesetName};
 
 /// The identity of an object; in the order of making.
 #[derive(Clone, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
@@ -15,9 +15,11 @@ pub(crate) enum ObjectId {
     Link(LinkName),
     Sysctl(LinkName, IpVersion, Cow<'static, str>),
     Address(LinkName, IpNet),
+    Ruleset(RulesetName),
     FdbEntry(LinkName, MacAddress),
     Neighbour(LinkName, IpAddr),
     Route(IpNet),
+    Member(Member),
     SubnetFile,
 }
 
@@ -30,6 +32,8 @@ impl ObjectId {
                 Self::Sysctl(sysctl.link.clone(), sysctl.version, sysctl.key.clone())
             }
             KernelObject::Address(address) => Self::Address(address.link.clone(), address.net),
+            KernelObject::Ruleset(ruleset) => Self::Ruleset(ruleset.name),
+            KernelObject::Member(member) => Self::Member(*member),
             KernelObject::FdbEntry(entry) => Self::FdbEntry(entry.link.clone(), entry.mac),
             KernelObject::Neighbour(neighbour) => Self::Neighbour(neighbour.link.clone(), neighbour.address),
             KernelObject::Route(route) => Self::Route(route.destination),
@@ -44,10 +48,12 @@ impl ObjectId {
             Self::Link(_) => 1,
             Self::Sysctl(..) => 2,
             Self::Address(..) => 3,
-            Self::FdbEntry(..) => 4,
-            Self::Neighbour(..) => 5,
-            Self::Route(_) => 6,
-            Self::SubnetFile => 7,
+            Self::Ruleset(_) => 4,
+            Self::FdbEntry(..) => 5,
+            Self::Neighbour(..) => 6,
+            Self::Route(_) => 7,
+            Self::Member(_) => 8,
+            Self::SubnetFile => 9,
         }
     }
 
@@ -58,18 +64,27 @@ impl ObjectId {
             | Self::Address(link, _)
             | Self::FdbEntry(link, _)
             | Self::Neighbour(link, _) => Some(link),
-            Self::Socket(_) | Self::Link(_) | Self::Route(_) | Self::SubnetFile => None,
+            Self::Socket(_)
+            | Self::Link(_)
+            | Self::Ruleset(_)
+            | Self::Member(_)
+            | Self::Route(_)
+            | Self::SubnetFile => None,
         }
+    }
+
+    pub(super) const fn is_member(&self) -> bool {
+        matches!(self, Self::Member(_))
     }
 
     pub(super) const fn is_address(&self) -> bool {
         matches!(self, Self::Address(..))
     }
 
-    /// Without a setting the node still carries traffic.
+    /// Without a setting or a rule the node still carries traffic.
     pub(super) const fn is_optional(&self) -> bool {
         match self {
-            Self::Sysctl(..) => true,
+            Self::Sysctl(..) | Self::Ruleset(_) | Self::Member(_) => true,
             Self::Socket(_)
             | Self::Link(_)
             | Self::Address(..)
@@ -83,9 +98,13 @@ impl ObjectId {
     /// Tells whether a survey shows all objects of this kind.
     pub(super) const fn is_surveyed(&self) -> bool {
         match self {
-            Self::Link(_) | Self::Address(..) | Self::FdbEntry(..) | Self::Neighbour(..) | Self::Route(_) => {
-                true
-            }
+            Self::Link(_)
+            | Self::Address(..)
+            | Self::Ruleset(_)
+            | Self::Member(_)
+            | Self::FdbEntry(..)
+            | Self::Neighbour(..)
+            | Self::Route(_) => true,
             Self::Socket(_) | Self::Sysctl(..) | Self::SubnetFile => false,
         }
     }
@@ -98,6 +117,8 @@ impl ObjectId {
             | Self::Link(_)
             | Self::Sysctl(..)
             | Self::Address(..)
+            | Self::Ruleset(_)
+            | Self::Member(_)
             | Self::Route(_)
             | Self::SubnetFile => false,
         }

@@ -3,17 +3,21 @@
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::{Custody, Engine, Position};
+use super::{Custody, Engine, Filtering, Position};
 use crate::action::Action;
 use crate::backend::{OffLink, Placement};
 use crate::desired::Owner;
 use crate::event::Event;
+use crate::firewall::{FilteredNode, MembershipFilter, traffic_rulesets};
 use crate::forwarding_table::{ForwardingTable, TunnelParams};
+use crate::kernel::KernelObject;
 use crate::leases::Changes;
 use crate::peers::{PeerNews, Place, Standpoint};
+use crate::setup::Membership;
 use crate::subnet::Subnet;
 
 impl Engine {
@@ -40,6 +44,7 @@ impl Engine {
         let position = Position {
             subnet,
             names_taken: self.names_taken,
+            membership: self.membership(),
         };
         if self.placed != Some(position) {
             self.placed = Some(position);
@@ -62,8 +67,21 @@ impl Engine {
             vteps: &self.vteps,
             names_taken: position.names_taken,
         };
-        let own = active.config.backend.desired(&placement);
+        let mut own = active.config.backend.desired(&placement);
+        let filter = match position.membership {
+            Membership::Off => MembershipFilter::default(),
+            Membership::Log | Membership::Enforce => active.config.backend.filter(&placement),
+        };
+        let traffic = traffic_rulesets(
+            placement.network,
+            &placement.subnet,
+            self.setup.masquerade,
+            &self.setup.traffic,
+        );
+        let rulesets = traffic.into_iter().chain(filter.ruleset(position.membership));
+        own.extend(rulesets.map(KernelObject::Ruleset));
         let tunnel = active.config.backend.tunnel(&placement);
+        self.filter = filter;
         self.reconciler.desire(Owner::Node, own);
         let peers: BTreeMap<_, _> = self.peers.places().collect();
         let gone = self.reconciler.peers().filter(|net| !peers.contains_key(net));
@@ -90,11 +108,13 @@ impl Engine {
                 }
                 Vec::new()
             }
-            (Some(Ok(objects)), _) => {
+            (Some(Ok(mut objects)), Some(place)) => {
                 self.off_link.remove(&net);
+                let members = self.filter.members(&filtered(net, &place));
+                objects.extend(members.into_iter().map(KernelObject::Member));
                 objects
             }
-            (None | Some(Err(OffLink)), _) => {
+            (None | Some(Ok(_) | Err(OffLink)), _) => {
                 self.off_link.remove(&net);
                 Vec::new()
             }
@@ -111,6 +131,18 @@ impl Engine {
         let table = Arc::new(table);
         self.outbox.push(Action::Forwarding(table.clone()));
         self.table = Some(table);
+    }
+
+    /// Returns what happens to packets that are not members': nothing is dropped before all members are known.
+    fn membership(&mut self) -> Membership {
+        if self.setup.membership != Membership::Enforce || self.filtering == Filtering::Enforced {
+            return self.setup.membership;
+        }
+        if self.placed.is_none() || !self.reconciler.has_all_members() {
+            return Membership::Log;
+        }
+        self.filtering = Filtering::Enforced;
+        Membership::Enforce
     }
 
     fn judge_peers(&mut self, subnet: Subnet, changes: &Changes) -> PeerNews {
@@ -134,5 +166,18 @@ impl Engine {
         let news = self.peers.judge_all(changes, leases, &standpoint, now);
         self.judged = Some((subnet, standpoint));
         news
+    }
+}
+
+/// Describes a peer to the packet filter.
+fn filtered(net: IpNet, place: &Place) -> FilteredNode {
+    let (v4, v6) = match place.public_ip {
+        IpAddr::V4(address) => (Some(address), None),
+        IpAddr::V6(address) => (None, Some(address)),
+    };
+    FilteredNode {
+        v4,
+        v6,
+        subnet: Subnet::from(net),
     }
 }

@@ -4,7 +4,7 @@ use alloc::vec;
 use super::*;
 use crate::desired::Owner;
 use crate::engine::outbox::Outbox;
-use crate::kernel::{FdbEntry, FoundAddress, GroupPolicy, Learning, Neighbour};
+use crate::kernel::{FdbEntry, FoundAddress, FoundFirewall, GroupPolicy, Learning, Neighbour};
 use crate::rng::Rng;
 use crate::time::Instant;
 use crate::underlay::AddressFlags;
@@ -229,6 +229,7 @@ fn node(alias: &str, protocol: u8) -> KernelFacts {
             plain("10.50.7.0/24", 7, FLANNEL_ROUTE_PROTOCOL),
         ],
         lookup: None,
+        firewall: FoundFirewall::default(),
     }
 }
 

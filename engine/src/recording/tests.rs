@@ -11,6 +11,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::action::{Action, Command, KernelEvent, OpId, RequestId, StoreEvent, WatchId};
 use crate::engine::Engine;
+use crate::firewall::TrafficOptions;
 use crate::input::Input;
 use crate::kernel::KernelFacts;
 use crate::kernel::{
@@ -510,6 +511,7 @@ fn setup() -> Setup {
             on_expiry: OnExpiry::Fence,
         },
         masquerade: Masquerade::On,
+        traffic: TrafficOptions::default(),
         on_overlap: OnOverlap::Serve,
         store_addresses: vec![public_ip.into()],
         membership: Membership::Enforce,

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use selvedge_engine::{
-    Families, ForwardRules, InterfaceChoice, LeasePolicy, Masquerade, Membership, OnOverlap, Selection, SourcePorts,
-    StorePrefix,
+    Families, ForwardRules, InterfaceChoice, LeasePolicy, Masquerade, Membership, OnOverlap, Selection,
+    SourcePorts, StorePrefix,
 };
 
 use super::run_args::{LogLevel, RunArgs};

@@ -7,6 +7,7 @@
 pub mod counters;
 mod listing;
 pub mod probe;
+pub(super) mod task;
 mod tool;
 mod watch;
 
@@ -193,6 +194,14 @@ impl Firewall {
     /// Members of an earlier run are kept until [`Firewall::change_members`] lets them leave.
     pub async fn found(&mut self) -> FoundFirewall {
         listing::find(&mut self.watch).await
+    }
+
+    /// Returns what was made and is there still, as far as is known.
+    fn known(&self) -> FoundFirewall {
+        FoundFirewall {
+            rulesets: self.made.keys().copied().collect(),
+            members: self.members.iter().copied().collect(),
+        }
     }
 
     async fn replace(&mut self, ruleset: &Ruleset) -> Result<Listing, ToolError> {

@@ -5,16 +5,17 @@ use std::path::PathBuf;
 
 use futures::StreamExt as _;
 use selvedge_engine::{
-    KernelError, KernelEvent, KernelFacts, KernelObject, KernelOp, Link, LinkKind, Survey,
+    KernelError, KernelEvent, KernelFacts, KernelObject, KernelOp, Link, LinkKind, OpId, Survey,
 };
 use tokio::time::Instant;
 
 use super::doubt::Doubt;
 use super::error::Attempt;
+use super::firewall::task::FirewallTask;
 use super::netlink::{Mode, Netlink, Notification, Notifications, Removal};
 use super::tunnel_ends::{End, TunnelEnds};
 use super::watch::{Content, Place, Watch};
-use super::{Kernel, addresses, links, neighbours, routes, subnet_file, survey, sysctl, vxlan};
+use super::{Kernel, Outcome, addresses, links, neighbours, routes, subnet_file, survey, sysctl, vxlan};
 use crate::tunnel::{DataPath, SharedTable, TunnelProbe};
 
 /// The kernel of this machine, in the network namespace of the calling thread.
@@ -26,6 +27,7 @@ pub struct LinuxKernel {
     watch: Watch,
     doubt: Doubt,
     ends: TunnelEnds,
+    firewall: FirewallTask,
     subnet_file: PathBuf,
 }
 
@@ -48,6 +50,7 @@ impl LinuxKernel {
             netlink,
             doubt: Doubt::default(),
             ends: TunnelEnds::new(table, data_path, probe),
+            firewall: FirewallTask::start(),
             subnet_file,
         })
     }
@@ -82,6 +85,8 @@ impl LinuxKernel {
                 let index = links::index_of(route.hop.link())?;
                 routes::put(&self.netlink, index, route, mode).await
             }
+            // They are the firewall's.
+            KernelObject::Ruleset(_) | KernelObject::Member(_) => Ok(()),
             KernelObject::SubnetFile(file) => subnet_file::replace(&self.subnet_file, &file.render())
                 .map_err(|error| Attempt::SubnetFile(self.subnet_file.clone()).failed(&error)),
         }
@@ -95,8 +100,8 @@ impl LinuxKernel {
                 Ok(())
             }
             KernelObject::Link(link) => self.remove_link(link).await,
-            // It goes with its device.
-            KernelObject::Sysctl(_) => Ok(()),
+            // The setting goes with its device, the rules are the firewall's.
+            KernelObject::Sysctl(_) | KernelObject::Ruleset(_) | KernelObject::Member(_) => Ok(()),
             KernelObject::Address(address) => {
                 let Ok(index) = links::index_of(&address.link) else {
                     return Ok(());
@@ -218,18 +223,23 @@ impl LinuxKernel {
 }
 
 impl Kernel for LinuxKernel {
-    async fn apply(&mut self, op: KernelOp) -> Result<(), KernelError> {
+    async fn apply(&mut self, id: OpId, op: KernelOp) -> Outcome {
         tracing::debug!(?op, "kernel operation");
-        match op {
+        if let KernelObject::Ruleset(_) | KernelObject::Member(_) = op.object() {
+            self.firewall.begin(id, op);
+            return Outcome::Begun;
+        }
+        Outcome::Ended(match op {
             KernelOp::Ensure(object) => self.put(object, Mode::Ensure).await,
             KernelOp::Replace(object) => self.put(object, Mode::Replace).await,
             KernelOp::Remove(object) => self.remove(object).await,
-        }
+        })
     }
 
     async fn survey(&mut self, survey: &Survey) -> Result<Box<KernelFacts>, KernelError> {
         let facts = survey::look(&self.netlink, survey).await;
-        let facts = facts.map_err(|error| Attempt::Survey.failed(&error))?;
+        let mut facts = facts.map_err(|error| Attempt::Survey.failed(&error))?;
+        facts.firewall = self.firewall.found().await;
         self.watch.surveyed(survey, &facts);
         Ok(Box::new(facts))
     }
@@ -242,6 +252,7 @@ impl Kernel for LinuxKernel {
                     return gone(end);
                 },
                 () = self.doubt.due() => return self.doubted(),
+                event = self.firewall.next_event() => return event,
                 notification = next(&mut self.notifications) => self.notified(notification.as_ref()),
             }
         }

@@ -9,11 +9,11 @@ use std::time::Duration;
 use etcd_client::Channel;
 use selvedge_engine::{
     Action, Command, Engine, Event, ExitReason, KernelError, KernelEvent, KernelFacts, KernelOp, MachineId,
-    Setup, StoreRequest, Survey, Underlay,
+    OpId, Setup, StoreRequest, Survey, Underlay,
 };
 use selvedge_host::clock::{BootClock, Clock};
 use selvedge_host::event_loop::{self, Observer, Parts};
-use selvedge_host::kernel::Kernel;
+use selvedge_host::kernel::{Kernel, Outcome};
 use selvedge_host::store::endpoint::Endpoint;
 use selvedge_host::store::{Store, transport};
 use selvedge_host::tunnel::SharedTable;
@@ -191,8 +191,8 @@ impl Watch {
 struct WillingKernel;
 
 impl Kernel for WillingKernel {
-    async fn apply(&mut self, _op: KernelOp) -> Result<(), KernelError> {
-        Ok(())
+    async fn apply(&mut self, _id: OpId, _op: KernelOp) -> Outcome {
+        Outcome::Ended(Ok(()))
     }
 
     async fn survey(&mut self, _survey: &Survey) -> Result<Box<KernelFacts>, KernelError> {

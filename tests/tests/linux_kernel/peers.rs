@@ -24,7 +24,7 @@ fn two_thousand_peers_are_programmed_and_cast_no_doubt() {
 
         let objects: Vec<KernelObject> = (0..PEERS).flat_map(peer).collect();
         for object in objects.clone() {
-            node.kernel.apply(KernelOp::Ensure(object)).await.unwrap();
+            node.ensure(object).await;
         }
         node.is_quiet().await;
 
@@ -37,7 +37,7 @@ fn two_thousand_peers_are_programmed_and_cast_no_doubt() {
         );
 
         for object in objects.into_iter().rev() {
-            node.kernel.apply(KernelOp::Remove(object)).await.unwrap();
+            node.remove(object).await;
         }
         node.is_quiet().await;
         let facts = node.survey(&["flannel.1"]).await;

@@ -5,9 +5,11 @@ use std::process::Command;
 use std::time::Duration;
 
 use nix::sched::{CloneFlags, unshare};
-use selvedge_engine::{KernelError, KernelEvent, KernelFacts, KernelObject, KernelOp, LinkName, Survey};
-use selvedge_host::kernel::Kernel as _;
+use selvedge_engine::{
+    KernelError, KernelEvent, KernelFacts, KernelObject, KernelOp, LinkName, OpId, Survey,
+};
 use selvedge_host::kernel::linux::LinuxKernel;
+use selvedge_host::kernel::{Kernel as _, Outcome};
 use selvedge_host::tunnel::offload::Offloads;
 use selvedge_host::tunnel::worker_count::WorkerCount;
 use selvedge_host::tunnel::{DataPath, SharedTable, TunnelProbe};
@@ -48,11 +50,18 @@ impl Node {
     }
 
     pub(crate) async fn ensure(&mut self, object: KernelObject) {
-        self.kernel.apply(KernelOp::Ensure(object)).await.unwrap();
+        self.change(KernelOp::Ensure(object)).await.unwrap();
     }
 
     pub(crate) async fn refusal(&mut self, object: KernelObject) -> KernelError {
-        self.kernel.apply(KernelOp::Ensure(object)).await.unwrap_err()
+        self.change(KernelOp::Ensure(object)).await.unwrap_err()
+    }
+
+    async fn change(&mut self, op: KernelOp) -> Result<(), KernelError> {
+        match self.kernel.apply(OpId(1), op).await {
+            Outcome::Ended(result) => result,
+            Outcome::Begun => panic!("only the firewall takes its time"),
+        }
     }
 
     pub(crate) async fn event(&mut self) -> KernelEvent {
@@ -61,11 +70,11 @@ impl Node {
     }
 
     pub(crate) async fn replace(&mut self, object: KernelObject) {
-        self.kernel.apply(KernelOp::Replace(object)).await.unwrap();
+        self.change(KernelOp::Replace(object)).await.unwrap();
     }
 
     pub(crate) async fn remove(&mut self, object: KernelObject) {
-        self.kernel.apply(KernelOp::Remove(object)).await.unwrap();
+        self.change(KernelOp::Remove(object)).await.unwrap();
     }
 
     pub(crate) async fn survey(&mut self, tunnels: &[&str]) -> KernelFacts {

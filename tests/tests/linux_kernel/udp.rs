@@ -74,7 +74,7 @@ fn ensuring_and_removing_twice_changes_nothing() {
 
         for _ in 0..2 {
             for object in objects().into_iter().rev() {
-                node.kernel.apply(KernelOp::Remove(object)).await.unwrap();
+                node.remove(object).await;
             }
             assert_eq!(ip("route show").trim(), "");
             assert!(!ip("-o link show").contains("flannel0"));
@@ -98,7 +98,7 @@ fn what_belongs_to_others_is_left_alone() {
         assert_eq!(error.kind, KernelErrorKind::Taken);
         assert!(error.message.contains("through lo (protocol 3)"), "{error}");
         assert_eq!(ip("route show").trim(), "10.50.0.0/16 dev lo scope link");
-        node.kernel.apply(KernelOp::Remove(route())).await.unwrap();
+        node.remove(route()).await;
         assert_eq!(ip("route show").trim(), "10.50.0.0/16 dev lo scope link");
 
         // A route of ours through another device is an old one of ours.
