@@ -1,8 +1,7 @@
 //! A large cluster.
 
 use ipnet::Ipv4Net;
-use selvedge_engine::{FdbEntry, KernelObject, KernelOp, Neighbour, NextHop, Route};
-use selvedge_host::kernel::Kernel as _;
+use selvedge_engine::{FdbEntry, KernelObject, Neighbour, NextHop, Route};
 use selvedge_tests::need;
 
 use super::objects::{address, link, mac_of, name, node_of};

@@ -6,10 +6,9 @@ use std::time::Duration;
 
 use etherparse::{Ipv4HeaderSlice, PacketBuilder};
 use selvedge_engine::{
-    Address, ForwardingTable, IpVersion, KernelErrorKind, KernelEvent, KernelObject, KernelOp, Link,
-    LinkKind, LinkName, Masquerade, Membership, NextHop, Route, SubnetFile, Sysctl, TunnelParams,
+    Address, ForwardingTable, IpVersion, KernelErrorKind, KernelEvent, KernelObject, Link, LinkKind,
+    LinkName, Masquerade, Membership, NextHop, Route, SubnetFile, Sysctl, TunnelParams,
 };
-use selvedge_host::kernel::Kernel as _;
 use selvedge_tests::need;
 
 use super::support::{Node, OWN, OWN_POD, PEER, in_namespace, ip};
