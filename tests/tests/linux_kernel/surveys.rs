@@ -217,7 +217,11 @@ fn is_found(facts: &KernelFacts, object: &KernelObject) -> bool {
                     && found.protocol == route.mark.protocol()
             })
         }
-        KernelObject::Socket(_) | KernelObject::Sysctl(_) | KernelObject::SubnetFile(_) => false,
+        KernelObject::Socket(_)
+        | KernelObject::Sysctl(_)
+        | KernelObject::Ruleset(_)
+        | KernelObject::Member(_)
+        | KernelObject::SubnetFile(_) => false,
     }
 }
 
