@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use self::object_id::ObjectId;
 use self::repairs::Repairs;
+pub(crate) use self::retries::FailureNews;
 use self::retries::Retries;
 use crate::action::OpId;
 use crate::engine::outbox::Outbox;
@@ -38,15 +39,17 @@ pub(crate) struct Reconciler {
     #[serde(with = "keyed")]
     present: BTreeMap<ObjectId, KernelObject>,
     /// Who wants an object, or was the last to want one that is still there.
-    #[serde(with = "pairs")]
+    #[serde(skip)]
     owners: BTreeMap<ObjectId, BTreeSet<Owner>>,
     #[serde(with = "pairs")]
     belongings: BTreeMap<Owner, BTreeSet<ObjectId>>,
     /// What is not as desired.
+    #[serde(skip)]
     differing: BTreeSet<ObjectId>,
     /// What has to be looked at: it changed, or something that it waits for.
     due: BTreeSet<ObjectId>,
     in_flight: BTreeMap<OpId, KernelOp>,
+    #[serde(skip)]
     busy: BTreeSet<ObjectId>,
     retries: Retries,
     repairs: Repairs,
@@ -68,9 +71,24 @@ pub(crate) struct Failure {
     pub(crate) object: KernelObject,
     pub(crate) error: KernelError,
     pub(crate) retry_in: Duration,
+    pub(crate) news: FailureNews,
 }
 
 impl Reconciler {
+    /// Makes what a snapshot leaves out because it follows from the rest.
+    pub(crate) fn derive_the_rest(&mut self) {
+        for (owner, ids) in &self.belongings {
+            for id in ids {
+                self.owners.entry(id.clone()).or_default().insert(*owner);
+            }
+        }
+        let ops = self.in_flight.values();
+        self.busy = ops.map(|op| ObjectId::of(op.object())).collect();
+        let differs = |id: &&ObjectId| self.desired.get(*id) != self.present.get(*id);
+        let all = self.desired.keys().chain(self.present.keys());
+        self.differing = all.filter(differs).cloned().collect();
+    }
+
     /// Replaces what an owner wants.
     pub(crate) fn desire(&mut self, owner: Owner, objects: Vec<KernelObject>) {
         let wanted: BTreeMap<_, _> = objects
@@ -155,12 +173,13 @@ impl Reconciler {
             self.wake(owner);
             return None;
         };
-        let retry_in = self.retries.postpone(id, outbox);
+        let (retry_in, news) = self.retries.postpone(id, &error, outbox);
         self.wake(owner);
         Some(Failure {
             object,
             error,
             retry_in,
+            news,
         })
     }
 
@@ -246,6 +265,14 @@ impl Reconciler {
     /// Tells whether an object is there, as far as is known.
     pub(crate) fn holds(&self, id: &ObjectId) -> bool {
         self.present.contains_key(id)
+    }
+
+    /// Returns the objects that could not be made or removed the last time, and why.
+    pub(crate) fn failing(&self) -> impl Iterator<Item = (&KernelObject, &KernelError)> {
+        self.retries.failing().filter_map(|(id, error)| {
+            let object = self.desired.get(id).or_else(|| self.present.get(id))?;
+            Some((object, error))
+        })
     }
 
     /// Returns how many objects it keeps in mind, and how many operations are under way.

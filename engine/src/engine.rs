@@ -25,12 +25,12 @@ use self::keeper::{Claim, Keeper};
 use self::outbox::Outbox;
 use self::surveyor::Surveyor;
 use crate::action::{Action, Command, ExitReason, KernelEvent, RequestId, StoreEvent};
-use crate::desired::{Failure, Reconciler};
+use crate::desired::{Failure, FailureNews, Reconciler};
 use crate::event::Event;
 use crate::firewall::MembershipFilter;
 use crate::forwarding_table::{self, ForwardingTable};
 use crate::holdings::Holdings;
-use crate::kernel::{KernelErrorKind, KernelObject, KernelOp};
+use crate::kernel::{KernelError, KernelErrorKind, KernelObject, KernelOp};
 use crate::lease::LeaseRecord;
 use crate::peers::{Peers, Standpoint};
 use crate::reject_reason::RejectReason;
@@ -279,7 +279,16 @@ impl Engine {
             stale: self.stale_peers(),
             rejected: self.rejected.clone(),
             missed_changes: self.follower.missed_changes(),
+            failing: self.failing(),
+            off_link: self.off_link.iter().copied().collect(),
         }
+    }
+
+    fn failing(&self) -> Vec<(KernelObject, KernelError)> {
+        let failing = self.reconciler.failing();
+        failing
+            .map(|(object, error)| (object.clone(), error.clone()))
+            .collect()
     }
 
     /// Returns the subnet that the node carries; unlike [`Engine::status`] this copies nothing.
@@ -336,6 +345,7 @@ impl Engine {
     /// Makes what a snapshot leaves out because it follows from the rest.
     pub(crate) fn derive_the_rest(&mut self) {
         self.follower.index_leases();
+        self.reconciler.derive_the_rest();
         if let Some(table) = &mut self.table {
             *table = Arc::new(ForwardingTable::new(*table.params(), self.peers.v4()));
         }
@@ -381,6 +391,7 @@ impl Engine {
             object,
             error,
             retry_in,
+            news,
         } = failure;
         match (&object, error.kind) {
             (KernelObject::Link(_), KernelErrorKind::Taken) => self.names_taken += 1,
@@ -402,11 +413,13 @@ impl Engine {
                 _,
             ) => {}
         }
-        self.outbox.tell(Event::KernelFailed {
-            object,
-            error,
-            retry_in,
-        });
+        if news == FailureNews::New {
+            self.outbox.tell(Event::KernelFailed {
+                object,
+                error,
+                retry_in,
+            });
+        }
     }
 
     /// Tells the keeper what the follower saw, until both are at rest.

@@ -1,9 +1,13 @@
 //! Views of the engine for people; they change nothing.
 
 use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv4Addr};
 use core::time::Duration;
 
+use ipnet::IpNet;
+
+use crate::kernel::{KernelError, KernelObject};
 use crate::reject_reason::RejectReason;
 use crate::store::Revision;
 use crate::subnet::Subnet;
@@ -33,6 +37,10 @@ pub struct Status {
     pub rejected: BTreeMap<RejectReason, u64>,
     /// How many lists showed other leases than the watch had told of; in a sound store it stays zero.
     pub missed_changes: u64,
+    /// The kernel objects that could not be made or removed the last time, and why; they are tried again.
+    pub failing: Vec<(KernelObject, KernelError)>,
+    /// The ranges of peers that the backend cannot reach because they are on no link of this node.
+    pub off_link: Vec<IpNet>,
 }
 
 /// What a node is doing.

@@ -162,6 +162,8 @@ impl Flanneld {
             subnet: self.acquired().map(|acquired| acquired.subnet),
             twin: None,
             missed_changes: 0,
+            failing: Vec::new(),
+            off_link: Vec::new(),
             public_ip: self.identity.public_ip,
             backend: self.config.is_some().then_some("udp"),
             revision: self.revision,

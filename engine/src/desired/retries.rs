@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::ObjectId;
 use crate::backoff::Backoff;
 use crate::engine::outbox::Outbox;
+use crate::kernel::KernelError;
 use crate::snapshot::pairs;
 use crate::time::Instant;
 
@@ -28,15 +29,41 @@ struct Retry {
     backoff: Backoff,
     /// None once it came: it is being tried, or waits for others.
     at: Option<Instant>,
+    /// None if it waits for another reason.
+    error: Option<KernelError>,
+}
+
+/// Whether people know of a failure.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum FailureNews {
+    /// It is the first, or another than before.
+    New,
+    /// It is the one that they were told of.
+    Again,
 }
 
 impl Retries {
-    /// Takes note of a failure; returns how long to wait.
-    pub(super) fn postpone(&mut self, id: ObjectId, outbox: &mut Outbox) -> Duration {
+    /// Takes note of a failure; returns how long to wait, and whether it is another failure than the last time.
+    pub(super) fn postpone(
+        &mut self,
+        id: ObjectId,
+        error: &KernelError,
+        outbox: &mut Outbox,
+    ) -> (Duration, FailureNews) {
         let retry = self.objects.entry(id.clone()).or_insert_with(Retry::new);
         let wait = retry.backoff.wait(&mut outbox.rng);
+        let news = match retry.error.replace(error.clone()) {
+            Some(before) if before == *error => FailureNews::Again,
+            Some(_) | None => FailureNews::New,
+        };
         self.wait_until(id, outbox.now + wait);
-        wait
+        (wait, news)
+    }
+
+    /// Returns the objects that failed the last time, and why.
+    pub(super) fn failing(&self) -> impl Iterator<Item = (&ObjectId, &KernelError)> {
+        let objects = self.objects.iter();
+        objects.filter_map(|(id, retry)| Some((id, retry.error.as_ref()?)))
     }
 
     /// Lets an object wait although it did not fail.
@@ -96,6 +123,7 @@ impl Retry {
         Self {
             backoff: Backoff::new(WAIT.0, WAIT.1),
             at: None,
+            error: None,
         }
     }
 }

@@ -163,6 +163,8 @@ mod tests {
             stale: BTreeMap::new(),
             rejected: BTreeMap::new(),
             missed_changes: 0,
+            failing: Vec::new(),
+            off_link: Vec::new(),
         }
     }
 }
