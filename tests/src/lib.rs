@@ -1,5 +1,6 @@
 //! What the tests that cross packages share.
 
+pub mod backend;
 pub mod capture;
 pub mod engine_and_store;
 pub mod etcd;
