@@ -122,16 +122,14 @@ impl RealNodes {
     ///
     /// If the node's subnet file has none.
     pub fn pod_v6(&self, number: u8) -> Ipv6Addr {
-        Ipv6Addr::from_bits(self.gateway_v6(number).to_bits() + 1)
+        let gateway = self.gateway_v6(number).expect("a subnet of IPv6");
+        Ipv6Addr::from_bits(gateway.to_bits() + 1)
     }
 
-    /// Returns the address of a node's subnet for IPv6.
-    ///
-    /// # Panics
-    ///
-    /// If the node's subnet file has none.
-    pub fn subnet_address_v6(&self, number: u8) -> Ipv6Addr {
-        Ipv6Addr::from_bits(self.gateway_v6(number).to_bits() - 1)
+    /// Returns the network address of a node's subnet for IPv6, if it has one.
+    pub fn subnet_address_v6(&self, number: u8) -> Option<Ipv6Addr> {
+        let gateway = self.gateway_v6(number)?;
+        Some(Ipv6Addr::from_bits(gateway.to_bits() - 1))
     }
 
     /// Gives the pods and their bridges addresses of IPv6, as a CNI plugin would.
@@ -140,11 +138,10 @@ impl RealNodes {
             Families::V4 => return,
             Families::Dual => {}
         }
-        for number in self.lab.nodes() {
-            let [inside, outside] =
-                [Place::Pod(number), Place::Node(number)].map(|at| self.lab.namespace(at));
-            let number = u8::try_from(number.public_ip().to_bits() & 0xff).expect("a number");
-            let (gateway, pod) = (self.gateway_v6(number), self.pod_v6(number));
+        for (number, place) in (1..).zip(self.lab.nodes()) {
+            let [inside, outside] = [Place::Pod(place), Place::Node(place)].map(|at| self.lab.namespace(at));
+            let gateway = self.gateway_v6(number).expect("a subnet of IPv6");
+            let pod = self.pod_v6(number);
             add_address(&outside, "cni0", &format!("{gateway}/64"));
             add_address(&inside, "eth0", &format!("{pod}/64"));
             run_ip(
@@ -154,12 +151,11 @@ impl RealNodes {
         }
     }
 
-    fn gateway_v6(&self, number: u8) -> Ipv6Addr {
-        let file = fs::read_to_string(self.lab.subnet_file(node(number))).expect("the subnet file");
+    fn gateway_v6(&self, number: u8) -> Option<Ipv6Addr> {
+        let file = fs::read_to_string(self.lab.subnet_file(node(number))).ok()?;
         let mut lines = file.lines();
-        let value = lines.find_map(|line| line.strip_prefix("FLANNEL_IPV6_SUBNET="));
-        let address = value.and_then(|value| value.split_once('/')?.0.parse().ok());
-        address.expect("a subnet of IPv6")
+        let value = lines.find_map(|line| line.strip_prefix("FLANNEL_IPV6_SUBNET="))?;
+        value.split_once('/')?.0.parse().ok()
     }
 }
 

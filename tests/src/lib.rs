@@ -5,6 +5,7 @@ pub mod capture;
 pub mod engine_and_store;
 pub mod etcd;
 pub mod memory_tun;
+pub mod names;
 pub mod real_nodes;
 pub mod requirement;
 pub mod skip;
