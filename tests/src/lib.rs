@@ -2,6 +2,7 @@
 
 pub mod backend;
 pub mod capture;
+pub mod chaos;
 pub mod engine_and_store;
 pub mod etcd;
 pub mod memory_tun;

@@ -4,6 +4,7 @@
 mod backend_facts;
 mod backends;
 mod bad_input;
+mod chaos;
 mod command_line;
 mod etcd_faults;
 mod facts;
