@@ -9,7 +9,6 @@ use std::thread;
 use std::time::Duration;
 
 use selvedge_host::lab::{Pace, Place, ProbeStream};
-use serde_json::{Value, json};
 
 pub use self::tampering::Tampering;
 
@@ -57,20 +56,6 @@ impl Cost {
         let is_in_time = |after: Option<Duration>| after.is_some_and(|after| after <= limit);
         is_in_time(self.right_after) && is_in_time(self.flows_after)
     }
-
-    /// Returns it for programs.
-    pub fn to_json(&self) -> Value {
-        let ms = |time: Option<Duration>| time.map(|time| time.as_millis().to_string().parse::<u64>().ok());
-        json!({
-            "backend": self.backend.to_string(),
-            "object": self.tampering.to_string(),
-            "right_after_ms": ms(self.right_after),
-            "flows_after_ms": ms(self.flows_after),
-            "limit_ms": ms(Some(self.tampering.limit())),
-            "lost": self.lost,
-            "sent": self.sent,
-        })
-    }
 }
 
 impl fmt::Display for Cost {
@@ -106,18 +91,13 @@ pub fn head() -> String {
 /// # Panics
 ///
 /// If the nodes do not come up, or cannot be tampered with.
-pub fn measure(
-    name: &str,
-    backend: Backend,
-    program: &str,
-    mut tell: impl FnMut(&Cost, &RealNodes),
-) -> Vec<Cost> {
+pub fn measure(name: &str, backend: Backend, program: &str, mut tell: impl FnMut(&Cost)) -> Vec<Cost> {
     let real = RealNodes::up_with_backend(name, 2, backend, Families::V4, program);
     let tamperings = Tampering::ALL.into_iter();
     let tamperings = tamperings.filter(|tampering| tampering.applies_to(backend));
     let cost_of = |tampering| {
         let cost = cost(&real, backend, tampering);
-        tell(&cost, &real);
+        tell(&cost);
         tampering.undo(&real);
         wait_until(PATIENCE, || flows(&real));
         cost

@@ -132,6 +132,7 @@ fn setup(public_ip: Ipv4Addr) -> Setup {
         index: 2,
         mtu: 1500,
         address: public_ip,
+        address_v6: None,
         public_ip,
         public_ipv6: None,
     };
@@ -162,6 +163,7 @@ impl Observer for Watch {
             }
             Action::Watch { .. }
             | Action::CancelWatch(_)
+            | Action::Reconnect
             | Action::Kernel { .. }
             | Action::Survey { .. }
             | Action::Forwarding(_)

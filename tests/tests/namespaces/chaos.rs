@@ -32,7 +32,7 @@ fn every_change_is_mended_within_a_second_with_host_gw() {
 
 fn mends(name: &str, backend: Backend) {
     let mut table = chaos::head();
-    let costs = chaos::measure(name, backend, PROGRAM, |cost, _| {
+    let costs = chaos::measure(name, backend, PROGRAM, |cost| {
         write!(table, "\n{cost}").expect("a string grows");
         println!("{cost}");
     });
