@@ -54,6 +54,9 @@ pub enum Action {
     },
     /// Close a watch; no event of it may follow.
     CancelWatch(WatchId),
+    /// Connect to the store anew: the node has another address, and what went over a connection from the former one is never
+    /// answered. Requests and watches under way fail at once as [`crate::StoreErrorKind::Unavailable`].
+    Reconnect,
     /// Change the node; answer with [`KernelEvent::OpDone`]. Operations are carried out in the order given.
     Kernel {
         /// Names the operation in its answer.

@@ -167,7 +167,7 @@ impl Ownership<'_> {
         let is_wanted = matches!(wanted, Some(KernelObject::Route(wanted)) if wanted.hop == *hop);
         // Who changes a route with iproute2 leaves it without our mark.
         let was_ours = wanted.is_some() && self.reconciler.holds(&id);
-        self.covers(destination) && (is_vteps || is_wanted || was_ours)
+        was_ours || (self.covers(destination) && (is_vteps || is_wanted))
     }
 
     fn covers(&self, net: IpNet) -> bool {

@@ -223,6 +223,7 @@ impl<C: Clock, O: Observer> EventLoop<C, O> {
                 } => self.store.request(id, deadline.saturating_since(now), request),
                 Action::Watch { id, range, start } => self.store.watch(id, range, start),
                 Action::CancelWatch(id) => self.store.cancel_watch(id),
+                Action::Reconnect => self.store.reconnect(),
                 Action::Kernel { id, op } => self.order(Order::Change(id, op)),
                 Action::Survey { id, survey } => self.order(Order::Look(id, survey)),
                 Action::Forwarding(table) => self.table.store(Some(table)),
@@ -233,6 +234,7 @@ impl<C: Clock, O: Observer> EventLoop<C, O> {
         }
         None
     }
+
     fn order(&self, order: Order) {
         // Fails only if the kernel's side has ended, and then so does the loop.
         drop(self.orders.send(order));

@@ -242,6 +242,7 @@ impl Player {
                 Action::Request { .. }
                 | Action::Watch { .. }
                 | Action::CancelWatch(_)
+                | Action::Reconnect
                 | Action::Kernel { .. }
                 | Action::Survey { .. }
                 | Action::Forwarding(_)

@@ -369,7 +369,7 @@ impl Bench {
                 result: Ok(Box::new(node.linux.survey(&survey))),
             })),
             Action::Forwarding(table) => node.table = Some(table),
-            Action::Ready => {}
+            Action::Reconnect | Action::Ready => {}
             Action::Event(event) => node.events.push(event),
             Action::Exit(reason) => node.exit = Some(reason),
         }

@@ -1,7 +1,7 @@
 //! Real daemons in network namespaces, with a real etcd in the place of the lab's store.
 
 use std::future::Future;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::Ipv4Addr;
 use std::path::Path;
 use std::thread;
 use std::time::Duration;
@@ -10,6 +10,7 @@ use etcd_client::{Client, GetOptions};
 use selvedge_host::lab::{Interrupt, Lab, LabOptions, NodeNumber, Place, Stopwatch, StoreChoice};
 
 use crate::etcd::{self, Etcd};
+use crate::names::Names;
 use crate::turn::Turn;
 
 /// Where etcd serves the nodes.
@@ -342,23 +343,7 @@ pub fn cpu_time(pid: nix::unistd::Pid) -> Duration {
     Duration::from_millis(10 * ticks.sum::<u64>())
 }
 
-/// Replaces what differs from run to run in what `ip` and others print: the random subnets of nodes 1 and 2
-/// become 10.50.1 and 10.50.2, link-local addresses lose their digits, blanks are made equal.
+/// Puts the names of [`Names`] in place of what differs from run to run in what `ip` and others print, line by line.
 pub fn normalise(text: &str, real: &RealNodes) -> String {
-    let mut text = text.to_owned();
-    // Not in one step: one node's real subnet may be what another's becomes.
-    for (number, mark) in [(1, "FIRST"), (2, "SECOND")] {
-        let [a, b, c, _] = real.subnet_address(number).octets();
-        text = text.replace(&format!("{a}.{b}.{c}."), mark);
-    }
-    text = text.replace("FIRST", "10.50.1.").replace("SECOND", "10.50.2.");
-    let word = |word: &str| {
-        let address = word.split_once('/').map_or(word, |(address, _)| address);
-        match address.parse::<Ipv6Addr>() {
-            Ok(address) if address.is_unicast_link_local() => "<link-local>".to_owned(),
-            Ok(_) | Err(_) => word.to_owned(),
-        }
-    };
-    let line = |line: &str| line.split_whitespace().map(word).collect::<Vec<_>>().join(" ");
-    text.lines().map(line).collect::<Vec<_>>().join("\n")
+    Names::of(real, &[]).replace_in(text)
 }

@@ -284,6 +284,7 @@ mod tests {
                 Action::Request { id, .. } => Some(id),
                 Action::Watch { .. }
                 | Action::CancelWatch(_)
+                | Action::Reconnect
                 | Action::Kernel { .. }
                 | Action::Survey { .. }
                 | Action::Forwarding(_)

@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 use ipnet::IpNet;
 
 use super::{Active, Engine};
-use crate::action::{ExitReason, OpId};
+use crate::action::{Action, ExitReason, OpId};
 use crate::backend::ConfigError;
 use crate::engine::config_reader::ActiveConfig;
 use crate::event::Event;
@@ -70,6 +70,10 @@ impl Engine {
         self.outbox.tell(Event::UnderlayChanged {
             underlay: underlay.clone(),
         });
+        let addresses = |underlay: &Underlay| (underlay.address, underlay.address_v6);
+        if addresses(&underlay) != addresses(&self.setup.underlay) {
+            self.outbox.push(Action::Reconnect);
+        }
         self.setup.underlay = underlay;
         self.placed = None;
     }

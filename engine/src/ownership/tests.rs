@@ -128,6 +128,23 @@ fn a_route_of_ours_that_somebody_changed_is_ours_to_repair() {
 }
 
 #[test]
+fn a_changed_route_to_the_whole_network_is_ours_to_repair() {
+    let network: IpNet = "10.50.0.0/16".parse().unwrap();
+    let tunnel = NextHop::Link(LinkName("flannel0".to_string()));
+    let route = KernelObject::Route(Route::new(network, tunnel));
+    let id = ObjectId::of(&route);
+    let mut reconciler = Reconciler::default();
+    reconciler.desire(Owner::Node, vec![route.clone()]);
+    let mut facts = node(ALIAS, ROUTE_PROTOCOL);
+    facts.routes = vec![plain("10.50.0.0/16", 9, FLANNEL_ROUTE_PROTOCOL)];
+
+    assert!(!ours(&facts, &reconciler).contains_key(&id), "it is another's");
+    let mut outbox = Outbox::new(Rng::new(1), Instant::ZERO);
+    reconciler.handle_survey(BTreeMap::from([(id.clone(), route)]), &mut outbox);
+    assert!(ours(&facts, &reconciler).contains_key(&id));
+}
+
+#[test]
 fn a_device_that_only_has_to_be_set_up_is_not_there() {
     let mut facts = node(ALIAS, ROUTE_PROTOCOL);
     let name = LinkName("flannel.1".to_string());

@@ -115,6 +115,7 @@ impl FailStatic {
             | Action::Request { .. }
             | Action::Watch { .. }
             | Action::CancelWatch(_)
+            | Action::Reconnect
             | Action::Ready
             | Action::Event(_)
             | Action::Exit(_) => Ok(()),
@@ -172,6 +173,7 @@ fn check_kept(node: NodeId, actions: &[Action], old: Option<&ForwardingTable>) -
         Action::Request { .. }
         | Action::Watch { .. }
         | Action::CancelWatch(_)
+        | Action::Reconnect
         | Action::Kernel { .. }
         | Action::Survey { .. }
         | Action::Ready

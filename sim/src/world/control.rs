@@ -168,6 +168,8 @@ impl World {
                 self.cancel_watch(node, id);
                 Ok(())
             }
+            // The model's messages hang on no connection.
+            Action::Reconnect => Ok(()),
             Action::Kernel { id, op } => {
                 self.start_kernel_op(node, id, op);
                 Ok(())

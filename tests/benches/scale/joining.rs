@@ -163,6 +163,7 @@ impl Observer for Watch {
             }
             Action::Watch { .. }
             | Action::CancelWatch(_)
+            | Action::Reconnect
             | Action::Kernel { .. }
             | Action::Survey { .. }
             | Action::Forwarding(_)

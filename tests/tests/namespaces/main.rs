@@ -1,7 +1,10 @@
 //! Real daemons in network namespaces with a real etcd: what a user of the network sees, what is on the wire, what
 //! stands in the kernel and in etcd, and what happens when something breaks.
 
+mod backend_facts;
+mod backends;
 mod bad_input;
+mod chaos;
 mod command_line;
 mod etcd_faults;
 mod facts;

@@ -148,6 +148,7 @@ impl Saboteur {
             Action::Request { .. }
             | Action::Watch { .. }
             | Action::CancelWatch(_)
+            | Action::Reconnect
             | Action::Survey { .. }
             | Action::Ready
             | Action::Event(_)
