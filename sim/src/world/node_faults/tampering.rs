@@ -31,6 +31,7 @@ impl World {
             return;
         };
         notices.push(KernelEvent::Doubted);
+        self.note_presence(node);
         self.scars.tamper(node);
         self.notify(node, notices);
         self.reference.disturb(node, self.now);
