@@ -324,6 +324,7 @@ impl RefCluster {
             return false;
         };
         self.must_know(node, subnet.network(), node, now)
+            && self.is_attached(node)
             && self
                 .knowledge
                 .get(node.index())

@@ -24,6 +24,8 @@ pub(crate) fn check(cluster: &RefCluster, node: NodeId, now: Instant) -> Verdict
 
 #[cfg(test)]
 mod tests {
+    use selvedge_engine::LinkState;
+
     use super::*;
     use crate::ref_cluster::Presence;
     use crate::ref_cluster::fixture::{N1, after, cluster};
@@ -37,6 +39,7 @@ mod tests {
         let presence = Presence {
             address: N1.second_public_ip(),
             vtep: None,
+            card: LinkState::Up,
         };
         cluster.set_presence(N1, presence);
         cluster.disturb(N1, after(200));

@@ -53,6 +53,12 @@ pub(crate) fn check_drop(
     let knows_receiver = |node| cluster.must_know(node, destination, to, now);
     let knows_sender = |node| cluster.must_know(node, source, from, now);
     let is_misdirected = node != to && node != from;
+    let dropped = match dropped {
+        // A node passed on what it was sent.
+        Dropped::BySendersKernel(reason) if node != from => Dropped::ByReceiversKernel(reason),
+        Dropped::ByRouter if node != from => Dropped::ByReceiversKernel(LinuxDrop::NoRoute),
+        dropped => dropped,
+    };
     let is_wrong = match dropped {
         Dropped::Unreceived
         | Dropped::ByReceiversKernel(_)
@@ -244,19 +250,19 @@ mod tests {
         let known = cluster(&[("10.5.1.0-24", N1), ("10.5.2.0-24", N2)]);
         let unknown = connected();
         let drops = [
-            Dropped::BySendersKernel(LinuxDrop::NoRoute),
-            Dropped::ByRouter,
-            Dropped::WithoutTable,
-            Dropped::Outbound(DropReason::NoRoute),
-            Dropped::Unreceived,
-            Dropped::Inbound(DropReason::NotOurs),
-            Dropped::Inbound(DropReason::UnknownSender),
-            Dropped::ByReceiversKernel(LinuxDrop::NoSuchPod),
+            (N1, Dropped::BySendersKernel(LinuxDrop::NoRoute)),
+            (N1, Dropped::ByRouter),
+            (N1, Dropped::WithoutTable),
+            (N1, Dropped::Outbound(DropReason::NoRoute)),
+            (N2, Dropped::Unreceived),
+            (N2, Dropped::Inbound(DropReason::NotOurs)),
+            (N2, Dropped::Inbound(DropReason::UnknownSender)),
+            (N2, Dropped::ByReceiversKernel(LinuxDrop::NoSuchPod)),
         ];
 
-        for dropped in drops {
-            let excused = check_drop(&unknown, &probe(1), N2, dropped, after(200));
-            let wrong = check_drop(&known, &probe(1), N2, dropped, after(200));
+        for (node, dropped) in drops {
+            let excused = check_drop(&unknown, &probe(1), node, dropped, after(200));
+            let wrong = check_drop(&known, &probe(1), node, dropped, after(200));
             assert!(excused.is_ok() && wrong.is_err(), "{dropped:?}");
         }
     }

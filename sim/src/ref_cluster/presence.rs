@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use selvedge_engine::{Instant, LeaseRecord, MacAddress};
+use selvedge_engine::{Instant, LeaseRecord, LinkState, MacAddress};
 use serde_json::Value;
 
 use super::keys::Way;
@@ -17,6 +17,8 @@ pub(crate) struct Presence {
     pub(crate) address: Ipv4Addr,
     /// The hardware address of its VXLAN device, if it has one.
     pub(crate) vtep: Option<MacAddress>,
+    /// Whether its card is up.
+    pub(crate) card: LinkState,
 }
 
 impl Presence {
@@ -24,6 +26,7 @@ impl Presence {
         Self {
             address: node.public_ip(),
             vtep: None,
+            card: LinkState::Up,
         }
     }
 }
@@ -45,6 +48,12 @@ impl RefCluster {
     pub(crate) fn address_of(&self, node: NodeId) -> Ipv4Addr {
         let presence = self.presences.get(node.index());
         presence.map_or_else(|| node.public_ip(), |presence| presence.address)
+    }
+
+    /// Tells whether a node is on the underlay.
+    pub(super) fn is_attached(&self, node: NodeId) -> bool {
+        let presence = self.presences.get(node.index());
+        presence.is_some_and(|presence| presence.card == LinkState::Up)
     }
 
     /// Returns the lease of a node that says something else about it than is true, although it has had the time to write

@@ -1,7 +1,7 @@
 //! What nodes do, apart from packets, as the checkers see it.
 
 use ipnet::Ipv4Net;
-use selvedge_engine::OnExpiry;
+use selvedge_engine::{LinkState, OnExpiry};
 
 use super::World;
 use crate::checker::{Verdict, announcement, convergence, foreign_state, single_owner};
@@ -46,6 +46,11 @@ impl World {
         let presence = Presence {
             address: state.linux.underlay_address(),
             vtep: state.linux.vtep(),
+            card: if state.linux.is_attached() {
+                LinkState::Up
+            } else {
+                LinkState::Down
+            },
         };
         self.reference.set_presence(node, presence);
     }

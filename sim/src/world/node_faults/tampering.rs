@@ -54,6 +54,7 @@ impl World {
             state.linux.attach();
         }
         self.notify(node, vec![KernelEvent::Doubted]);
+        self.note_presence(node);
         self.reference.disturb(node, self.now);
         self.apply_path_faults();
     }
