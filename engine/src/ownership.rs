@@ -147,7 +147,7 @@ impl Ownership<'_> {
             mark,
         };
         match found.protocol {
-            ROUTE_PROTOCOL if tunnel.is_some() || self.covers(found.destination) => {
+            ROUTE_PROTOCOL if tunnel.is_some() || self.includes(found.destination) => {
                 Some(route(RouteMark::Ours))
             }
             FLANNEL_ROUTE_PROTOCOL if self.is_flannels(found.destination, &hop, tunnel) => {
@@ -167,7 +167,11 @@ impl Ownership<'_> {
         let is_wanted = matches!(wanted, Some(KernelObject::Route(wanted)) if wanted.hop == *hop);
         // Who changes a route with iproute2 leaves it without our mark.
         let was_ours = wanted.is_some() && self.reconciler.holds(&id);
-        was_ours || (self.covers(destination) && (is_vteps || is_wanted))
+        self.includes(destination) && (is_vteps || is_wanted || was_ours)
+    }
+
+    fn includes(&self, net: IpNet) -> bool {
+        self.networks.iter().any(|network| network.contains(&net))
     }
 
     fn covers(&self, net: IpNet) -> bool {

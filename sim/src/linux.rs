@@ -11,6 +11,7 @@ mod foreign;
 mod forwarding;
 mod lifecycle;
 mod operation;
+mod possessions;
 mod route_table;
 mod survey;
 mod tampering;
@@ -21,9 +22,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 use ipnet::{IpNet, Ipv4Net};
-use selvedge_engine::{FoundHop, FoundRoute, KernelObject, KernelOp, Link, LinkKind, LinkName};
+use selvedge_engine::{
+    FoundHop, FoundRoute, KernelObject, KernelOp, Link, LinkKind, LinkName, MacAddress, ROUTE_PROTOCOL,
+};
 
 pub use attachment::Attachment;
+use attachment::UNDERLAY;
 use device::{Device, Kind};
 use firewall::Firewall;
 pub use foreign::{Foreign, ForeignRoute};
@@ -87,6 +91,11 @@ impl Linux {
     /// Takes away what lives only as long as the daemon: its sockets and its TUN devices.
     pub fn end_daemon(&mut self) {
         self.sockets.clear();
+        self.close_tuns();
+    }
+
+    /// Closes the TUN device that the daemon holds, whatever its name is, and with that deletes it.
+    fn close_tuns(&mut self) {
         let mut devices = self.devices.iter();
         while let Some(index) = devices
             .by_ref()
@@ -152,23 +161,39 @@ impl Linux {
         self.placed.iter().filter(|foreign| !self.holds(foreign))
     }
 
-    /// Tells whether packets between pods and the tunnel get through: there is a VXLAN device that is up, or a TUN device
-    /// that is up, with a route to it, and a socket.
+    /// Tells whether packets between pods and other nodes get through: there is a VXLAN device that is up, or a TUN device
+    /// that is up, with a route to it, and a socket, or a route of the daemon's out of the card.
     pub fn carries(&self) -> bool {
+        let mut direct = self
+            .routes
+            .iter()
+            .filter(|route| route.protocol == ROUTE_PROTOCOL);
         let mut tunnels = self.tunnels().filter(|(_, device)| device.is_up());
-        tunnels.any(|(index, device)| match device.kind {
-            Kind::Tun => {
-                !self.sockets.is_empty() && self.routes.iter().any(|route| link_of(route.hop) == Some(index))
-            }
-            Kind::Vxlan(_) => true,
-            Kind::Ethernet | Kind::Bridge | Kind::Other => false,
-        })
+        direct.any(|route| link_of(route.hop) == Some(UNDERLAY))
+            || tunnels.any(|(index, device)| match device.kind {
+                Kind::Tun => {
+                    !self.sockets.is_empty()
+                        && self.routes.iter().any(|route| link_of(route.hop) == Some(index))
+                }
+                Kind::Vxlan(_) => true,
+                Kind::Ethernet | Kind::Bridge | Kind::Other => false,
+            })
     }
 
     /// Returns the name of the daemon's first tunnel device.
     pub fn tunnel(&self) -> Option<&LinkName> {
         let (_, device) = self.tunnels().next()?;
         Some(&device.name)
+    }
+
+    /// Returns the hardware address of the daemon's VXLAN device over IPv4.
+    pub fn vtep(&self) -> Option<MacAddress> {
+        let is_over_v4 = |device: &Device| {
+            let local = device.vxlan().and_then(|vxlan| vxlan.local);
+            local.is_some_and(|local| local.is_ipv4())
+        };
+        let (_, device) = self.tunnels().find(|(_, device)| is_over_v4(device))?;
+        device.mac
     }
 
     /// Tells whether datagrams to this socket reach the daemon.

@@ -45,6 +45,16 @@ impl NodeId {
         Ipv4Addr::from(base.saturating_add(self.0))
     }
 
+    /// Returns all underlay addresses that the node may have.
+    pub(crate) fn public_ips(self) -> [Ipv4Addr; 2] {
+        [self.public_ip(), self.second_public_ip()]
+    }
+
+    /// Tells whether a host with this underlay address is the node.
+    pub(crate) fn is_at(self, address: Ipv4Addr) -> bool {
+        self.public_ips().contains(&address)
+    }
+
     /// Returns the node's IPv6 underlay address, in the range that RFC 5180 keeps for measurements.
     pub fn public_ipv6(self) -> Ipv6Addr {
         let base = u128::from(Ipv6Addr::new(0x2001, 2, 0, 0, 0, 0, 0, 0));

@@ -172,7 +172,7 @@ impl World {
             started: BTreeSet::new(),
             missing: BTreeMap::new(),
             unanswered: BTreeMap::new(),
-            reference: RefCluster::new(ids.len(), leases.start().to_vec(), windows),
+            reference: RefCluster::new(ids.len(), leases.start().to_vec(), scenario.backend, windows),
             service: StoreService::new(leases),
             probes: ProbesInFlight::default(),
             rest_probes: BTreeSet::new(),

@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use selvedge_sim::{
-    Cluster, Forgery, Invariant, Liveness, Model, Sabotage, Scenario, StoreFault, StoreWay, Violation,
+    Cluster, Forgery, Invariant, Liveness, Model, Sabotage, Scenario, StoreFault, StoreWay, Tampering,
+    Violation,
 };
 
 #[test]
@@ -117,6 +118,7 @@ fn canary_of(sabotage: Sabotage) -> Canary {
         Sabotage::StayFenced => (Invariant::Delivery, "without excuse", fenced),
         Sabotage::Despair => (Invariant::Liveness, "is not at rest: n1", healed),
         Sabotage::SitIdle => (Invariant::AtRest, "holds 0 leases", quiet),
+        Sabotage::KeepOldAddress => (Invariant::Convergence, "to say where it is", moved),
     };
     Canary {
         breaks,
@@ -256,6 +258,11 @@ fn wiped_without_one(seed: u64) -> Cluster {
         .probe_every(Duration::ZERO)
         .crash_at(second(50), 2)
         .wipe_store_at(second(60))
+}
+
+/// A node gets another underlay address.
+fn moved(seed: u64) -> Cluster {
+    Cluster::of(Scenario::new(seed, 3, second(180))).tamper_at(second(60), 1, Tampering::MoveUnderlay)
 }
 
 /// An operator reserves the subnet that a node holds.

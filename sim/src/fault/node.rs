@@ -159,6 +159,24 @@ impl NodeFault {
 }
 
 impl Tampering {
+    /// Every kind.
+    pub const ALL: [Self; Self::ChangeUnderlayMtu as usize + 1] = [
+        Self::DeleteTunnel,
+        Self::SetTunnelDown,
+        Self::DeleteRoutes,
+        Self::RenameTunnel,
+        Self::ChangeTunnelMac,
+        Self::ChangeTunnelMtu,
+        Self::LoseRoute,
+        Self::LoseNeighbour,
+        Self::LoseFdbEntry,
+        Self::LoseAddress,
+        Self::MisdirectRoute,
+        Self::FlapUnderlay,
+        Self::MoveUnderlay,
+        Self::ChangeUnderlayMtu,
+    ];
+
     /// Prints what is changed on `node`.
     fn fmt_for(self, node: NodeId, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -112,7 +112,9 @@ impl Linux {
         Ok(())
     }
 
+    /// The daemon holds one socket at a time.
     fn bind(&mut self, local: SocketAddrV4) -> Result<(), KernelError> {
+        self.sockets.retain(|bound| *bound == local);
         if !self.is_own(*local.ip()) && !local.ip().is_unspecified() {
             return Err(not_found(format_args!(
                 "cannot bind {local}: no device has this address"

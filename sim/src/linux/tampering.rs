@@ -185,8 +185,8 @@ impl Linux {
         routes.filter(move |route| is_of_daemon(route) && !placed.contains(route))
     }
 
-    fn described(&self, route: &FoundRoute) -> Option<Route> {
-        let name = |link: u32| self.devices.get(&link).map(|device| device.name.clone());
+    pub(super) fn described(&self, route: &FoundRoute) -> Option<Route> {
+        let name = |link: u32| self.name_of(link);
         let hop = match route.hop {
             FoundHop::Link(link) => NextHop::Link(name(link)?),
             FoundHop::Gateway { gateway, link } => NextHop::Gateway {

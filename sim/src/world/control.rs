@@ -37,6 +37,7 @@ impl World {
             .start(node, state.linux.subnet_file().and_then(subnet_in));
         state.start_daemon(&self.scenario, now);
         let model = state.model;
+        self.note_presence(node);
         self.set_patience(node, model);
         self.scars.heal(node);
         self.forget_writes(node);
@@ -104,6 +105,7 @@ impl World {
             Err(error) => self.detail(Some(node), format!("kernel refuses {object}: {error}")),
         }
         self.notify(node, lost);
+        self.note_presence(node);
         self.note_data_path(node)?;
         self.recoveries.note_change();
         self.feed(node, Input::Kernel(KernelEvent::OpDone { id, result }))
@@ -314,7 +316,7 @@ impl World {
     }
 }
 
-/// What goes along with a device or its last address, and the daemon did not ask to be removed.
+/// What goes along with a device, with one in whose place another is opened, or with its last address, and the daemon did not ask to be removed.
 struct Dependents {
     routes: Vec<Route>,
     neighbours: usize,
@@ -323,7 +325,8 @@ struct Dependents {
 impl Dependents {
     fn of(op: &KernelOp, linux: &Linux) -> Self {
         match op {
-            KernelOp::Remove(KernelObject::Address(_) | KernelObject::Link(_)) => Self {
+            KernelOp::Remove(KernelObject::Address(_) | KernelObject::Link(_))
+            | KernelOp::Ensure(KernelObject::Link(_)) => Self {
                 routes: linux.daemon_routes(),
                 neighbours: linux.neighbour_count(),
             },

@@ -173,6 +173,7 @@ impl World {
         }
         self.judge(wire_format::check(node, &packet))?;
         self.check_peer(node, &packet, *to.ip())?;
+        self.check_source_sent(node, &packet)?;
         let ttl = packet::ttl(&packet).unwrap_or_default();
         self.put_datagram(node, to, cargo, ttl, packet)
     }
@@ -238,7 +239,8 @@ impl World {
             Cargo::Damaged => self.judge(delivery::check_damaged(node, packet)),
             Cargo::Forged(forgery) => {
                 self.scars.attack(node);
-                let verdict = delivery::check_forged(node, forgery, self.scenario.membership);
+                let path = self.reference.data_path();
+                let verdict = delivery::check_forged(node, forgery, path, self.scenario.membership);
                 self.judge(verdict)
             }
         }

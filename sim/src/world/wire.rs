@@ -13,6 +13,7 @@ use crate::mark::Situation;
 use crate::node_id::NodeId;
 use crate::packet;
 use crate::probe::{Cargo, ProbeFate};
+use crate::ref_cluster::DataPath;
 use crate::trace::PacketStep;
 use crate::underlay::ROUTER;
 
@@ -78,6 +79,7 @@ impl World {
         self.judge(wire_format::check_vxlan(node, &payload))?;
         let inner = wire_format::packet_in_vxlan(&payload).unwrap_or_default();
         self.check_peer(node, inner, *to.ip())?;
+        self.check_probe_sent(node, cargo, inner)?;
         let ttl = packet::ttl(inner).unwrap_or_default();
         self.put_datagram(node, to, cargo, ttl, payload)
     }
@@ -99,18 +101,31 @@ impl World {
         };
         if packet::destination(&packet) != Some(next_hop) {
             self.check_peer(node, &packet, next_hop)?;
+            self.check_probe_sent(node, cargo, &packet)?;
         }
         self.carry_frame(node, peer, cargo, packet)
     }
 
-    /// Checks whose packet a node sends to a host, and whether the host is the right one for it.
+    /// Checks that a host is the right one for a packet that a node sends there.
     pub(super) fn check_peer(&mut self, node: NodeId, packet: &[u8], host: Ipv4Addr) -> Verdict {
         let destination = packet::destination(packet).unwrap_or(Ipv4Addr::UNSPECIFIED);
         let verdict = right_peer::check(&self.reference, node, destination, host, self.now);
-        self.judge(verdict)?;
+        self.judge(verdict)
+    }
+
+    /// Checks that a packet which a node sends is its own to send.
+    pub(super) fn check_source_sent(&mut self, node: NodeId, packet: &[u8]) -> Verdict {
         let source = packet::source(packet).unwrap_or(Ipv4Addr::UNSPECIFIED);
         let verdict = right_peer::check_source(&self.reference, node, source, self.now);
         self.judge(verdict)
+    }
+
+    /// A kernel passes on whatever it is sent; what its own pods send is the node's to judge.
+    fn check_probe_sent(&mut self, node: NodeId, cargo: Cargo, packet: &[u8]) -> Verdict {
+        match self.probe_mut(cargo) {
+            Some(probe) if probe.from == node => self.check_source_sent(node, packet),
+            Some(_) | None => Ok(()),
+        }
     }
 
     /// Sends a datagram to whichever node has the address, if the sender's kernel finds a way there.
@@ -230,6 +245,17 @@ impl World {
             return Ok(());
         };
         probe.ways += 1;
+        let probe = *probe;
+        // A kernel passes on what is for others, if whoever sent it there could not know better.
+        let may_stray = match self.reference.data_path() {
+            DataPath::Daemon => false,
+            DataPath::Kernel => !self
+                .reference
+                .must_know(probe.from, probe.destination, probe.to, self.now),
+        };
+        if may_stray {
+            return Ok(());
+        }
         let verdict = hop_limit::check_first_way(node, probe.id, probe.ways);
         self.judge(verdict)
     }

@@ -15,9 +15,18 @@ impl Linux {
             .largest_mtu(&kind)
             .map_or(link.mtu, |largest| link.mtu.min(largest));
         let index = if let Some(index) = self.index_of(&link.name) {
-            self.reuse(index, &kind, link)?
+            self.reuse(index, &kind, link, occupant)?;
+            if occupant == Occupant::GivesWay
+                && let Some(device) = self.devices.get_mut(&index)
+            {
+                device.kind = kind;
+            }
+            index
         } else {
             self.check_vni(&kind)?;
+            if kind == Kind::Tun {
+                self.close_tuns();
+            }
             self.add_device(Device::new(link.name.clone(), kind, mtu, mac))
         };
         if let Some(mac) = mac.filter(|_| occupant == Occupant::GivesWay) {
@@ -54,13 +63,13 @@ impl Linux {
             .ok_or_else(|| not_found(format_args!("there is no device {name}")))
     }
 
-    /// Returns the device of that name if it is what is wanted; what cannot be changed about it has to be equal.
-    fn reuse(&self, index: u32, wanted: &Kind, link: &Link) -> Result<u32, KernelError> {
+    /// Checks that a device can be what is wanted; what cannot be changed about it has to be equal.
+    fn reuse(&self, index: u32, wanted: &Kind, link: &Link, occupant: Occupant) -> Result<(), KernelError> {
         let name = &link.name;
         // Who opened a TUN device holds it.
         let is_held = *wanted == Kind::Tun && self.placed.iter().any(|foreign| foreign.is_link(name));
         match self.devices.get(&index) {
-            Some(device) if device.kind == *wanted && !is_held => Ok(index),
+            Some(device) if can_become(&device.kind, wanted, occupant) && !is_held => Ok(()),
             Some(_) | None => Err(taken(format_args!(
                 "there is a device {name} already, and it is another"
             ))),
@@ -112,6 +121,21 @@ impl Linux {
             V6_OVERHEAD
         };
         Some(below.mtu.saturating_sub(overhead))
+    }
+}
+
+/// Tells whether a device can be changed into another: what makes up a VXLAN device's socket stays, and only of one of ours
+/// does the way of its outer packets change.
+fn can_become(found: &Kind, wanted: &Kind, occupant: Occupant) -> bool {
+    let (Kind::Vxlan(found), Kind::Vxlan(wanted)) = (found, wanted) else {
+        return found == wanted;
+    };
+    let is_v4 = |vxlan: &FoundVxlan| vxlan.local.is_some_and(|local| local.is_ipv4());
+    let socket = |vxlan: &FoundVxlan| (vxlan.vni, vxlan.port, vxlan.group_policy, is_v4(vxlan));
+    let way = |vxlan: &FoundVxlan| (vxlan.local, vxlan.underlay);
+    match occupant {
+        Occupant::Stays => socket(found) == socket(wanted) && way(found) == way(wanted),
+        Occupant::GivesWay => socket(found) == socket(wanted),
     }
 }
 

@@ -6,8 +6,8 @@ use super::choice::pick;
 use crate::scenario::draw::Draw;
 use crate::scenario::{Backend, DirectRouting, Model, Scenario, VxlanOptions};
 
-/// How often each backend is drawn; those that the engine does not have, never.
-const WEIGHTS: [(Backend, usize); 3] = [(Backend::Udp, 1), (Backend::Vxlan, 0), (Backend::HostGw, 0)];
+/// How often each backend is drawn, of a hundred times.
+const WEIGHTS: [(Backend, usize); 3] = [(Backend::Udp, 60), (Backend::Vxlan, 25), (Backend::HostGw, 15)];
 
 /// Draws a backend; all nodes run ours with those that flannel's model does not have.
 pub(super) fn draw(rng: &mut dyn Draw, scenario: &mut Scenario) {

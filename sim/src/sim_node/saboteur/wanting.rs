@@ -74,6 +74,7 @@ impl Saboteur {
             Sabotage::DeleteForeignRoute
             | Sabotage::AskInVain
             | Sabotage::SitIdle
+            | Sabotage::KeepOldAddress
             | Sabotage::NeverCompare
             | Sabotage::StayFenced
             | Sabotage::Despair

@@ -26,6 +26,7 @@ impl World {
         if let Some(state) = self.nodes.get_mut(node.index()) {
             state.reboot();
         }
+        self.note_presence(node);
         self.change_attachment(node);
     }
 

@@ -31,6 +31,7 @@ impl World {
             return;
         };
         notices.push(KernelEvent::Doubted);
+        self.note_presence(node);
         self.scars.tamper(node);
         self.notify(node, notices);
         self.reference.disturb(node, self.now);
@@ -53,6 +54,7 @@ impl World {
             state.linux.attach();
         }
         self.notify(node, vec![KernelEvent::Doubted]);
+        self.note_presence(node);
         self.reference.disturb(node, self.now);
         self.apply_path_faults();
     }
