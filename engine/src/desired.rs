@@ -212,8 +212,8 @@ impl Reconciler {
             }
             self.present.insert(id.clone(), object);
             self.note(&id);
-            self.wake(self.owner_of(&id));
         }
+        self.wake(Some(Owner::Node));
     }
 
     /// Returns when the next operation that waits for its time alone falls due.
@@ -224,7 +224,9 @@ impl Reconciler {
     /// Tells whether everything that traffic depends on is present: what the node wants itself, and of what it wants for
     /// its peers all that does not fail.
     pub(crate) fn is_settled(&self) -> bool {
-        self.differing.iter().all(|id| {
+        // Members come last, and traffic does not depend on them.
+        let mut weighty = self.differing.iter().take_while(|id| !id.is_member());
+        weighty.all(|id| {
             let is_of_failing_peer = match self.owner_of(id) {
                 Some(owner @ Owner::Peer(_)) => self.fails(owner),
                 Some(Owner::Node) | None => false,
@@ -258,8 +260,8 @@ impl Reconciler {
 
     /// Tells whether every member that is wanted is there.
     pub(crate) fn has_all_members(&self) -> bool {
-        let is_wanted = |id: &&ObjectId| id.is_member() && self.desired.contains_key(*id);
-        !self.differing.iter().any(|id| is_wanted(&id))
+        let mut differing = self.differing.iter().rev().take_while(|id| id.is_member());
+        !differing.any(|id| self.desired.contains_key(id))
     }
 
     /// Tells whether an object is there, as far as is known.
@@ -273,6 +275,11 @@ impl Reconciler {
             let object = self.desired.get(id).or_else(|| self.present.get(id))?;
             Some((object, error))
         })
+    }
+
+    /// Returns how many objects could not be made or removed the last time.
+    pub(crate) fn failing_count(&self) -> usize {
+        self.retries.failing_count()
     }
 
     /// Returns how many objects it keeps in mind, and how many operations are under way.

@@ -36,7 +36,7 @@ use crate::peers::{Peers, Standpoint};
 use crate::reject_reason::RejectReason;
 use crate::rng::Rng;
 use crate::setup::{Errand, Membership, Setup};
-use crate::status::{Explanation, Phase, Status};
+use crate::status::{Explanation, Phase, Status, Summary};
 use crate::store::{StoreError, StoreResponse, WatchEnd};
 use crate::subnet::Subnet;
 use crate::time::Instant;
@@ -491,6 +491,21 @@ impl Engine {
     fn exit(&mut self, reason: ExitReason) {
         self.life = Life::Stopped;
         self.outbox.push(Action::Exit(reason));
+    }
+
+    /// Returns the part of [`Engine::status`] that costs nothing to tell.
+    pub fn summary(&self) -> Summary {
+        let Holdings {
+            peers, stale_peers, ..
+        } = self.holdings();
+        Summary {
+            phase: self.phase(),
+            subnet: self.keeper.carried(),
+            twin: self.keeper.twin(),
+            peers,
+            stale: stale_peers,
+            failing: self.reconciler.failing_count(),
+        }
     }
 
     fn phase(&self) -> Phase {

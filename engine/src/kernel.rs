@@ -49,10 +49,10 @@ pub enum KernelObject {
     Neighbour(Neighbour),
     /// A route in the main table.
     Route(Route),
-    /// A member that the rules let pass.
-    Member(Member),
     /// The file for CNI plugins and Docker.
     SubnetFile(SubnetFile),
+    /// A member that the rules let pass.
+    Member(Member),
 }
 
 /// What the driver shall do to the node; all are idempotent.

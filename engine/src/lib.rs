@@ -110,7 +110,7 @@ pub use reject_reason::RejectReason;
 pub use rng::Rng;
 pub use setup::{Errand, LeasePolicy, Membership, OnExpiry, OnLoss, OnOverlap, Setup, StorePrefix};
 pub use snapshot::{Snapshot, SnapshotError};
-pub use status::{Explanation, Phase, Status};
+pub use status::{Explanation, Phase, Status, Summary};
 pub use store::{
     Compare, CompareOp, CompareTarget, EtcdLeaseId, Header, KeyRange, KeyValue, Page, Revision, StoreError,
     StoreErrorKind, StoreRequest, StoreResponse, Txn, TxnOp, TxnOpResponse, TxnOutcome, WatchEnd, WatchEvent,

@@ -43,6 +43,23 @@ pub struct Status {
     pub off_link: Vec<IpNet>,
 }
 
+/// The part of a [`Status`] that can be told at any moment.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Summary {
+    /// What the node is doing.
+    pub phase: Phase,
+    /// The subnet that it carries.
+    pub subnet: Option<Subnet>,
+    /// The other machine with the node's public IP that keeps it from a subnet.
+    pub twin: Option<Twin>,
+    /// How many ranges it forwards to; a peer of both IP versions has two.
+    pub peers: usize,
+    /// How many of them have no lease at the moment.
+    pub stale: usize,
+    /// How many kernel objects could not be made or removed the last time.
+    pub failing: usize,
+}
+
 /// What a node is doing.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub enum Phase {

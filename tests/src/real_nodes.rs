@@ -6,7 +6,7 @@ use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
-use etcd_client::{Client, GetOptions};
+use etcd_client::{Client, GetOptions, Txn, TxnOp};
 use selvedge_host::lab::{Interrupt, Lab, LabOptions, NodeNumber, Place, Stopwatch, StoreChoice};
 
 use crate::etcd::{self, Etcd};
@@ -72,6 +72,16 @@ impl RealNodes {
     /// If the namespaces cannot be had.
     pub fn wire(name: &str, nodes: u8, program: &str) -> Self {
         Self::wire_with(name, nodes, program, Vec::new())
+    }
+
+    /// As [`RealNodes::wire`], with more flags for the daemons.
+    ///
+    /// # Panics
+    ///
+    /// If the namespaces cannot be had.
+    pub fn wire_flagged(name: &str, nodes: u8, program: &str, flags: &[&str]) -> Self {
+        let flags = flags.iter().map(|flag| (*flag).to_owned());
+        Self::wire_with(name, nodes, program, flags.collect())
     }
 
     fn wire_with(name: &str, nodes: u8, program: &str, node_flags: Vec<String>) -> Self {
@@ -193,6 +203,23 @@ impl RealNodes {
         self.ask(async |mut client| client.put(key, value, None).await.map(drop));
     }
 
+    /// Writes many keys under the prefix.
+    ///
+    /// # Panics
+    ///
+    /// If etcd refuses.
+    pub fn put_all(&self, pairs: &[(String, String)]) {
+        let put =
+            |(key, value): &(String, String)| TxnOp::put(format!("{PREFIX}/{key}"), value.as_str(), None);
+        self.ask(async |mut client| {
+            for some in pairs.chunks(MOST_AT_ONCE) {
+                let puts: Vec<TxnOp> = some.iter().map(put).collect();
+                client.txn(Txn::new().and_then(puts)).await?;
+            }
+            Ok(())
+        });
+    }
+
     /// Returns the keys under the prefix with their values.
     ///
     /// # Panics
@@ -302,6 +329,9 @@ impl RealNodes {
     }
 }
 
+/// etcd takes no more than 128 operations in a transaction unless it is told to.
+const MOST_AT_ONCE: usize = 100;
+
 /// Returns a node's number.
 ///
 /// # Panics
@@ -323,6 +353,19 @@ pub fn wait_until(limit: Duration, mut holds: impl FnMut() -> bool) -> bool {
         }
         thread::sleep(Duration::from_millis(20));
     }
+}
+
+/// Returns a process's resident memory in KiB.
+///
+/// # Panics
+///
+/// If the process is gone.
+pub fn resident(pid: nix::unistd::Pid) -> u64 {
+    let status = std::fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("status"));
+    let status = status.expect("the process runs");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let number = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
+    number.expect("a number of KiB")
 }
 
 /// Returns how much processor time a process has used.

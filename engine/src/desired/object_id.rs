@@ -19,8 +19,8 @@ pub(crate) enum ObjectId {
     FdbEntry(LinkName, MacAddress),
     Neighbour(LinkName, IpAddr),
     Route(IpNet),
-    Member(Member),
     SubnetFile,
+    Member(Member),
 }
 
 impl ObjectId {
@@ -52,8 +52,8 @@ impl ObjectId {
             Self::FdbEntry(..) => 5,
             Self::Neighbour(..) => 6,
             Self::Route(_) => 7,
-            Self::Member(_) => 8,
-            Self::SubnetFile => 9,
+            Self::SubnetFile => 8,
+            Self::Member(_) => 9,
         }
     }
 

@@ -22,6 +22,7 @@ pub(super) struct Retries {
     #[serde(with = "pairs")]
     objects: BTreeMap<ObjectId, Retry>,
     times: BTreeSet<(Instant, ObjectId)>,
+    failing: usize,
 }
 
 #[derive(Debug, Deserialize, Serialize)]
@@ -54,7 +55,11 @@ impl Retries {
         let wait = retry.backoff.wait(&mut outbox.rng);
         let news = match retry.error.replace(error.clone()) {
             Some(before) if before == *error => FailureNews::Again,
-            Some(_) | None => FailureNews::New,
+            Some(_) => FailureNews::New,
+            None => {
+                self.failing += 1;
+                FailureNews::New
+            }
         };
         self.wait_until(id, outbox.now + wait);
         (wait, news)
@@ -75,11 +80,20 @@ impl Retries {
         self.times.insert((at, id));
     }
 
+    /// Returns how many objects failed the last time.
+    pub(super) const fn failing_count(&self) -> usize {
+        self.failing
+    }
+
     /// Forgets the failures of an object.
     pub(super) fn forget(&mut self, id: &ObjectId) {
-        if let Some(Retry { at: Some(at), .. }) = self.objects.remove(id) {
+        let Some(retry) = self.objects.remove(id) else {
+            return;
+        };
+        if let Some(at) = retry.at {
             self.times.remove(&(at, id.clone()));
         }
+        self.failing -= usize::from(retry.error.is_some());
     }
 
     /// Takes out what may be tried again now.

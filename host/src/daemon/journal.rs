@@ -1,6 +1,6 @@
 //! What the log, the service manager and the recording are told.
 
-use selvedge_engine::{Action, Engine, Event, Input, Instant, Phase, Status, Twin};
+use selvedge_engine::{Action, Engine, Event, Input, Instant, Phase, Status, Summary, Twin};
 
 use crate::event_loop::Observer;
 use crate::logging;
@@ -11,6 +11,8 @@ use crate::supervisor::Supervisor;
 #[derive(Debug)]
 pub(super) struct Journal {
     supervisor: Supervisor,
+    /// What the line was last made from.
+    summary: Option<Summary>,
     line: String,
     recording: Option<RecordingFile>,
 }
@@ -19,6 +21,7 @@ impl Journal {
     pub(super) const fn new(supervisor: Supervisor, recording: Option<RecordingFile>) -> Self {
         Self {
             supervisor,
+            summary: None,
             line: String::new(),
             recording,
         }
@@ -50,6 +53,11 @@ impl Observer for Journal {
         if let Some(recording) = &mut self.recording {
             recording.flush();
         }
+        let summary = engine.summary();
+        if self.summary == Some(summary) {
+            return;
+        }
+        self.summary = Some(summary);
         let line = line(&engine.status());
         if line != self.line {
             self.supervisor.status(&line);
@@ -87,10 +95,20 @@ fn line(status: &Status) -> String {
 
 fn peers(status: &Status) -> String {
     let (peers, stale) = (status.peers.len(), status.stale.len());
-    match stale {
-        0 => format!("{peers} peers"),
-        _ => format!("{peers} peers, {stale} of them without a lease for the moment"),
+    let mut text = format!("{peers} peers");
+    if stale > 0 {
+        text += &format!(", {stale} of them without a lease for the moment");
     }
+    match &status.failing[..] {
+        [] => {}
+        [(object, error), others @ ..] => {
+            text += &format!("; cannot set up {object}: {error}");
+            if !others.is_empty() {
+                text += &format!(" ({} other failures)", others.len());
+            }
+        }
+    }
+    text
 }
 
 #[cfg(test)]
