@@ -118,7 +118,7 @@ fn cost(real: &RealNodes, backend: Backend, tampering: Tampering) -> Cost {
     thread::sleep(AFTER);
 
     let end = stream.elapsed();
-    let echoes = stream.stop().between(BEFORE / 2, end);
+    let echoes = stream.stop().between(began, end);
     let last_lost = echoes.0.iter().rev().find(|probe| probe.round_trip.is_none());
     let flows_after = match last_lost {
         None => Some(Duration::ZERO),

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::fs;
 use std::net::Ipv4Addr;
+use std::thread;
 use std::time::Duration;
 
 use selvedge_host::lab::Place;
@@ -21,6 +22,8 @@ const ROUTER: &str = "192.0.2.254";
 const OTHER_MAC: &str = "02:00:00:00:00:99";
 const OTHER_NAME: &str = "elsewhere";
 const SMALLER_MTU: u32 = 1400;
+/// How long an interface is down or gone: long enough for whoever tries again and again to try ever more rarely.
+const AWAY: Duration = Duration::from_secs(3);
 
 /// A change behind the daemon's back.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -51,11 +54,11 @@ pub enum Tampering {
     FdbEntryDeleted,
     /// It leads to another node.
     FdbEntryChanged,
-    /// The interface is down for a moment.
+    /// The interface is down for some seconds.
     UnderlayFlapped,
     /// The interface gets a smaller MTU.
     UnderlayMtuChanged,
-    /// The interface is another one of the same name, as when its driver is loaded anew.
+    /// After some seconds without it the interface is another one of the same name, as when its driver is loaded anew.
     UnderlayRecreated,
     /// The interface has another address.
     UnderlayAddressChanged,
@@ -178,6 +181,7 @@ impl Tampering {
             ]),
             Self::UnderlayFlapped => {
                 ip(&["link", "set", "eth0", "down"]);
+                thread::sleep(AWAY);
                 ip(&["link", "set", "eth0", "up"]);
                 ip(&default_route);
                 begin();
@@ -277,6 +281,7 @@ fn plug_in_anew(real: &RealNodes) {
     let port = Place::Node(node(TAMPERED)).to_string();
     let run = |done: Result<(), _>| done.unwrap_or_else(|error| panic!("{error}"));
     run(node_namespace.ip(&["link", "delete", "eth0"]));
+    thread::sleep(AWAY);
     let peer = [
         "type",
         "veth",

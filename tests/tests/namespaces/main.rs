@@ -1,6 +1,7 @@
 //! Real daemons in network namespaces with a real etcd: what a user of the network sees, what is on the wire, what
 //! stands in the kernel and in etcd, and what happens when something breaks.
 
+mod adoption;
 mod backend_facts;
 mod backends;
 mod bad_input;
@@ -16,6 +17,7 @@ mod life;
 mod load;
 mod offloads;
 mod recordings;
+mod restarts;
 mod traffic;
 mod wire;
 
