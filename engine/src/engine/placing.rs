@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 
 use ipnet::IpNet;
 
-use super::{Custody, Engine, Position};
+use super::{Engine, Position};
 use crate::action::Action;
 use crate::backend::{OffLink, Placement};
 use crate::desired::Owner;
@@ -34,7 +34,6 @@ impl Engine {
             self.reconciler.desire_nothing();
             return;
         };
-        self.custody = Custody::Taken;
         let news = self.judge_peers(subnet, &changes);
         self.tell_peers(&news);
         let position = Position {
