@@ -16,6 +16,7 @@ mod ipv6;
 mod life;
 mod load;
 mod offloads;
+mod plan_and_cleanup;
 mod recordings;
 mod restarts;
 mod traffic;
