@@ -4,6 +4,7 @@
 mod adoption;
 mod backend_facts;
 mod backends;
+mod bad_backends;
 mod bad_input;
 mod chaos;
 mod command_line;
