@@ -207,7 +207,10 @@ impl Tampering {
             Self::MacRewritten => ways_to_tampered(real, backend).matches(OTHER_MAC).count() == 2,
             Self::UnderlayAddressChanged => {
                 let public_ip = format!(r#""PublicIP":"{OTHER_ADDRESS}""#);
-                let is_announced = real.leases().iter().any(|(_, value)| value.contains(&public_ip));
+                let own = format!("/{}-24", real.subnet_address(TAMPERED));
+                let leases = real.leases();
+                let mut own = leases.iter().filter(|(key, _)| key.ends_with(&own));
+                let is_announced = own.any(|(_, value)| value.contains(&public_ip)) && leases.len() == 2;
                 let is_known = match backend {
                     Backend::Udp => true,
                     Backend::Vxlan | Backend::VxlanDirect | Backend::HostGw => {

@@ -8,6 +8,7 @@ mod bad_backends;
 mod bad_input;
 mod chaos;
 mod command_line;
+mod dual_stack;
 mod etcd_faults;
 mod facts;
 mod firewall;
