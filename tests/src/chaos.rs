@@ -96,23 +96,23 @@ pub fn measure(name: &str, backend: Backend, program: &str, mut tell: impl FnMut
     let tamperings = Tampering::ALL.into_iter();
     let tamperings = tamperings.filter(|tampering| tampering.applies_to(backend));
     let cost_of = |tampering| {
-        let cost = cost(&real, backend, tampering);
+        let before = Standing::of(&real, backend);
+        let cost = cost(&real, backend, tampering, &before);
         tell(&cost);
-        tampering.undo(&real);
+        tampering.undo(&real, backend, &before);
         wait_until(PATIENCE, || flows(&real));
         cost
     };
     tamperings.map(cost_of).collect()
 }
 
-fn cost(real: &RealNodes, backend: Backend, tampering: Tampering) -> Cost {
+fn cost(real: &RealNodes, backend: Backend, tampering: Tampering, before: &Standing) -> Cost {
     let stream = start(real, PACE);
     thread::sleep(BEFORE);
-    let standing = Standing::of(real, backend);
     let mut began = stream.elapsed();
     tampering.carry_out(real, backend, || began = stream.elapsed());
 
-    let is_right = wait_until(PATIENCE, || tampering.is_right(real, backend, &standing));
+    let is_right = wait_until(PATIENCE, || tampering.is_right(real, backend, before));
     let right_after = is_right.then(|| stream.elapsed().saturating_sub(began));
     wait_until(PATIENCE, || flows(real));
     thread::sleep(AFTER);
