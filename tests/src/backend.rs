@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use selvedge_host::lab::{Namespace, NodeNumber, Place};
 
-use crate::real_nodes::{RealNodes, node, wait_until};
+use crate::real_nodes::{RealNodes, node, run_ip, wait_until};
 
 /// The node that is behind the router where there are two segments.
 pub const REMOTE: u8 = 3;
@@ -202,11 +202,6 @@ fn underlay_v6(number: NodeNumber) -> String {
 
 fn add_address(namespace: &Namespace, device: &str, address: &str) {
     run_ip(namespace, &["address", "add", address, "dev", device, "nodad"]);
-}
-
-fn run_ip(namespace: &Namespace, arguments: &[&str]) {
-    let done = namespace.ip(arguments);
-    done.unwrap_or_else(|error| panic!("{error}"));
 }
 
 fn set(namespace: &Namespace, key: &str, value: &str) {

@@ -14,18 +14,12 @@ pub use self::tampering::Tampering;
 
 use self::standing::Standing;
 use crate::backend::{Backend, Families};
-use crate::real_nodes::{RealNodes, node, wait_until};
+use crate::real_nodes::{HUNDRED_A_SECOND, RealNodes, node, wait_until};
 
 /// The node that is tampered with, and the one that it talks to.
 const TAMPERED: u8 = 1;
 const PEER: u8 = 2;
 
-/// A hundred packets a second.
-const PACE: Pace = Pace {
-    interval: Duration::from_millis(10),
-    patience: Duration::from_millis(500),
-    count: u16::MAX,
-};
 /// How long traffic flows undisturbed before, and how long it is watched after everything is right.
 const BEFORE: Duration = Duration::from_millis(200);
 const AFTER: Duration = Duration::from_millis(700);
@@ -107,7 +101,7 @@ pub fn measure(name: &str, backend: Backend, program: &str, mut tell: impl FnMut
 }
 
 fn cost(real: &RealNodes, backend: Backend, tampering: Tampering, before: &Standing) -> Cost {
-    let stream = start(real, PACE);
+    let stream = start(real, HUNDRED_A_SECOND);
     thread::sleep(BEFORE);
     let mut began = stream.elapsed();
     tampering.carry_out(real, backend, || began = stream.elapsed());
@@ -138,7 +132,10 @@ fn cost(real: &RealNodes, backend: Backend, tampering: Tampering, before: &Stand
 }
 
 fn flows(real: &RealNodes) -> bool {
-    let once = Pace { count: 1, ..PACE };
+    let once = Pace {
+        count: 1,
+        ..HUNDRED_A_SECOND
+    };
     start(real, once).finish().lost() == 0
 }
 

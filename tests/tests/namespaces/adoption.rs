@@ -7,17 +7,12 @@ use std::time::Duration;
 use selvedge_host::lab::{Namespace, Pace, Place, ProbeStream};
 use selvedge_tests::backend::{Backend, Families};
 use selvedge_tests::need;
-use selvedge_tests::real_nodes::{RealNodes, node, wait_until};
+use selvedge_tests::real_nodes::{HUNDRED_A_SECOND, RealNodes, node, run_ip, wait_until};
 
 use crate::PROGRAM;
 
 const SOON: Duration = Duration::from_secs(5);
 const MAC: &str = "8a:4d:3e:11:22:33";
-const PACE: Pace = Pace {
-    interval: Duration::from_millis(10),
-    patience: Duration::from_millis(500),
-    count: u16::MAX,
-};
 
 #[test]
 fn a_node_of_flannel_is_taken_over_without_losing_a_packet() {
@@ -35,7 +30,7 @@ fn a_node_of_flannel_is_taken_over_without_losing_a_packet() {
     );
     let index = show(&namespace, &["-o", "link", "show", "flannel.1"]);
     let index = index.split(':').next().unwrap_or_default().to_owned();
-    let stream = ProbeStream::start(&pod, real.pod(2), PACE).expect("probes are sent");
+    let stream = ProbeStream::start(&pod, real.pod(2), HUNDRED_A_SECOND).expect("probes are sent");
 
     real.lab.start_node(node(1)).expect("it starts");
     let routes = || show(&namespace, &["route", "show", "proto", "83"]);
@@ -79,11 +74,11 @@ fn the_routes_of_flannels_host_gw_are_taken_over_without_losing_a_packet() {
     );
     write_subnet_file(&real, 1500);
     let second = format!("{}/24", real.subnet_address(2));
-    ip(
+    run_ip(
         &namespace,
         &["route", "add", &second, "via", "192.0.2.2", "dev", "eth0"],
     );
-    ip(
+    run_ip(
         &namespace,
         &["route", "add", "10.50.77.0/24", "via", "192.0.2.7", "dev", "eth0"],
     );
@@ -94,7 +89,7 @@ fn the_routes_of_flannels_host_gw_are_taken_over_without_losing_a_packet() {
         wait_until(SOON, || quick().finish().lost() == 0),
         "flannel's state carries packets"
     );
-    let stream = ProbeStream::start(&pod, real.pod(2), PACE).expect("probes are sent");
+    let stream = ProbeStream::start(&pod, real.pod(2), HUNDRED_A_SECOND).expect("probes are sent");
 
     real.lab.start_node(node(1)).expect("it starts");
     let routes = || show(&namespace, &["route", "show", "proto", "83"]);
@@ -116,7 +111,7 @@ fn a_bridge_with_the_devices_name_is_left_alone_and_told_of_in_one_line() {
     need!(root, ip, etcd);
     let mut real = RealNodes::wire_with_backend("t-bridge", 1, Backend::Vxlan, Families::V4, PROGRAM);
     let namespace = real.lab.namespace(Place::Node(node(1)));
-    ip(&namespace, &["link", "add", "flannel.1", "type", "bridge"]);
+    run_ip(&namespace, &["link", "add", "flannel.1", "type", "bridge"]);
     let before = show(&namespace, &["-d", "link", "show", "flannel.1"]);
 
     real.lab.start_node(node(1)).expect("it starts");
@@ -127,7 +122,7 @@ fn a_bridge_with_the_devices_name_is_left_alone_and_told_of_in_one_line() {
         "{line}"
     );
     assert_eq!(show(&namespace, &["-d", "link", "show", "flannel.1"]), before);
-    ip(&namespace, &["link", "delete", "flannel.1"]);
+    run_ip(&namespace, &["link", "delete", "flannel.1"]);
     real.await_traffic();
 }
 
@@ -160,9 +155,9 @@ fn leave_as_flannel(real: &RealNodes, namespace: &Namespace) {
         "nolearning",
     ];
     let device = ["link", "add", "flannel.1", "address", MAC];
-    ip(namespace, &[&device[..], &kind[..]].concat());
-    ip(namespace, &["address", "add", "10.50.1.0/32", "dev", "flannel.1"]);
-    ip(namespace, &["link", "set", "flannel.1", "up"]);
+    run_ip(namespace, &[&device[..], &kind[..]].concat());
+    run_ip(namespace, &["address", "add", "10.50.1.0/32", "dev", "flannel.1"]);
+    run_ip(namespace, &["link", "set", "flannel.1", "up"]);
     let leases = real.leases();
     let value = leases
         .iter()
@@ -186,7 +181,7 @@ fn leave_as_flannel(real: &RealNodes, namespace: &Namespace) {
             "dev",
             "flannel.1",
         ];
-        ip(namespace, &neighbour);
+        run_ip(namespace, &neighbour);
         let mut fdb = namespace.command("bridge");
         fdb.args([
             "fdb",
@@ -201,7 +196,7 @@ fn leave_as_flannel(real: &RealNodes, namespace: &Namespace) {
         ]);
         assert!(fdb.status().expect("bridge runs").success());
         let net = format!("{subnet}/24");
-        ip(
+        run_ip(
             namespace,
             &["route", "add", &net, "via", subnet, "dev", "flannel.1", "onlink"],
         );
@@ -215,11 +210,6 @@ fn write_subnet_file(real: &RealNodes, mtu: u32) {
         "FLANNEL_NETWORK=10.50.0.0/16\nFLANNEL_SUBNET=10.50.1.1/24\nFLANNEL_MTU={mtu}\nFLANNEL_IPMASQ=false\n"
     );
     fs::write(&file, text).expect("written");
-}
-
-fn ip(namespace: &Namespace, arguments: &[&str]) {
-    let done = namespace.ip(arguments);
-    done.unwrap_or_else(|error| panic!("{error}"));
 }
 
 fn show(namespace: &Namespace, arguments: &[&str]) -> String {

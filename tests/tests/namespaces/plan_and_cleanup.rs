@@ -5,7 +5,7 @@ use std::process::Output;
 use selvedge_host::lab::{Ending, Namespace, Place};
 use selvedge_tests::backend::{Backend, Families};
 use selvedge_tests::need;
-use selvedge_tests::real_nodes::{RealNodes, node};
+use selvedge_tests::real_nodes::{RealNodes, node, run_ip};
 
 use crate::PROGRAM;
 
@@ -140,7 +140,7 @@ fn plan_without_route(real: &mut RealNodes) -> String {
     let namespace = real.lab.namespace(Place::Node(node(1)));
     real.lab.stop_node(node(1), Ending::Graceful).expect("it ends");
     let second = format!("{}/24", real.subnet_address(2));
-    ip(&namespace, &["route", "delete", &second]);
+    run_ip(&namespace, &["route", "delete", &second]);
     let (leases, before) = (real.leases(), everything(&namespace));
 
     let output = plan(real);
@@ -177,24 +177,24 @@ fn removes_ours_alone(name: &str, backend: Backend) {
 
 /// Adds objects of others that resemble ours.
 fn add_foreign_objects(namespace: &Namespace) {
-    ip(
+    run_ip(
         namespace,
         &[
             "link", "add", "mine", "type", "vxlan", "id", "99", "dstport", "4789", "dev", "eth0",
         ],
     );
-    ip(namespace, &["link", "add", "flannel.7", "type", "bridge"]);
-    ip(namespace, &["link", "set", "flannel.7", "up"]);
-    ip(
+    run_ip(namespace, &["link", "add", "flannel.7", "type", "bridge"]);
+    run_ip(namespace, &["link", "set", "flannel.7", "up"]);
+    run_ip(
         namespace,
         &["address", "add", "10.50.250.1/24", "dev", "flannel.7"],
     );
-    ip(namespace, &["route", "add", "10.50.251.0/24", "via", "192.0.2.9"]);
-    ip(
+    run_ip(namespace, &["route", "add", "10.50.251.0/24", "via", "192.0.2.9"]);
+    run_ip(
         namespace,
         &["route", "add", "172.31.0.0/16", "via", "192.0.2.9", "proto", "83"],
     );
-    ip(
+    run_ip(
         namespace,
         &[
             "route",
@@ -248,9 +248,4 @@ fn cleanup(real: &RealNodes, flags: &[&str]) -> Output {
 
 fn text(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
-}
-
-fn ip(namespace: &Namespace, arguments: &[&str]) {
-    let done = namespace.ip(arguments);
-    done.unwrap_or_else(|error| panic!("{error}"));
 }

@@ -4,21 +4,16 @@
 use std::thread;
 use std::time::Duration;
 
-use selvedge_host::lab::{Ending, Namespace, Pace, Place, ProbeStream};
+use selvedge_host::lab::{Ending, Namespace, Place, ProbeStream};
 use selvedge_tests::backend::{Backend, Families};
 use selvedge_tests::need;
-use selvedge_tests::real_nodes::{PREFIX, RealNodes, node, wait_until};
+use selvedge_tests::real_nodes::{HUNDRED_A_SECOND, PREFIX, RealNodes, node, wait_until};
 
 use crate::PROGRAM;
 
 const SOON: Duration = Duration::from_secs(5);
 /// How long traffic is watched after a start: longer than everything that a start does.
 const AFTERWARDS: Duration = Duration::from_millis(500);
-const PACE: Pace = Pace {
-    interval: Duration::from_millis(10),
-    patience: Duration::from_millis(500),
-    count: u16::MAX,
-};
 
 #[test]
 fn no_packet_is_lost_when_a_daemon_of_vxlan_is_stopped_or_killed_and_starts_again() {
@@ -57,7 +52,7 @@ fn loses_nothing_over_restarts(real: &mut RealNodes, backend: Backend) {
     let (leases, before) = (real.leases(), standing(&namespace, backend));
     let [there, back] = [(1, 2), (2, 1)].map(|(from, to)| {
         let pod = real.lab.namespace(Place::Pod(node(from)));
-        ProbeStream::start(&pod, real.pod(to), PACE).expect("probes are sent")
+        ProbeStream::start(&pod, real.pod(to), HUNDRED_A_SECOND).expect("probes are sent")
     });
 
     for ending in [Ending::Graceful, Ending::Crash] {
