@@ -216,6 +216,11 @@ impl Reconciler {
         self.wake(Some(Owner::Node));
     }
 
+    /// Tries everything again that waits for its time: why it failed is gone.
+    pub(crate) fn hurry(&mut self, outbox: &Outbox) {
+        self.retries.hurry(outbox.now);
+    }
+
     /// Returns when the next operation that waits for its time alone falls due.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         self.retries.first()

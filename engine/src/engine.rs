@@ -109,6 +109,8 @@ enum Filtering {
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 enum Custody {
     Untouched,
+    /// They are looked at, now that it is known what is wanted.
+    Claimed,
     Taken,
 }
 
@@ -456,6 +458,7 @@ impl Engine {
             return self.exit(ExitReason::LeaseLost { subnet });
         }
         self.place();
+        self.claim_custody();
         if self.custody == Custody::Taken {
             self.reconciler.reconcile(&mut self.outbox);
         }
@@ -479,13 +482,13 @@ impl Engine {
             .collect()
     }
 
-    /// Ends, now that it is known what the node would do.
+    /// Looks at the node, now that it is known what it would have to be; then it ends.
     fn make_plan(&mut self) {
         let Some(active) = &self.active else { return };
         self.keeper
             .propose(&active.claim(), &self.follower, &mut self.outbox);
         self.place();
-        self.exit(ExitReason::Planned);
+        self.claim_custody();
     }
 
     fn exit(&mut self, reason: ExitReason) {

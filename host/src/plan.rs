@@ -24,7 +24,7 @@ use crate::tunnel::{SharedTable, TunnelProbe};
 /// The process ends with this if there is something to do.
 const DIFFERENT: u8 = 2;
 /// How long etcd has to tell everything.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Prints the plan.
 pub fn run(options: RunOptions) -> ProcessExitCode {
@@ -33,11 +33,7 @@ pub fn run(options: RunOptions) -> ProcessExitCode {
     let planned = runtime.and_then(|runtime| {
         runtime.block_on(async {
             let patience = tokio::time::timeout(PATIENCE, make(options));
-            patience.await.unwrap_or_else(|_| {
-                Err(io::Error::other(format!(
-                    "etcd did not tell in {PATIENCE:?} what the cluster is like; see the warnings above"
-                )))
-            })
+            patience.await.unwrap_or(Ok(Plan::Unknown))
         })
     });
     match planned {
@@ -50,6 +46,12 @@ pub fn run(options: RunOptions) -> ProcessExitCode {
                 println!("{line}");
             }
             ProcessExitCode::from(DIFFERENT)
+        }
+        Ok(Plan::Unknown) => {
+            eprintln!(
+                "selvedge: cannot make a plan: etcd did not tell in {PATIENCE:?} what the cluster is like; see the warnings above"
+            );
+            ExitCode::Unavailable.into()
         }
         Ok(Plan::Impossible(reason)) => {
             eprintln!("selvedge: {reason}");
@@ -66,6 +68,8 @@ pub fn run(options: RunOptions) -> ProcessExitCode {
 enum Plan {
     /// One line for each thing to do.
     Made(Vec<String>),
+    /// Nobody told in time what the cluster is like.
+    Unknown,
     /// The node cannot be part of this cluster.
     Impossible(ExitReason),
 }

@@ -3,10 +3,11 @@
 use std::fmt;
 use std::fs;
 use std::net::Ipv6Addr;
+use std::time::Duration;
 
 use selvedge_host::lab::{Namespace, NodeNumber, Place};
 
-use crate::real_nodes::{RealNodes, node};
+use crate::real_nodes::{RealNodes, node, run_ip, wait_until};
 
 /// The node that is behind the router where there are two segments.
 pub const REMOTE: u8 = 3;
@@ -149,6 +150,10 @@ impl RealNodes {
                 &["-6", "route", "add", "default", "via", &gateway.to_string()],
             );
         }
+        for place in self.lab.nodes() {
+            let node = self.lab.namespace(Place::Node(place));
+            await_link_local(&node, "cni0");
+        }
     }
 
     fn gateway_v6(&self, number: u8) -> Option<Ipv6Addr> {
@@ -172,6 +177,17 @@ fn move_behind_router(real: &RealNodes) {
     run_ip(&remote, &["route", "add", "default", "via", "198.51.100.254"]);
 }
 
+/// Waits until a device may use its link-local address: before that the kernel asks for no neighbour there (RFC 4862).
+fn await_link_local(namespace: &Namespace, device: &str) {
+    let tentative = ["-6", "address", "show", "dev", device, "tentative"];
+    let is_usable = wait_until(Duration::from_secs(5), || {
+        namespace
+            .ip_output(&tentative)
+            .is_ok_and(|shown| shown.is_empty())
+    });
+    assert!(is_usable, "{device} has no link-local address");
+}
+
 fn add_underlay_v6(real: &RealNodes) {
     for number in real.lab.nodes() {
         let namespace = real.lab.namespace(Place::Node(number));
@@ -186,11 +202,6 @@ fn underlay_v6(number: NodeNumber) -> String {
 
 fn add_address(namespace: &Namespace, device: &str, address: &str) {
     run_ip(namespace, &["address", "add", address, "dev", device, "nodad"]);
-}
-
-fn run_ip(namespace: &Namespace, arguments: &[&str]) {
-    let done = namespace.ip(arguments);
-    done.unwrap_or_else(|error| panic!("{error}"));
 }
 
 fn set(namespace: &Namespace, key: &str, value: &str) {

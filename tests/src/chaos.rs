@@ -14,18 +14,12 @@ pub use self::tampering::Tampering;
 
 use self::standing::Standing;
 use crate::backend::{Backend, Families};
-use crate::real_nodes::{RealNodes, node, wait_until};
+use crate::real_nodes::{HUNDRED_A_SECOND, RealNodes, node, wait_until};
 
 /// The node that is tampered with, and the one that it talks to.
 const TAMPERED: u8 = 1;
 const PEER: u8 = 2;
 
-/// A hundred packets a second.
-const PACE: Pace = Pace {
-    interval: Duration::from_millis(10),
-    patience: Duration::from_millis(500),
-    count: u16::MAX,
-};
 /// How long traffic flows undisturbed before, and how long it is watched after everything is right.
 const BEFORE: Duration = Duration::from_millis(200);
 const AFTER: Duration = Duration::from_millis(700);
@@ -96,29 +90,29 @@ pub fn measure(name: &str, backend: Backend, program: &str, mut tell: impl FnMut
     let tamperings = Tampering::ALL.into_iter();
     let tamperings = tamperings.filter(|tampering| tampering.applies_to(backend));
     let cost_of = |tampering| {
-        let cost = cost(&real, backend, tampering);
+        let before = Standing::of(&real, backend);
+        let cost = cost(&real, backend, tampering, &before);
         tell(&cost);
-        tampering.undo(&real);
+        tampering.undo(&real, backend, &before);
         wait_until(PATIENCE, || flows(&real));
         cost
     };
     tamperings.map(cost_of).collect()
 }
 
-fn cost(real: &RealNodes, backend: Backend, tampering: Tampering) -> Cost {
-    let stream = start(real, PACE);
+fn cost(real: &RealNodes, backend: Backend, tampering: Tampering, before: &Standing) -> Cost {
+    let stream = start(real, HUNDRED_A_SECOND);
     thread::sleep(BEFORE);
-    let standing = Standing::of(real, backend);
     let mut began = stream.elapsed();
     tampering.carry_out(real, backend, || began = stream.elapsed());
 
-    let is_right = wait_until(PATIENCE, || tampering.is_right(real, backend, &standing));
+    let is_right = wait_until(PATIENCE, || tampering.is_right(real, backend, before));
     let right_after = is_right.then(|| stream.elapsed().saturating_sub(began));
     wait_until(PATIENCE, || flows(real));
     thread::sleep(AFTER);
 
     let end = stream.elapsed();
-    let echoes = stream.stop().between(BEFORE / 2, end);
+    let echoes = stream.stop().between(began, end);
     let last_lost = echoes.0.iter().rev().find(|probe| probe.round_trip.is_none());
     let flows_after = match last_lost {
         None => Some(Duration::ZERO),
@@ -138,7 +132,10 @@ fn cost(real: &RealNodes, backend: Backend, tampering: Tampering) -> Cost {
 }
 
 fn flows(real: &RealNodes) -> bool {
-    let once = Pace { count: 1, ..PACE };
+    let once = Pace {
+        count: 1,
+        ..HUNDRED_A_SECOND
+    };
     start(real, once).finish().lost() == 0
 }
 

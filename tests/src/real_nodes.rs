@@ -7,7 +7,9 @@ use std::thread;
 use std::time::Duration;
 
 use etcd_client::{Client, GetOptions, Txn, TxnOp};
-use selvedge_host::lab::{Interrupt, Lab, LabOptions, NodeNumber, Place, Stopwatch, StoreChoice};
+use selvedge_host::lab::{
+    Interrupt, Lab, LabOptions, Namespace, NodeNumber, Pace, Place, Stopwatch, StoreChoice,
+};
 
 use crate::etcd::{self, Etcd};
 use crate::names::Names;
@@ -15,6 +17,12 @@ use crate::turn::Turn;
 
 /// Where etcd serves the nodes.
 pub const STORE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 250);
+/// A hundred probes a second until the stream is stopped.
+pub const HUNDRED_A_SECOND: Pace = Pace {
+    interval: Duration::from_millis(10),
+    patience: Duration::from_millis(500),
+    count: u16::MAX,
+};
 /// Where flannel keeps a cluster's keys by default.
 pub const PREFIX: &str = "/coreos.com/network";
 
@@ -339,6 +347,16 @@ const MOST_AT_ONCE: usize = 100;
 /// For a number that no node has.
 pub fn node(number: u8) -> NodeNumber {
     NodeNumber::new(number).expect("a node's number")
+}
+
+/// Runs `ip` on a namespace's objects.
+///
+/// # Panics
+///
+/// If it fails.
+pub fn run_ip(namespace: &Namespace, arguments: &[&str]) {
+    let done = namespace.ip(arguments);
+    done.unwrap_or_else(|error| panic!("{error}"));
 }
 
 /// Tries a condition until it holds or the time is over; returns whether it held.

@@ -112,6 +112,13 @@ impl Retries {
         due
     }
 
+    /// Lets everything that waits be tried again now.
+    pub(super) fn hurry(&mut self, now: Instant) {
+        for (_, id) in core::mem::take(&mut self.times) {
+            self.wait_until(id, now);
+        }
+    }
+
     /// Tells whether the time of an object has not come yet.
     pub(super) fn is_waiting(&self, id: &ObjectId) -> bool {
         self.objects.get(id).is_some_and(|retry| retry.at.is_some())

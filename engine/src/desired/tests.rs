@@ -439,6 +439,17 @@ fn a_retry_is_waited_for_until_it_is_under_way() {
 }
 
 #[test]
+fn what_failed_is_tried_at_once_when_told_to_hurry() {
+    let (mut reconciler, mut outbox) = failed(link("flannel0"));
+    assert!(step(&mut reconciler, &mut outbox).is_none());
+
+    reconciler.hurry(&outbox);
+
+    let next = step(&mut reconciler, &mut outbox);
+    assert!(next.is_some_and(|(_, op)| op == KernelOp::Ensure(link("flannel0"))));
+}
+
+#[test]
 fn what_others_have_to_precede_is_not_waited_for() {
     let (mut reconciler, mut outbox) = failed(address("10.5.1.0/32"));
     let due = reconciler.poll_timeout().expect("a time");

@@ -7,7 +7,7 @@ use core::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::{Custody, Engine, Filtering, Position};
+use super::{Engine, Filtering, Position};
 use crate::action::Action;
 use crate::backend::{OffLink, Placement};
 use crate::desired::Owner;
@@ -38,7 +38,6 @@ impl Engine {
             self.reconciler.desire_nothing();
             return;
         };
-        self.custody = Custody::Taken;
         let news = self.judge_peers(subnet, &changes);
         self.tell_peers(&news);
         let position = Position {

@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 
 use ipnet::IpNet;
 
-use super::{Active, Engine};
+use super::{Active, Custody, Engine};
 use crate::action::{Action, ExitReason, OpId};
 use crate::backend::ConfigError;
 use crate::engine::config_reader::ActiveConfig;
@@ -39,6 +39,7 @@ impl Engine {
             Ok(facts) => {
                 self.surveyor.handle_found(&mut self.outbox);
                 self.take(&facts);
+                self.take_custody();
             }
             Err(error) => {
                 let retry_in = self.surveyor.handle_failed(&mut self.outbox);
@@ -55,6 +56,24 @@ impl Engine {
         match self.found_config.take() {
             Some(config) => self.begin_serving(config, facts),
             None => self.announce(),
+        }
+    }
+
+    /// Looks at the node once more as soon as it is known what is wanted of it: some of what flannel left is known by that
+    /// alone.
+    pub(super) fn claim_custody(&mut self) {
+        if self.custody == Custody::Untouched && self.keeper.carried().is_some() {
+            self.custody = Custody::Claimed;
+            self.surveyor.begin(self.outbox.now);
+            self.survey();
+        }
+    }
+
+    fn take_custody(&mut self) {
+        match self.custody {
+            Custody::Untouched | Custody::Taken => {}
+            Custody::Claimed if self.setup.errand == Errand::Plan => self.exit(ExitReason::Planned),
+            Custody::Claimed => self.custody = Custody::Taken,
         }
     }
 
@@ -76,6 +95,7 @@ impl Engine {
         }
         self.setup.underlay = underlay;
         self.placed = None;
+        self.reconciler.hurry(&self.outbox);
     }
 
     /// Takes over the hardware addresses that the devices have, whoever gave them.

@@ -2,6 +2,7 @@
 
 use core::net::IpAddr;
 
+use super::attachments::is_link_local;
 use super::{Attachments, Interface, Selection, Underlay};
 
 impl Underlay {
@@ -9,7 +10,7 @@ impl Underlay {
     /// selection is made anew.
     ///
     /// An address that it still has is kept, whichever would be chosen today. `None` while there is no interface with an
-    /// address of every IP version that it had.
+    /// address of every IP version that it had: between two addresses an interface has none, or a link-local one alone.
     pub(crate) fn follow(&self, attachments: &Attachments, selection: &Selection) -> Option<Self> {
         let Some(interface) = self.current(attachments) else {
             return Self::select(attachments, selection).ok();
@@ -18,11 +19,15 @@ impl Underlay {
         let had_v4 = !self.address.is_unspecified();
         let v4 = had_v4.then(|| {
             let kept = Some(self.address).filter(|address| has((*address).into()));
-            kept.or_else(|| interface.best_v4())
+            let best = interface
+                .best_v4()
+                .filter(|best| reaches_as_far(*best, self.address));
+            kept.or(best)
         });
         let v6 = self.address_v6.map(|address| {
             let kept = Some(address).filter(|address| has((*address).into()));
-            kept.or_else(|| interface.best_v6())
+            let best = interface.best_v6().filter(|best| reaches_as_far(*best, address));
+            kept.or(best)
         });
         let (v4, v6) = (
             v4.map_or(Some(None), |v4| v4.map(Some))?,
@@ -48,4 +53,9 @@ impl Underlay {
         let named = attachments.named(&self.interface);
         named.or_else(|| attachments.indexed(self.index))
     }
+}
+
+/// Tells whether an address is one that peers which reached another can reach, too.
+fn reaches_as_far(address: impl Into<IpAddr>, other: impl Into<IpAddr>) -> bool {
+    !is_link_local(address.into()) || is_link_local(other.into())
 }

@@ -27,8 +27,19 @@ impl Standing {
             lines.extend(shown(&namespace, "ip", &neighbours));
             lines.extend(shown(&namespace, "bridge", &["fdb", "show", "dev", device]));
         }
-        lines.sort();
-        Self(lines)
+        Self(lines).in_order()
+    }
+
+    /// Returns how it would stand if a device that it mentions had another name.
+    pub(super) fn with_device_renamed(&self, name: &str, new: &str) -> Self {
+        let [name, new] = [name, new].map(|name| format!("dev {name} "));
+        let renamed = self.0.iter().map(|line| line.replace(&name, &new));
+        Self(renamed.collect()).in_order()
+    }
+
+    fn in_order(mut self) -> Self {
+        self.0.sort();
+        self
     }
 }
 

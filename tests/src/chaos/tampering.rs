@@ -3,6 +3,7 @@
 use std::fmt;
 use std::fs;
 use std::net::Ipv4Addr;
+use std::thread;
 use std::time::Duration;
 
 use selvedge_host::lab::Place;
@@ -10,7 +11,7 @@ use selvedge_host::lab::Place;
 use super::standing::{Standing, namespace, ways_to_tampered};
 use super::{PEER, TAMPERED};
 use crate::backend::{Backend, Families};
-use crate::real_nodes::{RealNodes, node};
+use crate::real_nodes::{RealNodes, node, wait_until};
 
 /// An address of the underlay that nobody has.
 const NOBODY: &str = "192.0.2.77";
@@ -20,7 +21,11 @@ const OWN_ADDRESS: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 const ROUTER: &str = "192.0.2.254";
 const OTHER_MAC: &str = "02:00:00:00:00:99";
 const OTHER_NAME: &str = "elsewhere";
+const UNDERLAY: &str = "eth0";
+const OTHER_UNDERLAY: &str = "ens5";
 const SMALLER_MTU: u32 = 1400;
+/// How long an interface is down or gone: long enough for whoever tries again and again to try ever more rarely.
+const AWAY: Duration = Duration::from_secs(3);
 
 /// A change behind the daemon's back.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -51,11 +56,13 @@ pub enum Tampering {
     FdbEntryDeleted,
     /// It leads to another node.
     FdbEntryChanged,
-    /// The interface is down for a moment.
+    /// The interface is down for some seconds.
     UnderlayFlapped,
+    /// The interface gets another name.
+    UnderlayRenamed,
     /// The interface gets a smaller MTU.
     UnderlayMtuChanged,
-    /// The interface is another one of the same name, as when its driver is loaded anew.
+    /// After some seconds without it the interface is another one of the same name, as when its driver is loaded anew.
     UnderlayRecreated,
     /// The interface has another address.
     UnderlayAddressChanged,
@@ -63,7 +70,7 @@ pub enum Tampering {
 
 impl Tampering {
     /// All of them.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::DeviceDeleted,
         Self::DeviceDown,
         Self::DeviceRenamed,
@@ -78,6 +85,7 @@ impl Tampering {
         Self::FdbEntryDeleted,
         Self::FdbEntryChanged,
         Self::UnderlayFlapped,
+        Self::UnderlayRenamed,
         Self::UnderlayMtuChanged,
         Self::UnderlayRecreated,
         Self::UnderlayAddressChanged,
@@ -102,6 +110,7 @@ impl Tampering {
             | Self::RouteChanged
             | Self::RoutesFlushed
             | Self::UnderlayFlapped
+            | Self::UnderlayRenamed
             | Self::UnderlayMtuChanged
             | Self::UnderlayRecreated
             | Self::UnderlayAddressChanged => true,
@@ -136,9 +145,12 @@ impl Tampering {
                 .expect("bridge runs");
             assert!(done.status.success(), "{self}: {done:?}");
         };
-        match self {
-            Self::UnderlayFlapped | Self::UnderlayRecreated | Self::UnderlayAddressChanged => {}
-            _ => begin(),
+        let is_outage = matches!(
+            self,
+            Self::UnderlayFlapped | Self::UnderlayRecreated | Self::UnderlayAddressChanged
+        );
+        if !is_outage {
+            begin();
         }
         match self {
             Self::DeviceDeleted => ip(&["link", "delete", device]),
@@ -177,20 +189,22 @@ impl Tampering {
                 "permanent",
             ]),
             Self::UnderlayFlapped => {
-                ip(&["link", "set", "eth0", "down"]);
-                ip(&["link", "set", "eth0", "up"]);
+                ip(&["link", "set", UNDERLAY, "down"]);
+                thread::sleep(AWAY);
+                ip(&["link", "set", UNDERLAY, "up"]);
                 ip(&default_route);
                 begin();
             }
-            Self::UnderlayMtuChanged => ip(&["link", "set", "eth0", "mtu", &SMALLER_MTU.to_string()]),
+            Self::UnderlayRenamed => ip(&["link", "set", UNDERLAY, "name", OTHER_UNDERLAY]),
+            Self::UnderlayMtuChanged => ip(&["link", "set", UNDERLAY, "mtu", &SMALLER_MTU.to_string()]),
             Self::UnderlayRecreated => {
                 plug_in_anew(real);
                 ip(&default_route);
                 begin();
             }
             Self::UnderlayAddressChanged => {
-                ip(&["address", "delete", &format!("{OWN_ADDRESS}/24"), "dev", "eth0"]);
-                ip(&["address", "add", &format!("{OTHER_ADDRESS}/24"), "dev", "eth0"]);
+                ip(&["address", "delete", &format!("{OWN_ADDRESS}/24"), "dev", UNDERLAY]);
+                ip(&["address", "add", &format!("{OTHER_ADDRESS}/24"), "dev", UNDERLAY]);
                 ip(&default_route);
                 begin();
             }
@@ -200,10 +214,16 @@ impl Tampering {
     /// Tells whether everything is as it ought to be: as it was, or as it follows from what cannot be undone.
     pub(super) fn is_right(self, real: &RealNodes, backend: Backend, before: &Standing) -> bool {
         match self {
+            Self::UnderlayRenamed => {
+                Standing::of(real, backend) == before.with_device_renamed(UNDERLAY, OTHER_UNDERLAY)
+            }
             Self::MacRewritten => ways_to_tampered(real, backend).matches(OTHER_MAC).count() == 2,
             Self::UnderlayAddressChanged => {
                 let public_ip = format!(r#""PublicIP":"{OTHER_ADDRESS}""#);
-                let is_announced = real.leases().iter().any(|(_, value)| value.contains(&public_ip));
+                let own = format!("/{}-24", real.subnet_address(TAMPERED));
+                let leases = real.leases();
+                let mut own = leases.iter().filter(|(key, _)| key.ends_with(&own));
+                let is_announced = own.any(|(_, value)| value.contains(&public_ip)) && leases.len() == 2;
                 let is_known = match backend {
                     Backend::Udp => true,
                     Backend::Vxlan | Backend::VxlanDirect | Backend::HostGw => {
@@ -236,12 +256,32 @@ impl Tampering {
         }
     }
 
-    /// Takes back what the daemon follows.
-    pub(super) fn undo(self, real: &RealNodes) {
-        if self == Self::UnderlayMtuChanged {
-            let set = namespace(real, TAMPERED).ip(&["link", "set", "eth0", "mtu", "1500"]);
-            set.unwrap_or_else(|error| panic!("{self}: {error}"));
-        }
+    /// Takes back what the daemon follows, and waits until it has followed back.
+    pub(super) fn undo(self, real: &RealNodes, backend: Backend, before: &Standing) {
+        let command: &[&str] = match self {
+            Self::UnderlayMtuChanged => &["link", "set", UNDERLAY, "mtu", "1500"],
+            Self::UnderlayRenamed => &["link", "set", OTHER_UNDERLAY, "name", UNDERLAY],
+            Self::DeviceDeleted
+            | Self::DeviceDown
+            | Self::DeviceRenamed
+            | Self::MacRewritten
+            | Self::MtuChanged
+            | Self::AddressDeleted
+            | Self::RouteDeleted
+            | Self::RouteChanged
+            | Self::RoutesFlushed
+            | Self::NeighbourDeleted
+            | Self::NeighbourChanged
+            | Self::FdbEntryDeleted
+            | Self::FdbEntryChanged
+            | Self::UnderlayFlapped
+            | Self::UnderlayRecreated
+            | Self::UnderlayAddressChanged => return,
+        };
+        let undone = namespace(real, TAMPERED).ip(command);
+        undone.unwrap_or_else(|error| panic!("{self}: {error}"));
+        let is_back = wait_until(Duration::from_secs(5), || Standing::of(real, backend) == *before);
+        assert!(is_back, "{self} is not followed back");
     }
 }
 
@@ -262,6 +302,7 @@ impl fmt::Display for Tampering {
             Self::FdbEntryDeleted => "FDB entry deleted",
             Self::FdbEntryChanged => "FDB entry's node changed",
             Self::UnderlayFlapped => "interface down and up",
+            Self::UnderlayRenamed => "interface renamed",
             Self::UnderlayMtuChanged => "interface's MTU changed",
             Self::UnderlayRecreated => "interface made anew",
             Self::UnderlayAddressChanged => "interface's address changed",
@@ -273,24 +314,25 @@ impl fmt::Display for Tampering {
 fn plug_in_anew(real: &RealNodes) {
     let node_namespace = namespace(real, TAMPERED);
     let switch = real.lab.namespace(Place::Switch);
-    let mac = mac_of(real, TAMPERED, "eth0");
+    let mac = mac_of(real, TAMPERED, UNDERLAY);
     let port = Place::Node(node(TAMPERED)).to_string();
     let run = |done: Result<(), _>| done.unwrap_or_else(|error| panic!("{error}"));
-    run(node_namespace.ip(&["link", "delete", "eth0"]));
+    run(node_namespace.ip(&["link", "delete", UNDERLAY]));
+    thread::sleep(AWAY);
     let peer = [
         "type",
         "veth",
         "peer",
         "name",
-        "eth0",
+        UNDERLAY,
         "address",
         &mac,
         "netns",
         node_namespace.name(),
     ];
     run(switch.ip(&[&["link", "add", &port, "master", "bridge", "up"][..], &peer[..]].concat()));
-    run(node_namespace.ip(&["address", "add", &format!("{OWN_ADDRESS}/24"), "dev", "eth0"]));
-    run(node_namespace.ip(&["link", "set", "eth0", "up"]));
+    run(node_namespace.ip(&["address", "add", &format!("{OWN_ADDRESS}/24"), "dev", UNDERLAY]));
+    run(node_namespace.ip(&["link", "set", UNDERLAY, "up"]));
 }
 
 fn peer_mac(real: &RealNodes, device: &str) -> String {

@@ -130,7 +130,7 @@ fn talk(client: &Namespace, server: &Namespace, address: IpAddr) -> IpAddr {
 }
 
 /// Pings with packets that must not be cut, of so many bytes of payload; returns what the program prints.
-fn ping(from: &Namespace, to: IpAddr, payload: usize, count: u8) -> String {
+pub(crate) fn ping(from: &Namespace, to: IpAddr, payload: usize, count: u8) -> String {
     let mut command: Command = from.command("ping");
     command.args(["-M", "do", "-W", "2", "-i", "0.2"]);
     command.args([

@@ -1,11 +1,14 @@
 //! Real daemons in network namespaces with a real etcd: what a user of the network sees, what is on the wire, what
 //! stands in the kernel and in etcd, and what happens when something breaks.
 
+mod adoption;
 mod backend_facts;
 mod backends;
+mod bad_backends;
 mod bad_input;
 mod chaos;
 mod command_line;
+mod dual_stack;
 mod etcd_faults;
 mod facts;
 mod firewall;
@@ -15,7 +18,9 @@ mod ipv6;
 mod life;
 mod load;
 mod offloads;
+mod plan_and_cleanup;
 mod recordings;
+mod restarts;
 mod traffic;
 mod wire;
 
