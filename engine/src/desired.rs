@@ -197,7 +197,10 @@ impl Reconciler {
             if self.busy.contains(&id) || self.present.get(&id) == Some(&object) {
                 continue;
             }
-            if self.present.contains_key(&id) && self.desired.contains_key(&id) {
+            if !self.present.contains_key(&id) {
+                // What stood in its way is its own.
+                self.retries.forget(&id);
+            } else if self.desired.contains_key(&id) {
                 self.tell_repair(&id, outbox);
             }
             self.present.insert(id.clone(), object);
@@ -278,14 +281,15 @@ impl Reconciler {
         let owner = self.owners.get(id).copied();
         if !self.desired.contains_key(id) {
             return match owner {
-                // As long as a route leads there.
-                Some(owner @ Owner::Peer(net)) if id.serves_routes() => {
-                    let route = ObjectId::Route(net);
-                    self.belongs_to(owner, &route) && self.differs_and_may_heal(&route)
+                // As long as something leads there.
+                Some(owner @ Owner::Peer(_)) => {
+                    let belongings = self.belongings.get(&owner).into_iter().flatten();
+                    let mut later = belongings.filter(|other| other.rank() > id.rank());
+                    later.any(|other| self.differs_and_may_heal(other))
                 }
                 // With its last address a device loses its routes: the new one comes first.
                 Some(Owner::Node) | None if id.is_address() => self.lacks_address(id),
-                Some(Owner::Peer(_) | Owner::Node) | None => false,
+                Some(Owner::Node) | None => false,
             };
         }
         let waits_for = |owner: Owner, rank: u8| {
@@ -326,10 +330,6 @@ impl Reconciler {
     fn fails(&self, owner: &Owner) -> bool {
         let mut belongings = self.belongings.get(owner).into_iter().flatten();
         belongings.any(|id| self.retries.contains(id))
-    }
-
-    fn belongs_to(&self, owner: Owner, id: &ObjectId) -> bool {
-        self.owners.get(id) == Some(&owner)
     }
 
     fn differs_and_may_heal(&self, id: &ObjectId) -> bool {

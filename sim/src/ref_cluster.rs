@@ -36,7 +36,7 @@ use holders::Holders;
 use keys::{Key, Keys};
 use knowledge::Knowledge;
 pub(crate) use knowledge::{DataPath, Windows};
-pub(crate) use presence::Presence;
+pub(crate) use presence::{Announced, Presence};
 use subnet_map::SubnetMap;
 pub(crate) use tenure::Tenure;
 use tenure::{parse_key, parse_subnet};
@@ -179,6 +179,13 @@ impl RefCluster {
                 Write::Gone { subnet }
             }
         }
+    }
+
+    /// Takes a lease that was gone before the cluster began, and that a node's kernel may know.
+    pub(crate) fn remember(&mut self, subnet: Ipv4Net, owner: NodeId, vtep: Option<MacAddress>) {
+        let holder = Some((owner.public_ip(), vtep));
+        self.begin_tenure(subnet, holder, Revision(0), Instant::ZERO);
+        self.end_tenure(subnet, Instant::ZERO);
     }
 
     /// Takes the leases of a store that was restored or wiped: what is not among them is gone, and every node has to find

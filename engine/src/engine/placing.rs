@@ -32,6 +32,9 @@ impl Engine {
                 .note_departures(&changes, self.follower.leases(), backend, now);
             self.tell_stale(stale.len());
             self.reconciler.desire_nothing();
+            if self.is_robbed() {
+                self.custody = Custody::Taken;
+            }
             return;
         };
         self.custody = Custody::Taken;
@@ -51,6 +54,14 @@ impl Engine {
         for (net, place) in news.routes {
             self.reach(net, place);
         }
+    }
+
+    /// Tells whether the subnet is another node's that an earlier run left traffic on.
+    fn is_robbed(&self) -> bool {
+        let former = self.setup.previous.subnet();
+        former
+            .zip(self.active.as_ref())
+            .is_some_and(|(former, active)| self.keeper.is_anothers(&former, &active.claim(), &self.follower))
     }
 
     fn move_to(&mut self, position: Position, news: &PeerNews) {

@@ -31,7 +31,30 @@ impl Presence {
     }
 }
 
+/// What a node says anew about itself while it keeps its subnet.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Announced {
+    Address,
+    Vtep,
+}
+
 impl RefCluster {
+    /// Returns what the lease of a node says otherwise than before.
+    pub(crate) fn announced(&self, node: NodeId) -> Option<Announced> {
+        let tenures = self.tenures.get(self.subnet_held_by(node)?)?;
+        let [.., before, last] = tenures.as_slice() else {
+            return None;
+        };
+        if before.until != Some(last.from) || !node.is_at(before.owner) {
+            return None;
+        }
+        if before.owner == last.owner {
+            (before.vtep != last.vtep).then_some(Announced::Vtep)
+        } else {
+            Some(Announced::Address)
+        }
+    }
+
     /// Returns by whom packets are carried.
     pub(crate) const fn data_path(&self) -> DataPath {
         DataPath::of(self.backend)
