@@ -290,13 +290,7 @@ impl<'a> Situation<'a> {
         } else {
             LeaseOrigin::Fresh
         };
-        Choice::Write(Write::creation(
-            self.leases.key_of(&subnet),
-            subnet,
-            origin,
-            self.claim.record,
-            self.leases.revision(),
-        ))
+        Choice::Write(Write::creation(subnet, origin, self.claim.record, self.leases))
     }
 
     /// Picks a free subnet; the one that shall not be taken again only if there is no other.
