@@ -40,6 +40,9 @@ pub(crate) struct Reconciler {
     /// Who wants an object, or was the last to want one that is still there.
     #[serde(with = "pairs")]
     owners: BTreeMap<ObjectId, Owner>,
+    /// What others want as well: two leases of one node lead to the same device.
+    #[serde(default, with = "pairs")]
+    shares: BTreeMap<(ObjectId, Owner), KernelObject>,
     #[serde(with = "pairs")]
     belongings: BTreeMap<Owner, BTreeSet<ObjectId>>,
     /// What is not as desired.
@@ -79,24 +82,10 @@ impl Reconciler {
             .collect();
         let former = self.belongings.get(&owner).cloned().unwrap_or_default();
         for id in former.iter().filter(|id| !wanted.contains_key(id)) {
-            if self.desired.remove(id).is_some() {
-                self.retries.forget(id);
-                self.note(id);
-            }
+            self.abandon(owner, id);
         }
         for (id, object) in wanted {
-            if let Some(other) = self
-                .owners
-                .insert(id.clone(), owner)
-                .filter(|other| *other != owner)
-            {
-                self.disown(other, &id);
-            }
-            self.belongings.entry(owner).or_default().insert(id.clone());
-            if self.desired.get(&id) != Some(&object) {
-                self.desired.insert(id.clone(), object);
-                self.note(&id);
-            }
+            self.claim(owner, id, object);
         }
         self.wake(Some(owner));
     }
@@ -158,14 +147,13 @@ impl Reconciler {
             },
         };
         self.note(&id);
-        let owner = self.owners.get(&id).copied();
         let Err(error) = result else {
             self.retries.forget(&id);
-            self.wake(owner);
+            self.wake_owners(&id);
             return None;
         };
-        let retry_in = self.retries.postpone(id, outbox);
-        self.wake(owner);
+        let retry_in = self.retries.postpone(id.clone(), outbox);
+        self.wake_owners(&id);
         Some(Failure {
             object,
             error,
@@ -205,7 +193,7 @@ impl Reconciler {
             }
             self.present.insert(id.clone(), object);
             self.note(&id);
-            self.wake(self.owners.get(&id).copied());
+            self.wake_owners(&id);
         }
     }
 
@@ -336,6 +324,51 @@ impl Reconciler {
         self.differing.contains(id) && !self.retries.contains(id)
     }
 
+    /// Wants an object for an owner; what another wants already, both have.
+    fn claim(&mut self, owner: Owner, id: ObjectId, object: KernelObject) {
+        self.belongings.entry(owner).or_default().insert(id.clone());
+        if let Some(other) = self.owners.get(&id).copied().filter(|other| *other != owner) {
+            if self.desired.contains_key(&id) {
+                self.shares.insert((id, owner), object);
+                return;
+            }
+            self.disown(other, &id);
+        }
+        self.owners.insert(id.clone(), owner);
+        self.want(id, object);
+    }
+
+    /// Wants an object no more for an owner; another that wants it has it from now on.
+    fn abandon(&mut self, owner: Owner, id: &ObjectId) {
+        if self.shares.remove(&(id.clone(), owner)).is_some() {
+            return self.disown(owner, id);
+        }
+        let heir = self.sharers(id).next();
+        let share = heir.and_then(|heir| self.shares.remove(&(id.clone(), heir)));
+        if let Some((heir, object)) = heir.zip(share) {
+            self.owners.insert(id.clone(), heir);
+            self.disown(owner, id);
+            self.want(id.clone(), object);
+        } else if self.desired.remove(id).is_some() {
+            self.retries.forget(id);
+            self.note(id);
+        }
+    }
+
+    fn want(&mut self, id: ObjectId, object: KernelObject) {
+        if self.desired.get(&id) != Some(&object) {
+            self.desired.insert(id.clone(), object);
+            self.note(&id);
+        }
+    }
+
+    /// Returns who else wants an object.
+    fn sharers(&self, id: &ObjectId) -> impl Iterator<Item = Owner> {
+        let shares = self.shares.range((id.clone(), Owner::Node)..);
+        let shares = shares.take_while(move |((other, _), _)| other == id);
+        shares.map(|((_, owner), _)| *owner)
+    }
+
     /// Takes note that an object that was there is not any more, or is another, without our doing.
     fn lose(&mut self, id: &ObjectId, outbox: &mut Outbox) {
         if !self.present.contains_key(id) {
@@ -397,6 +430,15 @@ impl Reconciler {
             if belongings.is_empty() {
                 self.belongings.remove(&owner);
             }
+        }
+    }
+
+    /// Looks again at what may have waited for an object.
+    fn wake_owners(&mut self, id: &ObjectId) {
+        let sharers: Vec<Owner> = self.sharers(id).collect();
+        self.wake(self.owners.get(id).copied());
+        for sharer in sharers {
+            self.wake(Some(sharer));
         }
     }
 

@@ -48,6 +48,8 @@ pub(crate) struct RefCluster {
     backend: Backend,
     /// Where each node is at the moment, whatever the store says.
     presences: Vec<Presence>,
+    /// The nodes that ever had another address.
+    moved: BTreeSet<NodeId>,
     junk: BTreeSet<Vec<u8>>,
     /// All tenures of each subnet, the newest last.
     tenures: SubnetMap<Ipv4Net, Vec<Tenure>>,
@@ -99,6 +101,7 @@ impl RefCluster {
             prefix,
             backend,
             presences: ids.map(Presence::first).collect(),
+            moved: BTreeSet::new(),
             junk: BTreeSet::new(),
             tenures: SubnetMap::new(),
             holders: Holders::new(),
@@ -291,7 +294,7 @@ impl RefCluster {
         let Some(knowledge) = self.knowledge.get(node.index()) else {
             return false;
         };
-        let informed = knowledge.informed(&self.windows, now);
+        let informed = knowledge.carries_by(&self.windows, now);
         let may_believe = self
             .history_of(destination)
             .flat_map(|(_, tenures)| tenures)

@@ -63,8 +63,16 @@ impl RefCluster {
     /// Takes note of where a node is.
     pub(crate) fn set_presence(&mut self, node: NodeId, presence: Presence) {
         if let Some(place) = self.presences.get_mut(node.index()) {
+            if place.address != presence.address {
+                self.moved.insert(node);
+            }
             *place = presence;
         }
+    }
+
+    /// Tells whether a node ever had another address than now.
+    pub(crate) fn has_moved(&self, node: NodeId) -> bool {
+        self.moved.contains(&node)
     }
 
     /// Returns the address that a node has.
