@@ -39,8 +39,11 @@ pub(crate) struct Reconciler {
     #[serde(with = "keyed")]
     present: BTreeMap<ObjectId, KernelObject>,
     /// Who wants an object, or was the last to want one that is still there.
-    #[serde(skip)]
-    owners: BTreeMap<ObjectId, BTreeSet<Owner>>,
+    #[serde(with = "pairs")]
+    owners: BTreeMap<ObjectId, Owner>,
+    /// What others want as well: two leases of one node lead to the same device.
+    #[serde(default, with = "pairs")]
+    shares: BTreeMap<(ObjectId, Owner), KernelObject>,
     #[serde(with = "pairs")]
     belongings: BTreeMap<Owner, BTreeSet<ObjectId>>,
     /// What is not as desired.
@@ -77,11 +80,6 @@ pub(crate) struct Failure {
 impl Reconciler {
     /// Makes what a snapshot leaves out because it follows from the rest.
     pub(crate) fn derive_the_rest(&mut self) {
-        for (owner, ids) in &self.belongings {
-            for id in ids {
-                self.owners.entry(id.clone()).or_default().insert(*owner);
-            }
-        }
         let ops = self.in_flight.values();
         self.busy = ops.map(|op| ObjectId::of(op.object())).collect();
         let differs = |id: &&ObjectId| self.desired.get(*id) != self.present.get(*id);
@@ -97,16 +95,12 @@ impl Reconciler {
             .collect();
         let former = self.belongings.get(&owner).cloned().unwrap_or_default();
         for id in former.iter().filter(|id| !wanted.contains_key(id)) {
-            self.let_go(owner, id);
+            self.abandon(owner, id);
         }
         for (id, object) in wanted {
-            self.claim(owner, &id);
-            if self.desired.get(&id) != Some(&object) {
-                self.desired.insert(id.clone(), object);
-                self.note(&id);
-            }
+            self.claim(owner, id, object);
         }
-        self.wake(Some(owner));
+        self.wake(owner);
     }
 
     /// Wants nothing any more.
@@ -166,15 +160,15 @@ impl Reconciler {
                 }
             },
         };
+        let owners = self.all_owners(&id);
         self.note(&id);
-        let owner = self.owner_of(&id);
         let Err(error) = result else {
             self.retries.forget(&id);
-            self.wake(owner);
+            self.wake_each(owners);
             return None;
         };
         let (retry_in, news) = self.retries.postpone(id, &error, outbox);
-        self.wake(owner);
+        self.wake_each(owners);
         Some(Failure {
             object,
             error,
@@ -207,13 +201,16 @@ impl Reconciler {
             if self.busy.contains(&id) || self.present.get(&id) == Some(&object) {
                 continue;
             }
-            if self.present.contains_key(&id) && self.desired.contains_key(&id) {
+            if !self.present.contains_key(&id) {
+                // What stood in its way is its own.
+                self.retries.forget(&id);
+            } else if self.desired.contains_key(&id) {
                 self.tell_repair(&id, outbox);
             }
             self.present.insert(id.clone(), object);
             self.note(&id);
         }
-        self.wake(Some(Owner::Node));
+        self.wake(Owner::Node);
     }
 
     /// Tries everything again that waits for its time: why it failed is gone.
@@ -232,7 +229,7 @@ impl Reconciler {
         // Members come last, and traffic does not depend on them.
         let mut weighty = self.differing.iter().take_while(|id| !id.is_member());
         weighty.all(|id| {
-            let is_of_failing_peer = match self.owner_of(id) {
+            let is_of_failing_peer = match self.owners.get(id).copied() {
                 Some(owner @ Owner::Peer(_)) => self.fails(owner),
                 Some(Owner::Node) | None => false,
             };
@@ -293,34 +290,6 @@ impl Reconciler {
         (objects, self.in_flight.len())
     }
 
-    /// Lets an owner want an object no more; others may go on wanting it.
-    fn let_go(&mut self, owner: Owner, id: &ObjectId) {
-        if let Some(owners) = self.owners.get_mut(id).filter(|owners| owners.len() > 1) {
-            owners.remove(&owner);
-            return self.disown(owner, id);
-        }
-        if self.desired.remove(id).is_some() {
-            self.retries.forget(id);
-            self.note(id);
-        }
-    }
-
-    /// Lets an owner want an object, with whoever else wants it already.
-    fn claim(&mut self, owner: Owner, id: &ObjectId) {
-        if !self.desired.contains_key(id) {
-            for former in self.owners.remove(id).unwrap_or_default() {
-                self.disown(former, id);
-            }
-        }
-        self.owners.entry(id.clone()).or_default().insert(owner);
-        self.belongings.entry(owner).or_default().insert(id.clone());
-    }
-
-    /// Returns whose object it is first of all.
-    fn owner_of(&self, id: &ObjectId) -> Option<Owner> {
-        self.owners.get(id)?.first().copied()
-    }
-
     /// Returns the operation that an object needs now.
     fn next_op(&self, id: &ObjectId) -> Option<KernelOp> {
         if self.busy.contains(id) || self.retries.is_waiting(id) || self.has_to_wait(id) {
@@ -344,20 +313,21 @@ impl Reconciler {
 
     /// Tells whether something else has to be done before.
     fn has_to_wait(&self, id: &ObjectId) -> bool {
-        let owner = self.owner_of(id);
+        let owner = self.owners.get(id).copied();
         if id.is_member() && !self.holds(&ObjectId::Ruleset(RulesetName::Membership)) {
             return true;
         }
         if !self.desired.contains_key(id) {
             return match owner {
-                // As long as a route leads there.
-                Some(owner @ Owner::Peer(net)) if id.serves_routes() => {
-                    let route = ObjectId::Route(net);
-                    self.belongs_to(owner, &route) && self.differs_and_may_heal(&route)
+                // As long as something leads there.
+                Some(owner @ Owner::Peer(_)) => {
+                    let belongings = self.belongings.get(&owner).into_iter().flatten();
+                    let mut later = belongings.filter(|other| other.rank() > id.rank());
+                    later.any(|other| self.differs_and_may_heal(other))
                 }
                 // With its last address a device loses its routes: the new one comes first.
                 Some(Owner::Node) | None if id.is_address() => self.lacks_address(id),
-                Some(Owner::Peer(_) | Owner::Node) | None => false,
+                Some(Owner::Node) | None => false,
             };
         }
         let waits_for = |owner: Owner, rank: u8| {
@@ -400,12 +370,53 @@ impl Reconciler {
         belongings.any(|id| self.retries.contains(id))
     }
 
-    fn belongs_to(&self, owner: Owner, id: &ObjectId) -> bool {
-        self.owners.get(id).is_some_and(|owners| owners.contains(&owner))
-    }
-
     fn differs_and_may_heal(&self, id: &ObjectId) -> bool {
         self.differing.contains(id) && !self.retries.contains(id)
+    }
+
+    /// Wants an object for an owner; what another wants already, both have.
+    fn claim(&mut self, owner: Owner, id: ObjectId, object: KernelObject) {
+        self.belongings.entry(owner).or_default().insert(id.clone());
+        if let Some(other) = self.owners.get(&id).copied().filter(|other| *other != owner) {
+            if self.desired.contains_key(&id) {
+                self.shares.insert((id, owner), object);
+                return;
+            }
+            self.disown(other, &id);
+        }
+        self.owners.insert(id.clone(), owner);
+        self.want(id, object);
+    }
+
+    /// Wants an object no more for an owner; another that wants it has it from now on.
+    fn abandon(&mut self, owner: Owner, id: &ObjectId) {
+        if self.shares.remove(&(id.clone(), owner)).is_some() {
+            return self.disown(owner, id);
+        }
+        let heir = self.sharers(id).next();
+        let share = heir.and_then(|heir| self.shares.remove(&(id.clone(), heir)));
+        if let Some((heir, object)) = heir.zip(share) {
+            self.owners.insert(id.clone(), heir);
+            self.disown(owner, id);
+            self.want(id.clone(), object);
+        } else if self.desired.remove(id).is_some() {
+            self.retries.forget(id);
+            self.note(id);
+        }
+    }
+
+    fn want(&mut self, id: ObjectId, object: KernelObject) {
+        if self.desired.get(&id) != Some(&object) {
+            self.desired.insert(id.clone(), object);
+            self.note(&id);
+        }
+    }
+
+    /// Returns who else wants an object.
+    fn sharers(&self, id: &ObjectId) -> impl Iterator<Item = Owner> {
+        let shares = self.shares.range((id.clone(), Owner::Node)..);
+        let shares = shares.take_while(move |((other, _), _)| other == id);
+        shares.map(|((_, owner), _)| *owner)
     }
 
     /// Takes note that an object that was there is not any more, or is another, without our doing.
@@ -470,7 +481,7 @@ impl Reconciler {
         }
         if desired.is_none() && present.is_none() {
             self.repairs.forget(id);
-            for owner in self.owners.remove(id).unwrap_or_default() {
+            if let Some(owner) = self.owners.remove(id) {
                 self.disown(owner, id);
             }
         }
@@ -485,15 +496,28 @@ impl Reconciler {
         }
     }
 
+    /// Returns everybody who wants an object.
+    fn all_owners(&self, id: &ObjectId) -> Vec<Owner> {
+        let first = self.owners.get(id).copied();
+        first.into_iter().chain(self.sharers(id)).collect()
+    }
+
+    /// Looks again at what may have waited for an object of these owners.
+    fn wake_each(&mut self, owners: Vec<Owner>) {
+        for owner in owners {
+            self.wake(owner);
+        }
+    }
+
     /// Looks again at what may have waited for an object of this owner: for the node's own that is everything.
-    fn wake(&mut self, owner: Option<Owner>) {
+    fn wake(&mut self, owner: Owner) {
         match owner {
-            Some(owner @ Owner::Peer(_)) => {
+            Owner::Peer(_) => {
                 let belongings = self.belongings.get(&owner).into_iter().flatten();
                 let waiting = belongings.filter(|id| self.differing.contains(id));
                 self.due.extend(waiting.cloned());
             }
-            Some(Owner::Node) | None => self.due.extend(self.differing.iter().cloned()),
+            Owner::Node => self.due.extend(self.differing.iter().cloned()),
         }
     }
 }

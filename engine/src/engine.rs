@@ -105,7 +105,7 @@ enum Filtering {
 }
 
 /// Whether the node's objects are this engine's to change. Until it carries a subnet for the first time, what an earlier
-/// run left goes on carrying traffic.
+/// run left goes on carrying traffic, unless the subnet of that run is another node's by now.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 enum Custody {
     Untouched,
@@ -395,6 +395,10 @@ impl Engine {
             retry_in,
             news,
         } = failure;
+        if error.kind == KernelErrorKind::Taken {
+            // What has the place may be flannel's: by what the node wants now, a survey tells.
+            self.surveyor.doubt(self.outbox.now);
+        }
         match (&object, error.kind) {
             (KernelObject::Link(_), KernelErrorKind::Taken) => self.names_taken += 1,
             (

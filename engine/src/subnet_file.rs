@@ -105,6 +105,16 @@ impl From<Subnet> for PreviousSubnet {
 }
 
 impl PreviousSubnet {
+    /// Returns the subnet, if it says one.
+    pub(crate) const fn subnet(&self) -> Option<Subnet> {
+        match (self.v4, self.v6) {
+            (Some(v4), Some(v6)) => Some(Subnet::Dual(v4, v6)),
+            (Some(v4), None) => Some(Subnet::V4(v4)),
+            (None, Some(v6)) => Some(Subnet::V6(v6)),
+            (None, None) => None,
+        }
+    }
+
     /// Reads an earlier file; what cannot be read counts as absent.
     ///
     /// The syntax is that of shell assignments: `export`, quotes and comments are allowed, and the last of equal

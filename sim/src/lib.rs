@@ -104,7 +104,7 @@ pub use replay::{Replay, ReplayDetail, ReplayVerdict};
 pub use report::Report;
 pub use sabotage::Sabotage;
 pub use scenario::{
-    Backend, DirectRouting, Identity, Liveness, Model, NodePlan, Profile, Scenario, ScenarioError,
+    Backend, DirectRouting, Identity, Legacy, Liveness, Model, NodePlan, Profile, Scenario, ScenarioError,
     VxlanOptions,
 };
 #[cfg(any(test, feature = "proptest"))]

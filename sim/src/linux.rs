@@ -196,6 +196,12 @@ impl Linux {
         device.mac
     }
 
+    /// Tells whether a VXLAN device bears nobody's mark.
+    pub fn has_unmarked_vxlan(&self, name: &LinkName) -> bool {
+        let device = self.index_of(name).and_then(|index| self.devices.get(&index));
+        device.is_some_and(|device| device.vxlan().is_some() && device.alias.is_empty())
+    }
+
     /// Tells whether datagrams to this socket reach the daemon.
     pub fn listens_on(&self, local: SocketAddrV4) -> bool {
         let everywhere = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, local.port());

@@ -36,7 +36,7 @@ use holders::Holders;
 use keys::{Key, Keys};
 use knowledge::Knowledge;
 pub(crate) use knowledge::{DataPath, Windows};
-pub(crate) use presence::Presence;
+pub(crate) use presence::{Announced, Presence};
 use subnet_map::SubnetMap;
 pub(crate) use tenure::Tenure;
 use tenure::{parse_key, parse_subnet};
@@ -48,6 +48,8 @@ pub(crate) struct RefCluster {
     backend: Backend,
     /// Where each node is at the moment, whatever the store says.
     presences: Vec<Presence>,
+    /// The nodes that ever had another address.
+    moved: BTreeSet<NodeId>,
     junk: BTreeSet<Vec<u8>>,
     /// All tenures of each subnet, the newest last.
     tenures: SubnetMap<Ipv4Net, Vec<Tenure>>,
@@ -99,6 +101,7 @@ impl RefCluster {
             prefix,
             backend,
             presences: ids.map(Presence::first).collect(),
+            moved: BTreeSet::new(),
             junk: BTreeSet::new(),
             tenures: SubnetMap::new(),
             holders: Holders::new(),
@@ -179,6 +182,13 @@ impl RefCluster {
                 Write::Gone { subnet }
             }
         }
+    }
+
+    /// Takes a lease that was gone before the cluster began, and that a node's kernel may know.
+    pub(crate) fn remember(&mut self, subnet: Ipv4Net, owner: NodeId, vtep: Option<MacAddress>) {
+        let holder = Some((owner.public_ip(), vtep));
+        self.begin_tenure(subnet, holder, Revision(0), Instant::ZERO);
+        self.end_tenure(subnet, Instant::ZERO);
     }
 
     /// Takes the leases of a store that was restored or wiped: what is not among them is gone, and every node has to find
@@ -284,7 +294,7 @@ impl RefCluster {
         let Some(knowledge) = self.knowledge.get(node.index()) else {
             return false;
         };
-        let informed = knowledge.informed(&self.windows, now);
+        let informed = knowledge.carries_by(&self.windows, now);
         let may_believe = self
             .history_of(destination)
             .flat_map(|(_, tenures)| tenures)

@@ -6,6 +6,7 @@ mod draw;
 mod generate;
 mod hollow;
 mod identity;
+mod legacy;
 mod liveness;
 mod model;
 mod profile;
@@ -25,6 +26,7 @@ use crate::node_id::NodeId;
 use crate::store_path::StorePathOptions;
 pub use backend::{Backend, DirectRouting, VxlanOptions};
 pub use identity::Identity;
+pub use legacy::Legacy;
 pub use liveness::Liveness;
 pub use model::Model;
 pub use profile::Profile;
@@ -51,6 +53,8 @@ pub struct Scenario {
     pub backend: Backend,
     /// The options of that backend if it is `vxlan`.
     pub vxlan: VxlanOptions,
+    /// What is on the nodes before the first start of a daemon.
+    pub legacy: Legacy,
     /// Where the cluster lives in the store.
     pub prefix: StorePrefix,
     /// The underlay.
@@ -117,6 +121,7 @@ impl Scenario {
             hollow: 0,
             backend: Backend::default(),
             vxlan: VxlanOptions::default(),
+            legacy: Legacy::default(),
             prefix: StorePrefix::default(),
             links: LinkOptions::default(),
             store_path: StorePathOptions::default(),

@@ -3,6 +3,7 @@
 mod clock;
 mod daemon;
 mod handling;
+mod legacy;
 mod saboteur;
 mod selvedge;
 
@@ -17,10 +18,11 @@ use selvedge_engine::{
 
 pub(crate) use daemon::{Daemon, Deed, Input, PacketFate};
 pub(crate) use handling::{Continuity, Handling};
+pub(crate) use legacy::former_leases;
 
 use crate::linux::{Attachment, Foreign, ForeignRoute, Linux};
 use crate::node_id::NodeId;
-use crate::scenario::{Identity, Model, NodePlan, Scenario};
+use crate::scenario::{Identity, Legacy, Model, NodePlan, Scenario};
 
 /// A node of the cluster; the daemon comes and goes, the rest stays.
 #[derive(Debug)]
@@ -67,6 +69,15 @@ impl SimNode {
             rng: rng.fork(&format!("node {id}")),
             kernel_free_at: Instant::ZERO,
         }
+    }
+
+    /// Puts there what ran on the nodes before.
+    pub(crate) fn after(mut self, scenario: &Scenario) -> Self {
+        match scenario.legacy {
+            Legacy::Nothing => {}
+            Legacy::Flannels => legacy::leave(&mut self.linux, scenario, self.id),
+        }
+        self
     }
 
     /// Starts the daemon as a service manager would, with what an earlier run left in the subnet file.

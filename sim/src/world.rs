@@ -47,7 +47,7 @@ use crate::recovery::Recoveries;
 use crate::ref_cluster::{RefCluster, Windows};
 use crate::report::Report;
 use crate::scenario::Scenario;
-use crate::sim_node::{Handling, SimNode};
+use crate::sim_node::{Handling, SimNode, former_leases};
 use crate::statistics::Statistics;
 use crate::store_path::StorePath;
 use crate::store_service::{StoreService, ToStore};
@@ -152,7 +152,7 @@ impl World {
                 .zip(&scenario.nodes)
                 .map(|(id, plan)| {
                     let attachment = underlay::attachment(&scenario, id);
-                    SimNode::new(id, plan, attachment, handling, &rng)
+                    SimNode::new(id, plan, attachment, handling, &rng).after(&scenario)
                 })
                 .collect(),
             paths: ids.iter().map(path).collect(),
@@ -192,6 +192,9 @@ impl World {
             attributed: Vec::new(),
             scenario,
         };
+        for (subnet, node, vtep) in former_leases(&world.scenario) {
+            world.reference.remember(subnet, node, vtep);
+        }
         world.schedule();
         world
     }

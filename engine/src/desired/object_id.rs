@@ -108,19 +108,4 @@ impl ObjectId {
             Self::Socket(_) | Self::Sysctl(..) | Self::SubnetFile => false,
         }
     }
-
-    /// Tells whether routes lead over it.
-    pub(super) const fn serves_routes(&self) -> bool {
-        match self {
-            Self::FdbEntry(..) | Self::Neighbour(..) => true,
-            Self::Socket(_)
-            | Self::Link(_)
-            | Self::Sysctl(..)
-            | Self::Address(..)
-            | Self::Ruleset(_)
-            | Self::Member(_)
-            | Self::Route(_)
-            | Self::SubnetFile => false,
-        }
-    }
 }

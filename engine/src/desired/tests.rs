@@ -15,6 +15,31 @@ use crate::kernel::{
 use crate::rng::Rng;
 
 #[test]
+fn what_two_peers_share_stays_until_both_are_gone() {
+    let entry = || {
+        KernelObject::FdbEntry(FdbEntry {
+            link: LinkName("flannel.1".to_string()),
+            mac: MacAddress([2, 0, 0, 0, 0, 7]),
+            node: "192.0.2.7".parse().unwrap(),
+        })
+    };
+    let peers = ["10.5.7.0/24", "10.5.8.0/24"].map(|net| Owner::Peer(net.parse().unwrap()));
+    for [first, second] in [peers, [peers[1], peers[0]]] {
+        let mut reconciler = Reconciler::default();
+        for owner in [first, second, first] {
+            reconciler.desire(owner, vec![entry()]);
+        }
+
+        reconciler.desire(first, Vec::new());
+        assert_eq!(reconciler.desired().collect::<Vec<_>>(), [&entry()]);
+
+        reconciler.desire(second, Vec::new());
+        assert_eq!(reconciler.desired().count(), 0);
+        assert_eq!(reconciler.peers().count(), 0);
+    }
+}
+
+#[test]
 fn each_kind_waits_for_the_kinds_it_hangs_on() {
     let (mut reconciler, mut outbox) = new();
     reconciler.desire(

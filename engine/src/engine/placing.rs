@@ -7,7 +7,7 @@ use core::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::{Engine, Filtering, Position};
+use super::{Custody, Engine, Filtering, Position};
 use crate::action::Action;
 use crate::backend::{OffLink, Placement};
 use crate::desired::Owner;
@@ -36,6 +36,9 @@ impl Engine {
                 .note_departures(&changes, self.follower.leases(), backend, now);
             self.tell_stale(stale.len());
             self.reconciler.desire_nothing();
+            if self.is_robbed() {
+                self.custody = Custody::Taken;
+            }
             return;
         };
         let news = self.judge_peers(subnet, &changes);
@@ -55,6 +58,14 @@ impl Engine {
         for (net, place) in news.routes {
             self.reach(net, place);
         }
+    }
+
+    /// Tells whether the subnet is another node's that an earlier run left traffic on.
+    fn is_robbed(&self) -> bool {
+        let former = self.setup.previous.subnet();
+        former
+            .zip(self.active.as_ref())
+            .is_some_and(|(former, active)| self.keeper.is_anothers(&former, &active.claim(), &self.follower))
     }
 
     fn move_to(&mut self, position: Position, news: &PeerNews) {

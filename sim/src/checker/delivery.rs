@@ -89,8 +89,8 @@ pub(crate) fn check_drop(
         Dropped::Unreceived | Dropped::ByReceiversKernel(_) => {
             // A sender may not have heard yet where the receiver is.
             let was_sent_well = match path {
-                DataPath::Daemon => true,
-                DataPath::Kernel => knows_receiver(from),
+                DataPath::Daemon if !cluster.has_moved(to) => true,
+                DataPath::Daemon | DataPath::Kernel => knows_receiver(from),
             };
             cluster.must_carry(to, now) && knows_receiver(to) && was_sent_well
         }

@@ -2,24 +2,30 @@
 
 use ipnet::IpNet;
 use selvedge_engine::{
-    Address, FdbEntry, KernelObject, Link, LinkKind, LinkName, Neighbour, ROUTE_PROTOCOL, Vni, Vxlan,
+    Address, FLANNEL_ROUTE_PROTOCOL, FdbEntry, FoundRoute, KernelObject, Link, LinkKind, LinkName, Neighbour,
+    ROUTE_PROTOCOL, Vni, Vxlan,
 };
 
 use super::Linux;
 use super::device::{Device, Kind};
+use super::route_table::link_of;
 
 impl Linux {
-    /// Returns the sockets, the tunnel devices with all that hangs on them, and the routes that bear our mark; settings
-    /// are left out.
+    /// Returns the sockets, the tunnel devices with all that hangs on them, and the routes that bear our mark, or flannel's
+    /// and lead out of such a device; settings are left out.
     pub fn possessions(&self) -> Vec<KernelObject> {
         let sockets = self.sockets.iter().copied().map(KernelObject::Socket);
         let devices = self
             .tunnels()
             .flat_map(|(_, device)| self.with_dependents(device));
-        let routes = self
-            .routes
-            .iter()
-            .filter(|route| route.protocol == ROUTE_PROTOCOL);
+        let tunnels: Vec<u32> = self.tunnels().map(|(index, _)| index).collect();
+        let is_of_tunnel =
+            |route: &FoundRoute| link_of(route.hop).is_some_and(|link| tunnels.contains(&link));
+        let routes = self.routes.iter().filter(|route| match route.protocol {
+            ROUTE_PROTOCOL => true,
+            FLANNEL_ROUTE_PROTOCOL => is_of_tunnel(route),
+            _ => false,
+        });
         let routes = routes
             .filter_map(|route| self.described(&route))
             .map(KernelObject::Route);

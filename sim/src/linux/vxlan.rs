@@ -45,6 +45,23 @@ impl Linux {
         }
     }
 
+    /// Returns the port and the payload of a VXLAN datagram that brings the daemon's device a packet, whoever sends it.
+    pub fn vxlan_payload_for(&self, packet: &[u8]) -> Option<(u16, Vec<u8>)> {
+        let (_, device) = self
+            .tunnels()
+            .find(|(_, device)| device.vxlan().is_some_and(is_v4))?;
+        let vxlan = device.vxlan()?;
+        let tunnelled = Tunnelled {
+            vni: vxlan.vni,
+            port: vxlan.port,
+            from: MacAddress::local([0; 6]),
+            to: device.mac?,
+            local: Ipv4Addr::UNSPECIFIED,
+            node: self.underlay_address(),
+        };
+        Some((vxlan.port, tunnelled.encapsulate(packet)))
+    }
+
     /// Finds the way of a packet to a next hop out of a VXLAN device: its hardware address, the node that has it, and the
     /// way to that node.
     pub(super) fn find_node(

@@ -52,6 +52,7 @@ pub(crate) struct Knowledge {
     /// Since when it could keep its lease alive.
     renewable_since: Option<Instant>,
     hold: Hold,
+    custody: Custody,
     model: Model,
     /// When it need not have followed the store, the newest last; the first is its start.
     absences: Vec<Absence>,
@@ -67,6 +68,15 @@ enum Hold {
     Fenced,
     /// It has none, or has still to make sure of it.
     Sought,
+}
+
+/// Whether a node has held a lease since its daemon was started; until then its kernel goes on by what the daemon before
+/// knew.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+enum Custody {
+    #[default]
+    Taken,
+    OfEarlierDaemon,
 }
 
 /// A time in which a node need not have followed the store.
@@ -103,9 +113,9 @@ impl Absence {
 impl Knowledge {
     /// Begins anew without knowing anything, apart from what it missed, and what the kernel goes on by.
     pub(super) fn start_anew(&mut self, model: Model, path: DataPath, now: Instant) {
-        let seen = match path {
-            DataPath::Daemon => Revision::default(),
-            DataPath::Kernel => self.seen,
+        let (seen, custody) = match path {
+            DataPath::Daemon => (Revision::default(), Custody::Taken),
+            DataPath::Kernel => (self.seen, Custody::OfEarlierDaemon),
         };
         let mut deaf = std::mem::take(&mut self.deaf);
         if let Some(last) = deaf.last_mut() {
@@ -113,6 +123,7 @@ impl Knowledge {
         }
         *self = Self {
             seen,
+            custody,
             deaf,
             model,
             disturbed_at: Some(now),
@@ -198,6 +209,15 @@ impl Knowledge {
             self.disturb(now);
         }
         self.hold = Hold::Lives;
+        self.custody = Custody::Taken;
+    }
+
+    /// Returns until when it has to have taken every change of the store into what carries its packets.
+    pub(super) fn carries_by(&self, windows: &Windows, now: Instant) -> Option<Instant> {
+        match self.custody {
+            Custody::Taken => self.informed(windows, now),
+            Custody::OfEarlierDaemon => None,
+        }
     }
 
     pub(super) const fn disturb(&mut self, now: Instant) {

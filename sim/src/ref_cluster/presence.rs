@@ -31,7 +31,30 @@ impl Presence {
     }
 }
 
+/// What a node says anew about itself while it keeps its subnet.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Announced {
+    Address,
+    Vtep,
+}
+
 impl RefCluster {
+    /// Returns what the lease of a node says otherwise than before.
+    pub(crate) fn announced(&self, node: NodeId) -> Option<Announced> {
+        let tenures = self.tenures.get(self.subnet_held_by(node)?)?;
+        let [.., before, last] = tenures.as_slice() else {
+            return None;
+        };
+        if before.until != Some(last.from) || !node.is_at(before.owner) {
+            return None;
+        }
+        if before.owner == last.owner {
+            (before.vtep != last.vtep).then_some(Announced::Vtep)
+        } else {
+            Some(Announced::Address)
+        }
+    }
+
     /// Returns by whom packets are carried.
     pub(crate) const fn data_path(&self) -> DataPath {
         DataPath::of(self.backend)
@@ -40,8 +63,16 @@ impl RefCluster {
     /// Takes note of where a node is.
     pub(crate) fn set_presence(&mut self, node: NodeId, presence: Presence) {
         if let Some(place) = self.presences.get_mut(node.index()) {
+            if place.address != presence.address {
+                self.moved.insert(node);
+            }
             *place = presence;
         }
+    }
+
+    /// Tells whether a node ever had another address than now.
+    pub(crate) fn has_moved(&self, node: NodeId) -> bool {
+        self.moved.contains(&node)
     }
 
     /// Returns the address that a node has.

@@ -90,6 +90,7 @@ impl World {
         if self.life(node) != life {
             return Ok(());
         }
+        self.mark_operation(node, op);
         let Some(state) = self.nodes.get_mut(node.index()) else {
             return Ok(());
         };

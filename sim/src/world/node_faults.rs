@@ -14,6 +14,7 @@ use crate::forgery::{Forgery, Surroundings};
 use crate::links::Carriage;
 use crate::node_id::NodeId;
 use crate::probe::Cargo;
+use crate::scenario::Backend;
 
 impl World {
     pub(super) fn begin_node_fault(&mut self, node: NodeId, fault: &NodeFault) -> Verdict {
@@ -104,16 +105,39 @@ impl World {
         };
         let (from, packet) = forgery.datagram(known, &mut self.forger_rng);
         self.scars.attack(node);
+        let Some((carriage, packet)) = self.forged(node, forgery, packet) else {
+            self.detail(Some(node), "has no device to attack");
+            return;
+        };
         let event = Event::Arrival {
             from,
             to: node,
-            carriage: Carriage::Datagram {
-                to: SocketAddrV4::new(self.address_of(node), PORT),
-            },
+            carriage,
             cargo: Cargo::Forged(forgery),
             packet,
         };
         self.queue.push(self.now, event);
+    }
+
+    /// Sends a forged packet as the backend's nodes send theirs; noise is no frame either.
+    fn forged(&self, node: NodeId, forgery: Forgery, packet: Vec<u8>) -> Option<(Carriage, Vec<u8>)> {
+        let linux = &self.nodes.get(node.index())?.linux;
+        let datagram = |port| Carriage::Datagram {
+            to: SocketAddrV4::new(self.address_of(node), port),
+        };
+        match self.scenario.backend {
+            Backend::Udp => Some((datagram(PORT), packet)),
+            Backend::HostGw => Some((Carriage::Frame, packet)),
+            Backend::Vxlan => {
+                let (port, payload) = linux.vxlan_payload_for(&packet)?;
+                let payload = if forgery == Forgery::Noise {
+                    packet
+                } else {
+                    payload
+                };
+                Some((datagram(port), payload))
+            }
+        }
     }
 }
 

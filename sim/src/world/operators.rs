@@ -143,7 +143,11 @@ impl World {
         };
         let key = self.scenario.prefix.lease_key(&Subnet::V4(subnet));
         let lease = self.lease_of_a_stranger();
-        self.put(&key, OF_ANOTHER_BACKEND.as_bytes(), lease);
+        let value = match self.scenario.backend {
+            Backend::Udp | Backend::HostGw => OF_ANOTHER_BACKEND,
+            Backend::Vxlan => WITHOUT_DEVICE,
+        };
+        self.put(&key, value.as_bytes(), lease);
     }
 
     /// Puts the key of a node on an etcd lease of a minute, if it is on none.
@@ -241,5 +245,7 @@ const STRANGER_WITH_VXLAN: &str = r#"{"PublicIP":"203.0.113.77","PublicIPv6":nul
 const STRANGER_WITH_HOST_GW: &str =
     r#"{"PublicIP":"203.0.113.77","PublicIPv6":null,"BackendType":"host-gw"}"#;
 const OF_ANOTHER_BACKEND: &str = r#"{"PublicIP":"203.0.113.78","PublicIPv6":null,"BackendType":"ipip"}"#;
+const WITHOUT_DEVICE: &str =
+    r#"{"PublicIP":"203.0.113.78","PublicIPv6":null,"BackendType":"vxlan","BackendData":{"VNI":1}}"#;
 const DOUBLES_V6: &[u8] = b"&fd99:0:0:7::-64";
 const STRANGERS_STAY: Duration = Duration::from_mins(2);

@@ -100,6 +100,7 @@ impl World {
         let verdict = delivery::check_arrival(&self.reference, &probe, node, packet, self.now);
         self.judge(verdict.map_err(|finding| finding.by(node)))?;
         self.probes.settle(id, ProbeFate::Delivered);
+        self.mark_arrival();
         if probe.arrivals > 1 {
             return Ok(());
         }

@@ -14,6 +14,7 @@ use crate::node_id::NodeId;
 use crate::packet;
 use crate::probe::{Cargo, ProbeFate};
 use crate::ref_cluster::DataPath;
+use crate::scenario::Backend;
 use crate::trace::PacketStep;
 use crate::underlay::ROUTER;
 
@@ -102,6 +103,9 @@ impl World {
         if packet::destination(&packet) != Some(next_hop) {
             self.check_peer(node, &packet, next_hop)?;
             self.check_probe_sent(node, cargo, &packet)?;
+            if self.scenario.backend == Backend::Vxlan {
+                self.mark(Situation::DirectRoute);
+            }
         }
         self.carry_frame(node, peer, cargo, packet)
     }

@@ -13,6 +13,7 @@ use crate::leases::Entry;
 use crate::machine_id::{Maker, Standing};
 use crate::setup::{OnExpiry, OnLoss};
 use crate::store::Revision;
+use crate::subnet::Subnet;
 use crate::subnet_file::PreviousSubnet;
 use crate::twin::Rival;
 
@@ -171,22 +172,26 @@ impl Keeper {
 
     /// Stops serving a subnet that was lost once another node's lease covers it, or another machine holds it.
     pub(super) fn yield_if_claimed(&mut self, claim: &Claim<'_>, follower: &Follower) {
-        let own = claim.addresses();
         let Some(carried) = self.carried else { return };
-        if self.held().is_some() {
-            return;
+        if self.held().is_none() && self.is_anothers(&carried, claim, follower) {
+            self.carried = None;
         }
+    }
+
+    /// Tells whether a subnet that this node had is another node's, or another machine's, as far as the view shows.
+    pub(crate) fn is_anothers(&self, carried: &Subnet, claim: &Claim<'_>, follower: &Follower) -> bool {
+        let own = claim.addresses();
         let leases = follower.leases();
-        let key = leases.get(&leases.key_of(&carried));
+        let key = leases.get(&leases.key_of(carried));
         // What came after the own key takes nothing away.
         let is_own = |entry: &&Entry| {
             // Its address was another when it wrote it.
             entry.is_of(own) || entry.etcd_lease.is_some_and(|lease| self.holds_by(lease))
         };
         let claimed = match key.filter(is_own) {
-            Some(entry) => leases.is_shadowed(entry, &carried, own, claim.network),
+            Some(entry) => leases.is_shadowed(entry, carried, own, claim.network),
             None => leases
-                .overlapping(&carried)
+                .overlapping(carried)
                 .any(|(entry, subnet)| claim.network.gives_out(&subnet) && entry.is_of_another(own)),
         };
         let is_held_by_other = |entry: &Entry| {
@@ -194,9 +199,7 @@ impl Keeper {
             maker.is_some_and(Maker::has_taken) && entry.mod_revision > self.known
         };
         let taken = self.known > Revision(0) && key.is_some_and(is_held_by_other);
-        if claimed || taken {
-            self.carried = None;
-        }
+        claimed || taken
     }
 }
 

@@ -4,7 +4,7 @@ use selvedge_engine::{GroupPolicy, Learning};
 
 use super::choice::pick;
 use crate::scenario::draw::Draw;
-use crate::scenario::{Backend, DirectRouting, Model, Scenario, VxlanOptions};
+use crate::scenario::{Backend, DirectRouting, Legacy, Model, Scenario, VxlanOptions};
 
 /// How often each backend is drawn, of a hundred times.
 const WEIGHTS: [(Backend, usize); 3] = [(Backend::Udp, 60), (Backend::Vxlan, 25), (Backend::HostGw, 15)];
@@ -19,13 +19,21 @@ pub(super) fn draw(rng: &mut dyn Draw, scenario: &mut Scenario) {
     match scenario.backend {
         Backend::Udp => {}
         Backend::Vxlan => {
+            scenario.legacy = legacy(rng);
             scenario.vxlan = vxlan(rng);
             draw_segments(rng, scenario);
             run_ours(scenario);
         }
         // Who is in another segment cannot be reached.
-        Backend::HostGw => run_ours(scenario),
+        Backend::HostGw => {
+            scenario.legacy = legacy(rng);
+            run_ours(scenario);
+        }
     }
+}
+
+fn legacy(rng: &mut dyn Draw) -> Legacy {
+    *pick(rng, &[Legacy::Nothing, Legacy::Nothing, Legacy::Flannels])
 }
 
 fn vxlan(rng: &mut dyn Draw) -> VxlanOptions {
