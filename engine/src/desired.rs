@@ -144,6 +144,7 @@ impl Reconciler {
         let op = self.in_flight.remove(&number)?;
         let id = ObjectId::of(op.object());
         self.busy.remove(&id);
+        let owners = self.all_owners(&id);
         let (object, result) = match op {
             KernelOp::Ensure(object) | KernelOp::Replace(object) => {
                 if result.is_ok() {
@@ -160,7 +161,6 @@ impl Reconciler {
                 }
             },
         };
-        let owners = self.all_owners(&id);
         self.note(&id);
         let Err(error) = result else {
             self.retries.forget(&id);
