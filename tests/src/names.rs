@@ -11,7 +11,7 @@ use crate::real_nodes::{RealNodes, node};
 pub struct Names(Vec<(String, String)>);
 
 impl Names {
-    /// Finds what the nodes have: the subnets of node N become 10.50.N.0/24 and fd50:0:0:N::/64, the hardware addresses
+    /// Finds what the nodes have: the subnets of node N become `10.50.N.0/24` and `fd50:0:0:N::/64`, the hardware addresses
     /// of these devices `<mac of DEVICE on node-N>`.
     ///
     /// # Panics

@@ -114,7 +114,13 @@ async fn what_is_under_way_fails_at_once_when_connections_are_given_up() {
                 end: WatchEnd::Failed(error),
                 ..
             } => error,
-            other => panic!("{other:?}"),
+            other @ (StoreEvent::Response { result: Ok(_), .. }
+            | StoreEvent::WatchCreated { .. }
+            | StoreEvent::WatchBatch { .. }
+            | StoreEvent::WatchEnded {
+                end: WatchEnd::Compacted(_),
+                ..
+            }) => panic!("{other:?}"),
         };
         assert_eq!(error.kind, StoreErrorKind::Unavailable);
         assert!(error.message.contains("another address"), "{error}");

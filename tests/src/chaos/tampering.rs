@@ -175,7 +175,7 @@ impl Tampering {
                 device,
             ]),
             Self::FdbEntryDeleted => {
-                bridge(&["fdb", "delete", &peer_mac(real, device), "dev", device, "self"])
+                bridge(&["fdb", "delete", &peer_mac(real, device), "dev", device, "self"]);
             }
             Self::FdbEntryChanged => bridge(&[
                 "fdb",

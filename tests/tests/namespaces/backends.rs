@@ -123,8 +123,8 @@ fn talk(client: &Namespace, server: &Namespace, address: IpAddr) -> IpAddr {
     let mut answer = String::new();
     stream.read_to_string(&mut answer).expect("answered");
 
-    let (received, from) = receiver.join().expect("the receiver ends");
-    assert!(received == sent, "{} of {LENGTH} bytes", received.len());
+    let (bytes, from) = receiver.join().expect("the receiver ends");
+    assert!(bytes == sent, "{} of {LENGTH} bytes", bytes.len());
     assert_eq!(answer, "whole");
     from
 }

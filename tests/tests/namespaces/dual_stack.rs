@@ -107,7 +107,7 @@ fn a_node_follows_its_interfaces_addresses_and_mtu_with_vxlan() {
     need!(root, ip, bridge, ping, etcd);
     let real = RealNodes::up_with_backend("t-six-vxmove", 2, Backend::Vxlan, Families::Dual, PROGRAM);
 
-    follows_its_addresses(&real, "fdb");
+    follows_its_addresses(&real);
     let namespace = real.lab.namespace(Place::Node(node(1)));
     run(&namespace, &["ip", "link", "set", "eth0", "mtu", "1480"]);
 
@@ -126,7 +126,7 @@ fn a_node_follows_its_interfaces_addresses_with_host_gw() {
     need!(root, ip, bridge, ping, etcd);
     let real = RealNodes::up_with_backend("t-six-gwmove", 2, Backend::HostGw, Families::Dual, PROGRAM);
 
-    follows_its_addresses(&real, "route");
+    follows_its_addresses(&real);
 }
 
 /// Changes one thing on the first node; everything has to be as it was in time, and carry packets.
@@ -150,7 +150,7 @@ fn is_mended(real: &RealNodes, devices: &[&str], change: &[&str]) {
 }
 
 /// Gives the first node another address of each version of IP, one after the other.
-fn follows_its_addresses(real: &RealNodes, shown_in: &str) {
+fn follows_its_addresses(real: &RealNodes) {
     let namespace = real.lab.namespace(Place::Node(node(1)));
     let keys = |real: &RealNodes| -> Vec<String> { real.leases().into_iter().map(|(key, _)| key).collect() };
     let before = keys(real);
@@ -171,7 +171,7 @@ fn follows_its_addresses(real: &RealNodes, shown_in: &str) {
         let follows = wait_until(5 * LIMIT, || {
             let leases = real.leases();
             leases.iter().any(|(_, value)| value.contains(&announced))
-                && ways_from_second(real, shown_in).contains(address)
+                && ways_from_second(real).contains(address)
         });
 
         let took = watch.elapsed();
@@ -180,7 +180,7 @@ fn follows_its_addresses(real: &RealNodes, shown_in: &str) {
             follows && took <= LIMIT,
             "after {took:?}: {:?}\n{}\n{}",
             real.leases(),
-            ways_from_second(real, shown_in),
+            ways_from_second(real),
             real.log(node(1))
         );
         reaches(real);
@@ -189,15 +189,14 @@ fn follows_its_addresses(real: &RealNodes, shown_in: &str) {
 }
 
 /// Shows by what the second node reaches others.
-fn ways_from_second(real: &RealNodes, shown_in: &str) -> String {
+fn ways_from_second(real: &RealNodes) -> String {
     let namespace = real.lab.namespace(Place::Node(node(2)));
-    match shown_in {
-        "fdb" => show(&namespace, &["bridge", "fdb", "show"]),
-        _ => {
-            let v6 = show(&namespace, &["ip", "-6", "route", "show", "proto", "83"]);
-            show(&namespace, &["ip", "route", "show", "proto", "83"]) + &v6
-        }
-    }
+    let shown = [
+        show(&namespace, &["bridge", "fdb", "show"]),
+        show(&namespace, &["ip", "route", "show", "proto", "83"]),
+        show(&namespace, &["ip", "-6", "route", "show", "proto", "83"]),
+    ];
+    shown.concat()
 }
 
 fn reaches(real: &RealNodes) {
