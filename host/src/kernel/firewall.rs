@@ -7,6 +7,7 @@
 pub mod counters;
 mod listing;
 pub mod probe;
+pub mod rehearsal;
 pub(super) mod task;
 mod tool;
 mod watch;

@@ -43,6 +43,26 @@ fn scripts_load_and_loading_them_twice_changes_nothing() {
 }
 
 #[test]
+fn rules_are_told_from_others_by_what_their_script_makes_elsewhere() {
+    need!(root, ip, nft, iptables);
+
+    alone(async |firewall| {
+        for ruleset in every_ruleset() {
+            assert!(!firewall.has(&ruleset).await.unwrap(), "{}", ruleset.name);
+            firewall.ensure_ruleset(&ruleset).await.unwrap();
+            assert!(firewall.has(&ruleset).await.unwrap(), "{}", ruleset.name);
+        }
+        let rulesets = every_ruleset();
+        let [nftables, iptables] = [0, 2].map(|index| &rulesets[index]);
+        run("nft add rule ip flannel-ipv4 forward drop");
+        run("iptables -A FLANNEL-FWD -j DROP");
+
+        assert!(!firewall.has(nftables).await.unwrap());
+        assert!(!firewall.has(iptables).await.unwrap());
+    });
+}
+
+#[test]
 fn rules_of_others_stay_and_what_is_wrong_with_ours_is_put_right() {
     need!(root, ip, nft, iptables);
 
