@@ -1,5 +1,6 @@
 //! The full set of objects that ought to exist, and the way there.
 
+mod admission;
 mod object_id;
 mod repairs;
 mod retries;
@@ -11,6 +12,7 @@ use core::time::Duration;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+pub(crate) use self::admission::Admission;
 pub(crate) use self::object_id::ObjectId;
 use self::repairs::Repairs;
 pub(crate) use self::retries::FailureNews;
@@ -56,6 +58,8 @@ pub(crate) struct Reconciler {
     busy: BTreeSet<ObjectId>,
     retries: Retries,
     repairs: Repairs,
+    #[serde(default)]
+    admission: Admission,
 }
 
 /// Who wants an object.
@@ -314,8 +318,8 @@ impl Reconciler {
     /// Tells whether something else has to be done before.
     fn has_to_wait(&self, id: &ObjectId) -> bool {
         let owner = self.owners.get(id).copied();
-        if id.is_member() && !self.holds(&ObjectId::Ruleset(RulesetName::Membership)) {
-            return true;
+        if id.is_member() {
+            return !self.holds(&ObjectId::Ruleset(RulesetName::Membership));
         }
         if !self.desired.contains_key(id) {
             return match owner {
@@ -337,7 +341,9 @@ impl Reconciler {
         };
         match owner {
             Some(owner @ Owner::Peer(_)) => {
-                waits_for(Owner::Node, ObjectId::SubnetFile.rank()) || waits_for(owner, id.rank())
+                waits_for(Owner::Node, ObjectId::SubnetFile.rank())
+                    || waits_for(owner, id.rank())
+                    || self.waits_for_admission(owner, id)
             }
             Some(Owner::Node) | None => waits_for(Owner::Node, id.rank()) || self.has_stale_to_remove(),
         }

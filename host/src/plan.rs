@@ -15,6 +15,7 @@ use crate::daemon;
 use crate::event_loop::{self, Observer, Parts};
 use crate::exit_code::ExitCode;
 use crate::interface;
+use crate::kernel::firewall::Firewall;
 use crate::kernel::linux::LinuxKernel;
 use crate::logging;
 use crate::random::random;
@@ -105,9 +106,25 @@ async fn make(options: RunOptions) -> io::Result<Plan> {
         return Ok(Plan::Impossible(reason));
     }
     let written = fs::read_to_string(subnet_file).unwrap_or_default();
-    let ops = engine.plan().into_iter();
-    let ops = ops.filter(|op| is_seen(op.object(), &written));
-    Ok(Plan::Made(ops.map(|op| line(&op)).collect()))
+    let mut firewall = Firewall::open();
+    let mut lines = Vec::new();
+    for op in engine.plan() {
+        if is_seen(op.object(), &written) && !is_done(&op, &mut firewall).await {
+            lines.push(line(&op));
+        }
+    }
+    Ok(Plan::Made(lines))
+}
+
+/// Tells whether rules that are there are those that ought to be: surveys see only that there are some.
+async fn is_done(op: &KernelOp, firewall: &mut Firewall) -> bool {
+    let KernelOp::Replace(KernelObject::Ruleset(ruleset)) = op else {
+        return false;
+    };
+    firewall.has(ruleset).await.unwrap_or_else(|error| {
+        tracing::warn!("cannot compare {}: {error}", op.object());
+        false
+    })
 }
 
 /// Tells whether it is known from outside the daemon what has become of an object.

@@ -10,14 +10,14 @@ use ipnet::IpNet;
 use super::{Custody, Engine, Filtering, Position};
 use crate::action::Action;
 use crate::backend::{OffLink, Placement};
-use crate::desired::Owner;
+use crate::desired::{Admission, Owner};
 use crate::event::Event;
 use crate::firewall::{FilteredNode, MembershipFilter, traffic_rulesets};
 use crate::forwarding_table::{ForwardingTable, TunnelParams};
 use crate::kernel::KernelObject;
 use crate::leases::Changes;
 use crate::peers::{PeerNews, Place, Standpoint};
-use crate::setup::Membership;
+use crate::setup::{Errand, Membership};
 use crate::subnet::Subnet;
 
 impl Engine {
@@ -145,6 +145,10 @@ impl Engine {
 
     /// Returns what happens to packets that are not members': nothing is dropped before all members are known.
     fn membership(&mut self) -> Membership {
+        // Whoever plans for a node that runs drops nothing himself.
+        if self.setup.errand == Errand::Plan {
+            return self.setup.membership;
+        }
         if self.setup.membership != Membership::Enforce || self.filtering == Filtering::Enforced {
             return self.setup.membership;
         }
@@ -152,6 +156,7 @@ impl Engine {
             return Membership::Log;
         }
         self.filtering = Filtering::Enforced;
+        self.reconciler.admit(Admission::MembersOnly);
         Membership::Enforce
     }
 

@@ -7,6 +7,7 @@
 pub mod counters;
 mod listing;
 pub mod probe;
+pub mod rehearsal;
 pub(super) mod task;
 mod tool;
 mod watch;
@@ -34,6 +35,8 @@ const MAX_ATTEMPTS: u32 = 3;
 #[derive(Debug)]
 pub struct Firewall {
     made: BTreeMap<RulesetName, Made>,
+    /// What others or an earlier run made, as far as it was looked for.
+    left: BTreeSet<RulesetName>,
     members: BTreeSet<Member>,
     watch: Watch,
     /// What others changed, and when it is to be looked at.
@@ -77,6 +80,7 @@ impl Firewall {
     pub fn open() -> Self {
         Self {
             made: BTreeMap::new(),
+            left: BTreeSet::new(),
             members: BTreeSet::new(),
             watch: Watch::open(),
             doubt: None,
@@ -94,6 +98,7 @@ impl Firewall {
         let listing = self.replace(ruleset).await;
         let rules = listing.map_err(|error| error.of(Purpose::Ruleset(name)))?.rules;
         let ruleset = ruleset.clone();
+        self.left.remove(&name);
         self.made.insert(name, Made { ruleset, rules });
         Ok(())
     }
@@ -110,13 +115,14 @@ impl Firewall {
             self.members.clear();
         }
         match self.apply(name, &name.removal()).await {
-            Ok(()) => Ok(()),
+            Ok(()) => {}
             Err(ToolError::Missing(program)) => {
                 tracing::debug!("{program} is not installed, so that there is no {name} to remove");
-                Ok(())
             }
-            Err(error) => Err(error.of(Purpose::Ruleset(name))),
+            Err(error) => return Err(error.of(Purpose::Ruleset(name))),
         }
+        self.left.remove(&name);
+        Ok(())
     }
 
     /// Lets members join and leave, all in one transaction. If that fails, those that it fails for are told from the
@@ -189,17 +195,20 @@ impl Firewall {
         events
     }
 
-    /// Looks for what is there of our rules, made by this run, an earlier one or flannel.
+    /// Looks for what is there of these rulesets, made by this run, an earlier one or flannel.
     ///
     /// Members of an earlier run are kept until [`Firewall::change_members`] lets them leave.
-    pub async fn found(&mut self) -> FoundFirewall {
-        listing::find(&mut self.watch).await
+    pub async fn found(&mut self, names: &[RulesetName]) -> FoundFirewall {
+        let found = listing::find(names, &mut self.watch).await;
+        let is_left = |name: &RulesetName| !self.made.contains_key(name);
+        self.left = found.rulesets.iter().copied().filter(is_left).collect();
+        found
     }
 
     /// Returns what was made and is there still, as far as is known.
     fn known(&self) -> FoundFirewall {
         FoundFirewall {
-            rulesets: self.made.keys().copied().collect(),
+            rulesets: self.made.keys().chain(&self.left).copied().collect(),
             members: self.members.iter().copied().collect(),
         }
     }

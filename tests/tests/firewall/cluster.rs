@@ -261,7 +261,7 @@ fn arrival(from: &Space, source: IpAddr, to: &Space, destination: IpAddr, mark: 
         IpAddr::V4(_) | IpAddr::V6(_) => listening(destination, 7000),
     });
     from.run(move || {
-        let socket = UdpSocket::bind((source, 0)).unwrap();
+        let socket = bound(source, 0);
         setsockopt(&socket, sockopt::Mark, &mark).unwrap();
         if destination.is_multicast() {
             setsockopt(&socket, sockopt::BindToDevice, &OsString::from("underlay")).unwrap();
@@ -276,18 +276,25 @@ fn index_of(name: &str) -> u32 {
 }
 
 fn listening(address: IpAddr, port: u16) -> UdpSocket {
+    let socket = bound(address, port);
+    socket.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
+    socket
+}
+
+/// Binds a socket, as soon as that is possible: a program that another test starts may hold the last one until it runs, and
+/// an address of IPv6 can be used when the kernel has seen that the cable's other end is up.
+fn bound(address: IpAddr, port: u16) -> UdpSocket {
+    let is_early =
+        |error: &std::io::Error| matches!(error.kind(), ErrorKind::AddrInUse | ErrorKind::AddrNotAvailable);
     let mut bound = UdpSocket::bind((address, port));
-    // A program that another test starts may hold the last socket until it runs.
     for _ in 0..100 {
-        if !matches!(&bound, Err(error) if error.kind() == ErrorKind::AddrInUse) {
+        if !bound.as_ref().is_err_and(is_early) {
             break;
         }
         std::thread::sleep(Duration::from_millis(10));
         bound = UdpSocket::bind((address, port));
     }
-    let socket = bound.unwrap();
-    socket.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
-    socket
+    bound.unwrap()
 }
 
 fn address(device: &str, addresses: &[&str]) {

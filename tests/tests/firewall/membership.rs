@@ -43,7 +43,7 @@ fn members_outlive_the_daemon_and_a_switch_to_enforcing() {
         );
 
         let mut next = Firewall::open();
-        let mut found = next.found().await.members;
+        let mut found = next.found(&RulesetName::ALL).await.members;
         found.sort();
         let mut expected = members.clone();
         expected.sort();
@@ -55,7 +55,10 @@ fn members_outlive_the_daemon_and_a_switch_to_enforcing() {
             .collect();
         next.change_members(&leaving).await;
         next.ensure_ruleset(&enforce).await.unwrap();
-        assert_eq!(next.found().await.members.len(), members.len() - leaving.len());
+        assert_eq!(
+            next.found(&RulesetName::ALL).await.members.len(),
+            members.len() - leaving.len()
+        );
 
         // Of many, only what the kernel refuses fails.
         let overlap = Member::Direct("10.5.0.0/16".parse().unwrap());
@@ -214,7 +217,7 @@ fn two_thousand_members_join_in_one_transaction() {
 
         assert!(results.iter().all(Result::is_ok));
         assert_eq!(
-            firewall.found().await.members.len(),
+            firewall.found(&RulesetName::ALL).await.members.len(),
             joining.len() - leaving.len()
         );
         println!("2000 nodes joined in {all:?}, one left in {one:?}, each with one process");

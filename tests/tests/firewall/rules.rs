@@ -20,7 +20,7 @@ fn scripts_load_and_loading_them_twice_changes_nothing() {
             firewall.ensure_ruleset(&ruleset).await.unwrap();
             assert_eq!(everything(), before);
         }
-        assert_eq!(firewall.found().await.rulesets, RulesetName::ALL);
+        assert_eq!(firewall.found(&RulesetName::ALL).await.rulesets, RulesetName::ALL);
         let options = firewall
             .traffic_options(ForwardRules::On, SourcePorts::FullyRandom)
             .await;
@@ -38,7 +38,27 @@ fn scripts_load_and_loading_them_twice_changes_nothing() {
             !left.contains("FLANNEL") && !left.contains("flannel") && !left.contains("selvedge"),
             "{left}"
         );
-        assert!(firewall.found().await.rulesets.is_empty());
+        assert!(firewall.found(&RulesetName::ALL).await.rulesets.is_empty());
+    });
+}
+
+#[test]
+fn rules_are_told_from_others_by_what_their_script_makes_elsewhere() {
+    need!(root, ip, nft, iptables);
+
+    alone(async |firewall| {
+        for ruleset in every_ruleset() {
+            assert!(!firewall.has(&ruleset).await.unwrap(), "{}", ruleset.name);
+            firewall.ensure_ruleset(&ruleset).await.unwrap();
+            assert!(firewall.has(&ruleset).await.unwrap(), "{}", ruleset.name);
+        }
+        let rulesets = every_ruleset();
+        let [nftables, iptables] = [0, 2].map(|index| &rulesets[index]);
+        run("nft add rule ip flannel-ipv4 forward drop");
+        run("iptables -A FLANNEL-FWD -j DROP");
+
+        assert!(!firewall.has(nftables).await.unwrap());
+        assert!(!firewall.has(iptables).await.unwrap());
     });
 }
 
@@ -105,7 +125,7 @@ fn a_table_of_flannels_is_taken_over_and_removed_when_the_other_kind_is_used() {
             }",
         );
         assert_eq!(
-            firewall.found().await.rulesets,
+            firewall.found(&RulesetName::ALL).await.rulesets,
             [RulesetName::NftablesTraffic(IpVersion::V4)]
         );
 

@@ -64,10 +64,10 @@ pub(super) async fn save(version: IpVersion, script: &str, watch: &mut Watch) ->
     Ok(saved)
 }
 
-/// Finds the rulesets that exist and their members; where a program is missing or fails there are none.
-pub(super) async fn find(watch: &mut Watch) -> FoundFirewall {
+/// Finds those of the rulesets that exist and their members; where a program is missing or fails there are none.
+pub(super) async fn find(names: &[RulesetName], watch: &mut Watch) -> FoundFirewall {
     let mut found = FoundFirewall::default();
-    for name in RulesetName::ALL {
+    for name in names.iter().copied() {
         match list(name, watch).await {
             Ok(listing) if !listing.rules.is_empty() => {
                 found.rulesets.push(name);

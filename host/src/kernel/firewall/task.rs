@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use selvedge_engine::{FoundFirewall, KernelError, KernelEvent, KernelObject, KernelOp, OpId, Ruleset};
+use selvedge_engine::{
+    FoundFirewall, KernelError, KernelEvent, KernelObject, KernelOp, OpId, Ruleset, RulesetName,
+};
 use tokio::sync::{mpsc, watch};
 use tokio::time::MissedTickBehavior;
 
@@ -13,40 +15,55 @@ const PERIOD: Duration = Duration::from_mins(5);
 /// How long the first look at the firewall is waited for.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// A firewall that carries out its operations in the order given, on its own.
+/// A firewall that carries out its operations on its own.
+///
+/// Those on traffic rules have their order and those on the membership filter theirs: a node that joins is not kept out
+/// because somebody holds the lock of iptables.
 #[derive(Debug)]
 pub(in crate::kernel) struct FirewallTask {
-    orders: mpsc::UnboundedSender<(OpId, KernelOp)>,
+    traffic: Part,
+    membership: Part,
     events: mpsc::UnboundedReceiver<KernelEvent>,
+}
+
+/// What a part of the firewall is told, and what it knows.
+#[derive(Debug)]
+struct Part {
+    orders: mpsc::UnboundedSender<(OpId, KernelOp)>,
     found: watch::Receiver<Option<FoundFirewall>>,
 }
 
 impl FirewallTask {
     /// Starts it; must be called inside a tokio runtime. It ends when this is dropped.
     pub(in crate::kernel) fn start() -> Self {
-        let (orders, receiver) = mpsc::unbounded_channel();
         let (sender, events) = mpsc::unbounded_channel();
-        let (finder, found) = watch::channel(None);
-        tokio::spawn(
-            Task {
-                firewall: Firewall::open(),
-                orders: receiver,
-                events: sender,
-                found: finder,
-            }
-            .run(),
-        );
+        let (membership, traffic) = RulesetName::ALL
+            .into_iter()
+            .partition(|name| is_membership(*name));
         Self {
-            orders,
+            traffic: Part::start(traffic, sender.clone()),
+            membership: Part::start(membership, sender),
             events,
-            found,
         }
     }
 
     /// Begins an operation; its end comes as an event.
     pub(in crate::kernel) fn begin(&self, id: OpId, op: KernelOp) {
+        let part = match op.object() {
+            KernelObject::Ruleset(ruleset) if !is_membership(ruleset.name) => &self.traffic,
+            KernelObject::Ruleset(_)
+            | KernelObject::Member(_)
+            | KernelObject::Socket(_)
+            | KernelObject::Link(_)
+            | KernelObject::Sysctl(_)
+            | KernelObject::Address(_)
+            | KernelObject::FdbEntry(_)
+            | KernelObject::Neighbour(_)
+            | KernelObject::Route(_)
+            | KernelObject::SubnetFile(_) => &self.membership,
+        };
         // Fails only if the task has ended, and that it does with the runtime.
-        drop(self.orders.send((id, op)));
+        drop(part.orders.send((id, op)));
     }
 
     /// Waits for the end of an operation, or for what others did to what was made.
@@ -61,19 +78,51 @@ impl FirewallTask {
 
     /// Returns what is there of our rules, as far as is known.
     pub(in crate::kernel) async fn found(&mut self) -> FoundFirewall {
-        let first = self.found.wait_for(Option::is_some);
-        match tokio::time::timeout(PATIENCE, first).await {
-            Ok(Ok(found)) => found.clone().unwrap_or_default(),
-            Ok(Err(_)) | Err(_) => {
-                tracing::warn!("the firewall does not tell in {PATIENCE:?} what rules there are");
-                FoundFirewall::default()
+        let (mut found, membership) = tokio::join!(self.traffic.found(), self.membership.found());
+        found.rulesets.extend(membership.rulesets);
+        found.members.extend(membership.members);
+        found
+    }
+}
+
+impl Part {
+    fn start(names: Vec<RulesetName>, events: mpsc::UnboundedSender<KernelEvent>) -> Self {
+        let (orders, receiver) = mpsc::unbounded_channel();
+        let (finder, found) = watch::channel(None);
+        tokio::spawn(
+            Task {
+                firewall: Firewall::open(),
+                names,
+                orders: receiver,
+                events,
+                found: finder,
             }
+            .run(),
+        );
+        Self { orders, found }
+    }
+
+    async fn found(&mut self) -> FoundFirewall {
+        let first = self.found.wait_for(Option::is_some);
+        if let Ok(Ok(found)) = tokio::time::timeout(PATIENCE, first).await {
+            return found.clone().unwrap_or_default();
         }
+        tracing::warn!("the firewall does not tell in {PATIENCE:?} what rules there are");
+        FoundFirewall::default()
+    }
+}
+
+fn is_membership(name: RulesetName) -> bool {
+    match name {
+        RulesetName::Membership => true,
+        RulesetName::NftablesTraffic(_) | RulesetName::IptablesTraffic(_) => false,
     }
 }
 
 struct Task {
     firewall: Firewall,
+    /// Its rulesets.
+    names: Vec<RulesetName>,
     orders: mpsc::UnboundedReceiver<(OpId, KernelOp)>,
     events: mpsc::UnboundedSender<KernelEvent>,
     found: watch::Sender<Option<FoundFirewall>>,
@@ -81,7 +130,7 @@ struct Task {
 
 impl Task {
     async fn run(mut self) {
-        let left = self.firewall.found().await;
+        let left = self.firewall.found(&self.names).await;
         self.found.send_replace(Some(left));
         let mut period = tokio::time::interval(PERIOD);
         period.set_missed_tick_behavior(MissedTickBehavior::Delay);
