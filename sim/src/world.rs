@@ -177,12 +177,7 @@ impl World {
             started: BTreeSet::new(),
             missing: BTreeMap::new(),
             unanswered: BTreeMap::new(),
-            reference: RefCluster::new(
-                ids.len(),
-                leases.start().to_vec(),
-                scenario.backend,
-                windows,
-            ),
+            reference: RefCluster::new(ids.len(), leases.start().to_vec(), scenario.backend, windows),
             service: StoreService::new(leases),
             probes: ProbesInFlight::default(),
             rest_probes: BTreeSet::new(),
