@@ -391,7 +391,7 @@ impl Reconciler {
             self.disown(other, &id);
         }
         self.owners.insert(id.clone(), owner);
-        self.want(id, object);
+        self.want(&id, object);
     }
 
     /// Wants an object no more for an owner; another that wants it has it from now on.
@@ -404,17 +404,17 @@ impl Reconciler {
         if let Some((heir, object)) = heir.zip(share) {
             self.owners.insert(id.clone(), heir);
             self.disown(owner, id);
-            self.want(id.clone(), object);
+            self.want(id, object);
         } else if self.desired.remove(id).is_some() {
             self.retries.forget(id);
             self.note(id);
         }
     }
 
-    fn want(&mut self, id: ObjectId, object: KernelObject) {
-        if self.desired.get(&id) != Some(&object) {
+    fn want(&mut self, id: &ObjectId, object: KernelObject) {
+        if self.desired.get(id) != Some(&object) {
             self.desired.insert(id.clone(), object);
-            self.note(&id);
+            self.note(id);
         }
     }
 

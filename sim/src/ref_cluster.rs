@@ -191,6 +191,16 @@ impl RefCluster {
         self.end_tenure(subnet, Instant::ZERO);
     }
 
+    /// Tells whether a plain route may be left that flannel made, and that nothing tells from an operator's: the peer has had
+    /// no lease for it since.
+    fn may_be_left(&self, destination: Ipv4Addr, peer: Ipv4Addr) -> bool {
+        let is_former = |tenure: &Tenure| tenure.from_revision == Revision(0) && tenure.vtep.is_none();
+        self.history_of(destination).any(|(_, tenures)| {
+            let mut of_peer = tenures.iter().filter(|tenure| tenure.owner == peer).peekable();
+            of_peer.peek().is_some() && of_peer.all(is_former)
+        })
+    }
+
     /// Takes the leases of a store that was restored or wiped: what is not among them is gone, and every node has to find
     /// back. A lease that the store still has counts as seen by whoever has seen it in either history.
     pub(crate) fn restart_history(&mut self, kvs: &[Arc<KeyValue>], now: Instant) {
@@ -305,6 +315,7 @@ impl RefCluster {
                     .is_none_or(|until| informed.is_none_or(|informed| until > informed))
             });
         may_believe
+            || self.may_be_left(destination, peer)
             || self.may_misjudge(node, destination, peer, now)
             || self
                 .history_of(destination)

@@ -134,6 +134,11 @@ impl World {
         keep: Keep,
         handling: Handling,
     ) -> Self {
+        // A config that names a backend itself counts before the scenario.
+        let scenario = Scenario {
+            backend: scenario.backend_served(),
+            ..scenario
+        };
         let rng = Rng::new(scenario.seed);
         let ids: Vec<NodeId> = scenario.node_ids().collect();
         let path_rng = rng.fork("store paths");

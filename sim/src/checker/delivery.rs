@@ -57,7 +57,13 @@ pub(crate) fn check_drop(
         // A node passed on what it was sent.
         Dropped::BySendersKernel(reason) if node != from => Dropped::ByReceiversKernel(reason),
         Dropped::ByRouter if node != from => Dropped::ByReceiversKernel(LinuxDrop::NoRoute),
-        dropped => dropped,
+        Dropped::BySendersKernel(_)
+        | Dropped::ByRouter
+        | Dropped::WithoutTable
+        | Dropped::Outbound(_)
+        | Dropped::Unreceived
+        | Dropped::Inbound(_)
+        | Dropped::ByReceiversKernel(_) => dropped,
     };
     let is_wrong = match dropped {
         Dropped::Unreceived

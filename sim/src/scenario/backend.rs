@@ -1,6 +1,6 @@
 //! The backend that the network config asks for.
 
-use selvedge_engine::{GroupPolicy, Learning};
+use selvedge_engine::{GroupPolicy, Learning, NetworkConfig};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
@@ -79,6 +79,17 @@ impl Scenario {
         }
     }
 
+    /// Returns the backend that the nodes run; those of `alloc` write their leases as those of `udp` do.
+    pub(crate) fn backend_served(&self) -> Backend {
+        let config = NetworkConfig::parse(self.network_config().as_bytes());
+        let kind = config.map(|config| config.backend.kind);
+        let all = [Backend::Vxlan, Backend::HostGw];
+        let served = all
+            .into_iter()
+            .find(|backend| kind.as_deref() == Ok(backend.kind()));
+        served.unwrap_or(Backend::Udp)
+    }
+
     fn backend_object(&self) -> Value {
         let mut object = Map::new();
         object.insert("Type".to_owned(), json!(self.backend.kind()));
@@ -121,8 +132,6 @@ const KEY: &str = "Backend";
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
-
-    use selvedge_engine::NetworkConfig;
 
     use super::*;
 

@@ -185,8 +185,9 @@ impl Keeper {
         let key = leases.get(&leases.key_of(carried));
         // What came after the own key takes nothing away.
         let is_own = |entry: &&Entry| {
-            // Its address was another when it wrote it.
-            entry.is_of(own) || entry.etcd_lease.is_some_and(|lease| self.holds_by(lease))
+            // Its address was another when it wrote it; of a reservation its revision alone tells.
+            let is_as_known = self.known > Revision(0) && entry.mod_revision == self.known;
+            is_as_known || entry.is_of(own) || entry.etcd_lease.is_some_and(|lease| self.holds_by(lease))
         };
         let claimed = match key.filter(is_own) {
             Some(entry) => leases.is_shadowed(entry, carried, own, claim.network),
