@@ -405,11 +405,7 @@ impl fmt::Display for Event {
                 )
             }
             Self::UnderlayChanged { underlay } => write!(f, "the underlay changed: now {underlay}"),
-            Self::PeerOffLink { net, public_ip } => write!(
-                f,
-                "cannot reach {net}: its node {public_ip} is on no link of this node, and host-gw needs it there; use vxlan, or \
-                 join the two networks on one link"
-            ),
+            Self::PeerOffLink { net, public_ip } => write_off_link(f, *net, *public_ip),
             Self::StoreRestarted { known, found } => {
                 write!(
                     f,
@@ -503,6 +499,14 @@ impl fmt::Display for ConfigUnused {
             Self::Deleted => f.write_str("was deleted; the old one stays in use, but no node can start"),
         }
     }
+}
+
+fn write_off_link(f: &mut fmt::Formatter<'_>, net: IpNet, public_ip: IpAddr) -> fmt::Result {
+    write!(
+        f,
+        "cannot reach {net}: its node {public_ip} is on no link of this node, and host-gw needs it there; use vxlan, or join the \
+         two networks on one link"
+    )
 }
 
 impl fmt::Display for LeaseOrigin {

@@ -78,10 +78,8 @@ impl Underlay {
     /// Returns the address that tells the node from the others.
     pub(crate) fn main_address(&self) -> IpAddr {
         let v6 = self.public_ipv6.map(IpAddr::V6);
-        match self.public_ip.is_unspecified() {
-            true => v6.unwrap_or(IpAddr::V4(self.public_ip)),
-            false => IpAddr::V4(self.public_ip),
-        }
+        let v4 = IpAddr::V4(self.public_ip);
+        v6.filter(|_| v4.is_unspecified()).unwrap_or(v4)
     }
 
     /// Returns its address of an IP version.

@@ -32,8 +32,9 @@ impl Vteps {
     /// Returns the address of a device.
     pub(crate) fn mac_of(&self, link: &LinkName) -> MacAddress {
         self.found.get(link).copied().unwrap_or_else(|| {
-            let [a, b, c, d, e, f, _, _] = Rng::new(self.origin).fork(&link.0).next_u64().to_be_bytes();
-            MacAddress::local([a, b, c, d, e, f])
+            let drawn = Rng::new(self.origin).fork(&link.0).next_u64().to_be_bytes();
+            let [bytes @ .., _, _] = drawn;
+            MacAddress::local(bytes)
         })
     }
 

@@ -36,6 +36,7 @@ impl ExitCode {
     }
 
     /// Returns the code of the first of two steps that did not go well.
+    #[must_use]
     pub const fn or(self, next: Self) -> Self {
         match self {
             Self::Clean => next,

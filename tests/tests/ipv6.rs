@@ -32,9 +32,11 @@ fn a_node_of_ipv6_alone_leases_a_subnet_and_writes_the_subnet_file() {
     let node = bench.node(node);
     assert_eq!(node.engine.status().phase, Phase::Running);
     assert!(node.table.is_none());
-    let file = node.kernel.iter().find_map(|object| match object {
-        KernelObject::SubnetFile(file) => Some(file),
-        _ => None,
+    let file = node.kernel.iter().find_map(|object| {
+        let KernelObject::SubnetFile(file) = object else {
+            return None;
+        };
+        Some(file)
     });
     let file = file.expect("a subnet file");
     assert_eq!((file.v4, file.mtu), (None, 1500));

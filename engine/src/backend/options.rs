@@ -42,7 +42,7 @@ impl<'a> Options<'a> {
 }
 
 /// Refuses a value of the right type.
-pub(super) fn bad(key: &'static str, value: impl ToString, rule: &'static str) -> ConfigError {
+pub(super) fn bad(key: &'static str, value: &impl ToString, rule: &'static str) -> ConfigError {
     ConfigError::BadOption {
         key,
         value: value.to_string(),

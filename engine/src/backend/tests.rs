@@ -112,7 +112,15 @@ fn node(config: &str, subnet: &str) -> String {
     let own = backend.desired(&placement);
     lines.extend(own.iter().map(|object| match object {
         KernelObject::SubnetFile(file) => file.render().trim_end().to_string(),
-        other => other.to_string(),
+        KernelObject::Socket(_)
+        | KernelObject::Link(_)
+        | KernelObject::Sysctl(_)
+        | KernelObject::Address(_)
+        | KernelObject::Ruleset(_)
+        | KernelObject::FdbEntry(_)
+        | KernelObject::Neighbour(_)
+        | KernelObject::Route(_)
+        | KernelObject::Member(_) => object.to_string(),
     }));
     let ways = Ways::of(&routes(), &network.networks());
     for (number, v4, v6) in [

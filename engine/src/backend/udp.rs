@@ -89,7 +89,7 @@ impl Udp {
 fn port(backend: &BackendConfig) -> Result<u16, ConfigError> {
     match Options::of(backend).read("Port", PORT_RULE)? {
         None => Ok(DEFAULT_PORT),
-        Some(0) => Err(bad("Port", 0, PORT_RULE)),
+        Some(0) => Err(bad("Port", &0, PORT_RULE)),
         Some(port) => Ok(port),
     }
 }

@@ -70,7 +70,7 @@ impl Vxlan {
         let group_policy = options.is_on("GBP")?;
         let direct_routing = options.is_on("DirectRouting")?;
         Ok(Self {
-            vni: Vni::new(vni).map_err(|_| bad("VNI", vni, VNI_RULE))?,
+            vni: Vni::new(vni).map_err(|_| bad("VNI", &vni, VNI_RULE))?,
             port: port.unwrap_or(DEFAULT_PORT),
             mtu: mtu(&options, network)?,
             learning: if learning { Learning::On } else { Learning::Off },
@@ -229,7 +229,7 @@ fn mtu(options: &Options<'_>, network: &NetworkConfig) -> Result<Option<u32>, Co
     };
     let given = options.read::<u32>("MTU", MTU_RULE)?.filter(|mtu| *mtu != 0);
     match given {
-        Some(mtu) if mtu < least || mtu > u32::from(u16::MAX) => Err(bad("MTU", mtu, MTU_RULE)),
+        Some(mtu) if mtu < least || mtu > u32::from(u16::MAX) => Err(bad("MTU", &mtu, MTU_RULE)),
         given => Ok(given),
     }
 }

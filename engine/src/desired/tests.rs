@@ -320,7 +320,7 @@ proptest! {
     }
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 enum Step {
     Encapsulate(u8, u8),
     Direct(u8),

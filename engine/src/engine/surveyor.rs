@@ -10,10 +10,9 @@ use crate::engine::outbox::Outbox;
 use crate::kernel::Survey;
 use crate::time::Instant;
 
-/// How long after a survey the next one is made although nothing was heard, and how much earlier at most: notices get
+/// How long after a survey the next one is made at the earliest and at the latest although nothing was heard: notices get
 /// lost.
-const PERIOD: Duration = Duration::from_mins(5);
-const SPREAD: Duration = Duration::from_mins(1);
+const PERIOD: (Duration, Duration) = (Duration::from_mins(4), Duration::from_mins(5));
 /// How long after a survey a doubt waits for others to come.
 const CALM: Duration = Duration::from_millis(50);
 /// The first and the longest wait after a survey that failed.
@@ -110,7 +109,7 @@ impl Surveyor {
         let due = if doubt {
             earliest
         } else {
-            now + outbox.rng.between(PERIOD - SPREAD, PERIOD)
+            now + outbox.rng.between(PERIOD.0, PERIOD.1)
         };
         self.state = State::Waiting { earliest, due };
     }

@@ -79,11 +79,10 @@ pub fn ours(saved: &str) -> Vec<String> {
             // A declaration ends with counters.
             let line = match declared(line) {
                 Some(chain) if is_ours(chain) => format!(":{chain}"),
-                Some(_) => return None,
                 None if chain_of(line).is_some_and(is_ours) || target(line).is_some_and(is_ours) => {
                     line.to_owned()
                 }
-                None => return None,
+                Some(_) | None => return None,
             };
             Some(format!("{table} {line}"))
         })

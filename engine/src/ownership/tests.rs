@@ -94,9 +94,11 @@ fn a_plain_route_without_mark_is_ours_only_if_it_is_what_we_want() {
 
     let routes: Vec<_> = found
         .values()
-        .filter_map(|object| match object {
-            KernelObject::Route(route) => Some((route.destination.to_string(), route.mark)),
-            _ => None,
+        .filter_map(|object| {
+            let KernelObject::Route(route) = object else {
+                return None;
+            };
+            Some((route.destination.to_string(), route.mark))
         })
         .collect();
     assert_eq!(

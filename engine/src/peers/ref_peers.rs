@@ -251,7 +251,8 @@ fn judge(
     let is_of_backend = record
         .backend_type
         .eq_ignore_ascii_case(standpoint.backend.kind());
-    if !is_of_backend && !(may_be_silent && record.backend_type.is_empty()) {
+    let is_silent = record.backend_type.is_empty();
+    if !(is_of_backend || (may_be_silent && is_silent)) {
         return Err(RejectReason::ForeignBackend);
     }
     let (public_ip, data) = match net {

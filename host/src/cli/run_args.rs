@@ -14,6 +14,10 @@ use crate::tunnel::worker_count::WorkerCount;
 /// Runs the daemon on this node.
 #[derive(Clone, Debug, clap::Args)]
 #[command(args_override_self = true, disable_version_flag = true)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a switch on the command line"
+)]
 pub struct RunArgs {
     /// etcd's client URLs, separated by commas; one that fails is left for the next
     #[arg(

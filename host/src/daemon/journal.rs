@@ -95,20 +95,21 @@ fn line(status: &Status) -> String {
 
 fn peers(status: &Status) -> String {
     let (peers, stale) = (status.peers.len(), status.stale.len());
-    let mut text = format!("{peers} peers");
-    if stale > 0 {
-        text += &format!(", {stale} of them without a lease for the moment");
-    }
-    match &status.failing[..] {
-        [] => {}
+    let stale = match stale {
+        0 => String::new(),
+        _ => format!(", {stale} of them without a lease for the moment"),
+    };
+    let failing = match &status.failing[..] {
+        [] => String::new(),
+        [(object, error)] => format!("; cannot set up {object}: {error}"),
         [(object, error), others @ ..] => {
-            text += &format!("; cannot set up {object}: {error}");
-            if !others.is_empty() {
-                text += &format!(" ({} other failures)", others.len());
-            }
+            format!(
+                "; cannot set up {object}: {error} ({} other failures)",
+                others.len()
+            )
         }
-    }
-    text
+    };
+    format!("{peers} peers{stale}{failing}")
 }
 
 #[cfg(test)]

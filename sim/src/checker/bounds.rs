@@ -10,8 +10,8 @@ use crate::violation::{Finding, Invariant};
 const MAX_WATCHES: usize = 4;
 /// Kernel objects for the daemon itself: sockets, devices, settings, addresses, routes, the subnet file.
 const OWN_OBJECTS: usize = 32;
-/// Kernel objects that a peer may cost: wanted and there, a route, a neighbour and a forwarding entry each.
-const OBJECTS_PER_PEER: usize = 6;
+/// Kernel objects that a peer may cost: wanted and there, a route, a neighbour, a forwarding entry and three members each.
+const OBJECTS_PER_PEER: usize = 12;
 
 /// How much of what a daemon holds there is in its world.
 #[derive(Clone, Copy, Debug)]
@@ -81,11 +81,11 @@ mod tests {
                 ..fits
             },
             Holdings {
-                kernel_objects: 100,
+                kernel_objects: 160,
                 ..fits
             },
             Holdings {
-                kernel_operations: 100,
+                kernel_operations: 160,
                 ..fits
             },
         ];

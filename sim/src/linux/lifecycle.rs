@@ -194,9 +194,12 @@ fn connected_route(index: u32, net: IpNet) -> Option<FoundRoute> {
 
 /// Makes the address of a link from a hardware address (RFC 4291, appendix A).
 fn link_local(mac: MacAddress) -> Ipv6Addr {
-    let [a, b, c, d, e, f] = mac.0;
-    let [word1, word2, word3, word4] = [[a ^ 0x02, b], [c, 0xff], [0xfe, d], [e, f]].map(u16::from_be_bytes);
-    Ipv6Addr::new(0xfe80, 0, 0, 0, word1, word2, word3, word4)
+    let [first, maker @ .., x, y, z] = mac.0;
+    let [second, third] = maker;
+    let mut bytes = [0; 16];
+    bytes[..2].copy_from_slice(&[0xfe, 0x80]);
+    bytes[8..].copy_from_slice(&[first ^ 0x02, second, third, 0xff, 0xfe, x, y, z]);
+    Ipv6Addr::from(bytes)
 }
 
 /// `RTPROT_KERNEL`: what follows from an address.

@@ -5,12 +5,13 @@
 #![expect(clippy::print_stdout, reason = "a benchmark speaks to people")]
 
 use std::fs;
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use clap::Parser;
-use selvedge_host::lab::{Ending, Namespace, Place};
+use selvedge_host::lab::{Ending, Namespace, Place, Stopwatch};
 use selvedge_tests::real_nodes::{RealNodes, node, resident, wait_until};
 use selvedge_tests::requirement;
 use serde_json::{Value, json};
@@ -59,7 +60,9 @@ struct Figures {
 const BACKENDS: [&str; 2] = ["vxlan", "host-gw"];
 /// So many addresses of the underlay's link the peers have between them.
 const HOSTS: u32 = 200;
-const PATIENCE: Duration = Duration::from_secs(120);
+/// 10.128.0.0.
+const FIRST_SUBNET: u32 = 0x0a80_0000;
+const PATIENCE: Duration = Duration::from_mins(2);
 
 fn main() -> ExitCode {
     let options = Options::parse();
@@ -115,7 +118,7 @@ fn measure(options: &Options, backend: &'static str, leases: u32) -> Figures {
     let changes_again = self::changes(&real.log(node(1))) - changes;
 
     let (key, value) = lease(backend, leases);
-    let begun = Instant::now();
+    let begun = Stopwatch::start();
     real.put(&key, &value);
     await_routes(&namespace, wanted + 1);
     Figures {
@@ -132,7 +135,7 @@ fn measure(options: &Options, backend: &'static str, leases: u32) -> Figures {
 
 /// Starts the daemon and waits until it is ready and the routes are there.
 fn start(real: &mut RealNodes, namespace: &Namespace, routes: usize) -> Duration {
-    let begun = Instant::now();
+    let begun = Stopwatch::start();
     real.lab.start_node(node(1)).expect("the daemon starts");
     real.lab.wait_ready().unwrap_or_else(|error| panic!("{error}"));
     await_routes(namespace, routes);
@@ -156,16 +159,18 @@ fn changes(log: &str) -> usize {
 
 /// Returns a peer's key and value.
 fn lease(backend: &str, number: u32) -> (String, String) {
-    let [_, b, c, _] = (0x0a80_0000 + (number << 8)).to_be_bytes();
+    let subnet = Ipv4Addr::from_bits(FIRST_SUBNET + (number << 8));
     let host = number % HOSTS + 20;
-    let [_, x, y, z] = number.to_be_bytes();
+    let [_, high, middle, low] = number.to_be_bytes();
     let data = match backend {
-        "vxlan" => format!(r#","BackendData":{{"VNI":1,"VtepMAC":"02:00:01:{x:02x}:{y:02x}:{z:02x}"}}"#),
+        "vxlan" => {
+            format!(r#","BackendData":{{"VNI":1,"VtepMAC":"02:00:01:{high:02x}:{middle:02x}:{low:02x}"}}"#)
+        }
         _ => String::new(),
     };
     let value =
         format!(r#"{{"PublicIP":"192.0.2.{host}","PublicIPv6":null,"BackendType":"{backend}"{data}}}"#);
-    (format!("subnets/10.{b}.{c}.0-24"), value)
+    (format!("subnets/{subnet}-24"), value)
 }
 
 impl Figures {

@@ -75,7 +75,11 @@ fn all_is_planned_for_a_node_that_never_ran() {
 
     let planned = text(&output);
     let kinds: Vec<&str> = planned.lines().filter_map(|line| line.get(..8)).collect();
-    assert_eq!(kinds, ["+ VXLAN ", "+ addres", "+ subnet"], "{planned}");
+    assert_eq!(
+        kinds,
+        ["+ VXLAN ", "+ addres", "+ iptabl", "+ nftabl", "+ subnet"],
+        "{planned}"
+    );
     assert_eq!(output.status.code(), Some(2), "{output:?}");
     assert_eq!(everything(&namespace), before);
     assert!(real.leases().is_empty(), "no lease is taken");

@@ -153,13 +153,12 @@ impl Task {
         let mut members = Vec::new();
         let mut next = Some(first);
         while let Some((id, op)) = next.take().or_else(|| self.orders.try_recv().ok()) {
-            match MemberChange::of(&op) {
-                Some(change) => members.push((id, change)),
-                None => {
-                    self.change_members(std::mem::take(&mut members)).await;
-                    let result = self.change_ruleset(op).await;
-                    self.tell(KernelEvent::OpDone { id, result });
-                }
+            if let Some(change) = MemberChange::of(&op) {
+                members.push((id, change));
+            } else {
+                self.change_members(std::mem::take(&mut members)).await;
+                let result = self.change_ruleset(op).await;
+                self.tell(KernelEvent::OpDone { id, result });
             }
         }
         self.change_members(members).await;

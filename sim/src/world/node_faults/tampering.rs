@@ -96,8 +96,8 @@ fn change(linux: &mut Linux, tampering: Tampering, choice: u64) -> Option<Vec<Ke
         }
         Tampering::ChangeTunnelMac => {
             let link = tunnel.filter(|link| linux.has_mac(link))?;
-            let [a, b, c, d, e, f, ..] = choice.to_be_bytes();
-            linux.set_link_mac(&link, MacAddress::local([a, b, c, d, e, f]));
+            let [bytes @ .., _, _] = choice.to_be_bytes();
+            linux.set_link_mac(&link, MacAddress::local(bytes));
             Some(Vec::new())
         }
         Tampering::ChangeTunnelMtu => {
