@@ -55,9 +55,7 @@ fn scenario(seed: u64, identity: Identity) -> Scenario {
     scenario.nodes[4].starts_at = Duration::from_secs(30);
     scenario.nodes[4].identity = identity;
     // With host-gw a node refuses to announce an address that is not its own.
-    if scenario.backend == Backend::HostGw {
-        scenario.backend = Backend::Udp;
-    }
+    scenario.backend = Backend::Udp;
     if identity == Identity::CopyOf(ORIGINAL) {
         // Until the first objection a copy carries what the first does, which strict mode forbids.
         scenario.on_expiry = OnExpiry::Keep;

@@ -99,13 +99,15 @@ impl FailStatic {
             return Ok(());
         }
         let leads_to_peer = |op: &KernelOp| match op.object() {
-            KernelObject::FdbEntry(_) | KernelObject::Neighbour(_) | KernelObject::Route(_) => true,
+            KernelObject::FdbEntry(_)
+            | KernelObject::Neighbour(_)
+            | KernelObject::Route(_)
+            | KernelObject::Member(_) => true,
             KernelObject::Socket(_)
             | KernelObject::Link(_)
             | KernelObject::Sysctl(_)
             | KernelObject::Address(_)
             | KernelObject::Ruleset(_)
-            | KernelObject::Member(_)
             | KernelObject::SubnetFile(_) => false,
         };
         let removes_peers = actions.iter().any(
