@@ -1,7 +1,7 @@
 # What there is to do; `make help` lists it.
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test lint fuzz bench bench-packets bench-sim deny
+.PHONY: help build demo test lint fuzz bench bench-leases bench-packets bench-sim chaos deny
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 15
@@ -41,6 +41,18 @@ bench-packets: ## measures what forwarding, cutting and merging cost for each pa
 bench-sim: ## measures how the simulator and control scale, against their goals; also into target/bench-sim.json
 	@scripts/install-deps build
 	cargo bench --package selvedge-tests --bench scale -- $(CURDIR)/target/bench-sim.json
+
+chaos: ## changes each kind of object behind the daemon's back, CHAOS_FLAGS (--rounds 3) times; also into target/chaos.json
+	@scripts/install-deps build test
+	cargo build --release --package selvedge-host
+	cargo bench --package selvedge-tests --bench chaos --config 'target."cfg(all())".runner = "$(CURDIR)/scripts/as-root"' \
+		-- --program $(CURDIR)/target/release/selvedge --json $(CURDIR)/target/chaos.json $(CHAOS_FLAGS)
+
+bench-leases: ## measures what 200 to 5,000 leases cost a node's kernel and the daemon; also into target/bench-leases.json
+	@scripts/install-deps build test
+	cargo build --release --package selvedge-host
+	cargo bench --package selvedge-tests --bench leases --config 'target."cfg(all())".runner = "$(CURDIR)/scripts/as-root"' \
+		-- --program $(CURDIR)/target/release/selvedge --json $(CURDIR)/target/bench-leases.json
 
 deny: ## checks licences, banned crates and advisories of all dependencies
 	@scripts/deny

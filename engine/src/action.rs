@@ -1,5 +1,6 @@
 //! What goes into the engine and what comes out of it.
 
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -7,9 +8,10 @@ use core::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::backend::ConfigError;
 use crate::event::Event;
 use crate::forwarding_table::ForwardingTable;
-use crate::kernel::{KernelError, KernelObject, KernelOp, LinkName};
+use crate::kernel::{KernelError, KernelFacts, KernelObject, KernelOp, LinkName, Survey};
 use crate::store::{
     Header, KeyRange, Revision, StoreError, StoreRequest, StoreResponse, WatchEnd, WatchEvent,
 };
@@ -52,12 +54,23 @@ pub enum Action {
     },
     /// Close a watch; no event of it may follow.
     CancelWatch(WatchId),
+    /// Connect to the store anew: the node has another address, and what went over a connection from the former one is never
+    /// answered. Requests and watches under way fail at once as [`crate::StoreErrorKind::Unavailable`].
+    Reconnect,
     /// Change the node; answer with [`KernelEvent::OpDone`]. Operations are carried out in the order given.
     Kernel {
         /// Names the operation in its answer.
         id: OpId,
         /// The operation.
         op: KernelOp,
+    },
+    /// Look at the node; answer with [`KernelEvent::Surveyed`]. What was to be changed before is changed then, what is to
+    /// be changed afterwards is not.
+    Survey {
+        /// Names the survey in its answer.
+        id: OpId,
+        /// What to look at.
+        survey: Survey,
     },
     /// Share this table with the forwarders from now on.
     Forwarding(Arc<ForwardingTable>),
@@ -74,6 +87,8 @@ pub enum Action {
 pub enum ExitReason {
     /// It was asked to.
     Shutdown,
+    /// It knows what it would do, which [`Engine::plan`](crate::Engine::plan) tells.
+    Planned,
     /// The lease is lost, and the node was told to end then.
     LeaseLost {
         /// The subnet that it held.
@@ -85,6 +100,11 @@ pub enum ExitReason {
         interface: String,
         /// What the network needs.
         needed: Families,
+    },
+    /// The node cannot serve the network config.
+    Config {
+        /// Why.
+        error: ConfigError,
     },
     /// The node lacks something that waiting will not bring.
     Kernel {
@@ -99,6 +119,7 @@ impl fmt::Display for ExitReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Shutdown => f.write_str("asked to stop"),
+            Self::Planned => f.write_str("the plan is made"),
             Self::LeaseLost { subnet } => write!(f, "lost the lease of {subnet}"),
             Self::Underlay { interface, needed } => {
                 write!(
@@ -107,6 +128,7 @@ impl fmt::Display for ExitReason {
                 )?;
                 f.write_str("choose another with --iface, or give --public-ip or --public-ipv6")
             }
+            Self::Config { error } => write!(f, "this node cannot serve the network config: {error}"),
             Self::Kernel { object, error } => write!(f, "cannot set up {object}: {error}"),
         }
     }
@@ -159,12 +181,19 @@ pub enum KernelEvent {
         /// What became of it.
         result: Result<(), KernelError>,
     },
+    /// The answer to [`Action::Survey`].
+    Surveyed {
+        /// The survey.
+        id: OpId,
+        /// What was found.
+        result: Result<Box<KernelFacts>, KernelError>,
+    },
+    /// Something that the engine cares for may have changed: one of its objects, or the underlay.
+    Doubted,
     /// An object that was there is gone or differs.
     Vanished(KernelObject),
     /// A device is gone, and with it its settings, addresses and routes.
     LinkVanished(LinkName),
-    /// A device was set down, which took its routes; it has to be set up again.
-    LinkDown(LinkName),
 }
 
 /// What the operator tells the engine.

@@ -1,53 +1,75 @@
 //! The full set of objects that ought to exist, and the way there.
 
-use alloc::borrow::Cow;
-use alloc::collections::BTreeMap;
+mod admission;
+mod object_id;
+mod repairs;
+mod retries;
+
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
-use core::net::SocketAddrV4;
 use core::time::Duration;
 
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+pub(crate) use self::admission::Admission;
+pub(crate) use self::object_id::ObjectId;
+use self::repairs::Repairs;
+pub(crate) use self::retries::FailureNews;
+use self::retries::Retries;
 use crate::action::OpId;
-use crate::backoff::Backoff;
 use crate::engine::outbox::Outbox;
 use crate::event::Event;
-use crate::kernel::{KernelError, KernelErrorKind, KernelObject, KernelOp, LinkName};
+use crate::kernel::{
+    IpVersion, KernelError, KernelErrorKind, KernelObject, KernelOp, LinkKind, LinkName, RulesetName, Vxlan,
+};
 use crate::snapshot::keyed::{self, Keyed};
 use crate::snapshot::pairs;
 use crate::time::Instant;
 
 /// Makes the node hold the desired objects, in a safe order, and holds it to them.
 ///
-/// What is present is known from the results of operations and from notifications. A kind of object is begun
-/// when all kinds before it stand, so that nothing is hung on a device that is not there yet.
+/// What is present is known from surveys, from the results of operations and from notices. The node's own objects are
+/// made kind by kind: one is begun when all kinds before it stand, so that nothing is hung on a device that is not there
+/// yet. A peer's follow in the same order, each peer by itself, so that none waits for another's.
+///
+/// For n objects a change of one takes O(log n) steps.
 #[derive(Debug, Default, Deserialize, Serialize)]
 pub(crate) struct Reconciler {
     #[serde(with = "keyed")]
     desired: BTreeMap<ObjectId, KernelObject>,
     #[serde(with = "keyed")]
     present: BTreeMap<ObjectId, KernelObject>,
-    in_flight: BTreeMap<OpId, KernelOp>,
+    /// Who wants an object, or was the last to want one that is still there.
     #[serde(with = "pairs")]
-    failing: BTreeMap<ObjectId, Failing>,
+    owners: BTreeMap<ObjectId, Owner>,
+    /// What others want as well: two leases of one node lead to the same device.
+    #[serde(default, with = "pairs")]
+    shares: BTreeMap<(ObjectId, Owner), KernelObject>,
+    #[serde(with = "pairs")]
+    belongings: BTreeMap<Owner, BTreeSet<ObjectId>>,
+    /// What is not as desired.
+    #[serde(skip)]
+    differing: BTreeSet<ObjectId>,
+    /// What has to be looked at: it changed, or something that it waits for.
+    due: BTreeSet<ObjectId>,
+    in_flight: BTreeMap<OpId, KernelOp>,
+    #[serde(skip)]
+    busy: BTreeSet<ObjectId>,
+    retries: Retries,
+    repairs: Repairs,
+    #[serde(default)]
+    admission: Admission,
 }
 
-/// What makes an object the same one although its attributes change; in the order of making.
-#[derive(Clone, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
-pub(crate) enum ObjectId {
-    Socket(SocketAddrV4),
-    Link(LinkName),
-    Sysctl(LinkName, Cow<'static, str>),
-    Address(LinkName, Ipv4Net),
-    Route(Ipv4Net),
-    SubnetFile,
-}
-
-#[derive(Debug, Deserialize, Serialize)]
-struct Failing {
-    backoff: Backoff,
-    retry_at: Instant,
+/// Who wants an object.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Owner {
+    /// The node itself.
+    Node,
+    /// The peer with this range.
+    Peer(IpNet),
 }
 
 /// A failure that the engine decides about.
@@ -56,121 +78,175 @@ pub(crate) struct Failure {
     pub(crate) object: KernelObject,
     pub(crate) error: KernelError,
     pub(crate) retry_in: Duration,
+    pub(crate) news: FailureNews,
 }
 
 impl Reconciler {
-    /// Replaces the desired set.
-    pub(crate) fn desire(&mut self, objects: Vec<KernelObject>) {
-        self.desired = objects
+    /// Makes what a snapshot leaves out because it follows from the rest.
+    pub(crate) fn derive_the_rest(&mut self) {
+        let ops = self.in_flight.values();
+        self.busy = ops.map(|op| ObjectId::of(op.object())).collect();
+        let differs = |id: &&ObjectId| self.desired.get(*id) != self.present.get(*id);
+        let all = self.desired.keys().chain(self.present.keys());
+        self.differing = all.filter(differs).cloned().collect();
+    }
+
+    /// Replaces what an owner wants.
+    pub(crate) fn desire(&mut self, owner: Owner, objects: Vec<KernelObject>) {
+        let wanted: BTreeMap<_, _> = objects
             .into_iter()
             .map(|object| (ObjectId::of(&object), object))
             .collect();
-        self.failing.retain(|id, _| self.desired.contains_key(id));
+        let former = self.belongings.get(&owner).cloned().unwrap_or_default();
+        for id in former.iter().filter(|id| !wanted.contains_key(id)) {
+            self.abandon(owner, id);
+        }
+        for (id, object) in wanted {
+            self.claim(owner, id, object);
+        }
+        self.wake(owner);
     }
 
-    /// Starts every operation whose time has come.
+    /// Wants nothing any more.
+    pub(crate) fn desire_nothing(&mut self) {
+        let owners: Vec<Owner> = self.belongings.keys().copied().collect();
+        for owner in owners {
+            self.desire(owner, Vec::new());
+        }
+    }
+
+    /// Returns the peers that objects are wanted for, or still there of.
+    pub(crate) fn peers(&self) -> impl Iterator<Item = IpNet> {
+        self.belongings.keys().filter_map(|owner| match owner {
+            Owner::Node => None,
+            Owner::Peer(net) => Some(*net),
+        })
+    }
+
+    /// Starts every operation whose time has come. What is not wanted any more goes first: it must not stand in the way
+    /// of its successor.
     pub(crate) fn reconcile(&mut self, outbox: &mut Outbox) {
-        for op in self.due(outbox.now) {
-            let id = outbox.kernel(op.clone());
-            self.in_flight.insert(id, op);
+        self.due.extend(self.retries.due(outbox.now));
+        let due = core::mem::take(&mut self.due);
+        let (stale, missing): (Vec<_>, Vec<_>) = due.iter().partition(|id| !self.desired.contains_key(id));
+        for id in stale.into_iter().rev().chain(missing) {
+            if let Some(op) = self.next_op(id) {
+                self.busy.insert(id.clone());
+                let number = outbox.kernel(op.clone());
+                self.in_flight.insert(number, op);
+            }
         }
     }
 
     /// Takes the result of an operation; returns the failure if it failed.
     pub(crate) fn handle_done(
         &mut self,
-        id: OpId,
+        number: OpId,
         result: Result<(), KernelError>,
         outbox: &mut Outbox,
     ) -> Option<Failure> {
-        let (object, result) = match self.in_flight.remove(&id)? {
-            KernelOp::Ensure(object) => {
+        let op = self.in_flight.remove(&number)?;
+        let id = ObjectId::of(op.object());
+        self.busy.remove(&id);
+        let owners = self.all_owners(&id);
+        let (object, result) = match op {
+            KernelOp::Ensure(object) | KernelOp::Replace(object) => {
                 if result.is_ok() {
-                    self.present.insert(ObjectId::of(&object), object.clone());
+                    self.present.insert(id.clone(), object.clone());
                 }
                 (object, result)
             }
-            KernelOp::Remove(object) => {
-                let gone = match result {
-                    Err(error) if error.kind != KernelErrorKind::NotFound => Err(error),
-                    Ok(()) | Err(_) => {
-                        self.present.remove(&ObjectId::of(&object));
-                        Ok(())
-                    }
-                };
-                (object, gone)
-            }
+            KernelOp::Remove(object) => match result {
+                Err(error) if error.kind != KernelErrorKind::NotFound => (object, Err(error)),
+                Ok(()) | Err(_) => {
+                    self.forget(&id);
+                    self.forget_members_of(&id);
+                    (object, Ok(()))
+                }
+            },
         };
-        let id = ObjectId::of(&object);
+        self.note(&id);
         let Err(error) = result else {
-            self.failing.remove(&id);
+            self.retries.forget(&id);
+            self.wake_each(owners);
             return None;
         };
-        let retry_in = self.postpone(id, outbox);
+        let (retry_in, news) = self.retries.postpone(id, &error, outbox);
+        self.wake_each(owners);
         Some(Failure {
             object,
             error,
             retry_in,
+            news,
         })
     }
 
-    /// Takes note that an object is gone.
+    /// Takes note that an object is gone, or differs.
     pub(crate) fn handle_vanished(&mut self, object: &KernelObject, outbox: &mut Outbox) {
-        self.forget(&ObjectId::of(object), outbox);
+        self.lose(&ObjectId::of(object), outbox);
     }
 
     /// Takes note that a device is gone, and all that hung on it.
     pub(crate) fn handle_link_vanished(&mut self, name: &LinkName, outbox: &mut Outbox) {
-        let gone = self.ids_where(|object| match object {
-            KernelObject::Link(link) => link.name == *name,
-            KernelObject::Sysctl(sysctl) => sysctl.link == *name,
-            KernelObject::Address(address) => address.link == *name,
-            KernelObject::Route(route) => route.link == *name,
-            KernelObject::Socket(_) | KernelObject::SubnetFile(_) => false,
-        });
-        for id in gone {
-            self.forget(&id, outbox);
-        }
+        self.lose(&ObjectId::Link(name.clone()), outbox);
     }
 
-    /// Takes note that a device was set down, which took its routes.
-    pub(crate) fn handle_link_down(&mut self, name: &LinkName, outbox: &mut Outbox) {
-        let gone = self.ids_where(|object| match object {
-            KernelObject::Link(link) => link.name == *name,
-            KernelObject::Route(route) => route.link == *name,
-            KernelObject::Sysctl(_)
-            | KernelObject::Address(_)
-            | KernelObject::Socket(_)
-            | KernelObject::SubnetFile(_) => false,
-        });
+    /// Takes what a survey found of ours; objects of kinds that surveys do not see stay as they were.
+    pub(crate) fn handle_survey(&mut self, found: BTreeMap<ObjectId, KernelObject>, outbox: &mut Outbox) {
+        let gone = self.present.keys().filter(|id| id.is_surveyed());
+        let gone: Vec<_> = gone.filter(|id| !found.contains_key(id)).cloned().collect();
         for id in gone {
-            self.forget(&id, outbox);
+            if !self.busy.contains(&id) {
+                self.lose(&id, outbox);
+            }
         }
+        for (id, object) in found {
+            // What an operation that is under way does to it, the survey came too early to see.
+            if self.busy.contains(&id) || self.present.get(&id) == Some(&object) {
+                continue;
+            }
+            if !self.present.contains_key(&id) {
+                // What stood in its way is its own.
+                self.retries.forget(&id);
+            } else if self.desired.contains_key(&id) {
+                self.tell_repair(&id, outbox);
+            }
+            self.present.insert(id.clone(), object);
+            self.note(&id);
+        }
+        self.wake(Owner::Node);
     }
 
-    /// Returns when the next operation that waits for its time alone falls due: not one under way, and not one
-    /// that others have to precede.
+    /// Tries everything again that waits for its time: why it failed is gone.
+    pub(crate) fn hurry(&mut self, outbox: &Outbox) {
+        self.retries.hurry(outbox.now);
+    }
+
+    /// Returns when the next operation that waits for its time alone falls due.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        let waiting = self.due(Instant::from_nanos(u64::MAX));
-        waiting
-            .iter()
-            .filter_map(|op| self.failing.get(&ObjectId::of(op.object())))
-            .map(|failing| failing.retry_at)
-            .min()
+        self.retries.first()
     }
 
-    /// Tells whether everything desired that traffic depends on is present.
+    /// Tells whether everything that traffic depends on is present: what the node wants itself, and of what it wants for
+    /// its peers all that does not fail.
     pub(crate) fn is_settled(&self) -> bool {
-        self.desired
-            .iter()
-            .all(|(id, object)| id.is_optional() || self.present.get(id) == Some(object))
+        // Members come last, and traffic does not depend on them.
+        let mut weighty = self.differing.iter().take_while(|id| !id.is_member());
+        weighty.all(|id| {
+            let is_of_failing_peer = match self.owners.get(id).copied() {
+                Some(owner @ Owner::Peer(_)) => self.fails(owner),
+                Some(Owner::Node) | None => false,
+            };
+            id.is_optional() || is_of_failing_peer || !self.desired.contains_key(id)
+        })
     }
 
     /// Returns what would have to be done.
     pub(crate) fn plan(&self) -> Vec<KernelOp> {
-        let stale = self.stale().map(|object| KernelOp::Remove(object.clone()));
-        let missing = self.missing().map(|(_, object)| KernelOp::Ensure(object.clone()));
-        stale.chain(missing).collect()
+        let stale = self.differing.iter().rev();
+        let stale = stale.filter(|id| !self.desired.contains_key(id));
+        let missing = self.differing.iter().filter(|id| self.desired.contains_key(id));
+        stale.chain(missing).filter_map(|id| self.op(id)).collect()
     }
 
     /// Returns what ought to exist.
@@ -178,86 +254,300 @@ impl Reconciler {
         self.desired.values()
     }
 
+    /// Returns what ought to exist in the place of an object.
+    pub(crate) fn wanted(&self, id: &ObjectId) -> Option<&KernelObject> {
+        self.desired.get(id)
+    }
+
+    /// Returns what is there in the place of an object, as far as is known.
+    pub(crate) fn present(&self, id: &ObjectId) -> Option<&KernelObject> {
+        self.present.get(id)
+    }
+
+    /// Tells whether every member that is wanted is there.
+    pub(crate) fn has_all_members(&self) -> bool {
+        let mut differing = self.differing.iter().rev().take_while(|id| id.is_member());
+        !differing.any(|id| self.desired.contains_key(id))
+    }
+
+    /// Tells whether an object is there, as far as is known.
+    pub(crate) fn holds(&self, id: &ObjectId) -> bool {
+        self.present.contains_key(id)
+    }
+
+    /// Returns the objects that could not be made or removed the last time, and why.
+    pub(crate) fn failing(&self) -> impl Iterator<Item = (&KernelObject, &KernelError)> {
+        self.retries.failing().filter_map(|(id, error)| {
+            let object = self.desired.get(id).or_else(|| self.present.get(id))?;
+            Some((object, error))
+        })
+    }
+
+    /// Returns how many objects could not be made or removed the last time.
+    pub(crate) fn failing_count(&self) -> usize {
+        self.retries.failing_count()
+    }
+
     /// Returns how many objects it keeps in mind, and how many operations are under way.
     pub(crate) fn sizes(&self) -> (usize, usize) {
-        let objects = self.desired.len() + self.present.len() + self.failing.len();
+        let objects = self.desired.len() + self.present.len() + self.retries.len();
         (objects, self.in_flight.len())
     }
 
-    /// Removals come first: a stale route must not stand in the way of its successor.
-    fn due(&self, now: Instant) -> Vec<KernelOp> {
-        let stale: Vec<_> = self.stale().collect();
-        if !stale.is_empty() {
-            return stale
-                .into_iter()
-                .filter(|object| self.is_due(&ObjectId::of(object), now))
-                .map(|object| KernelOp::Remove(object.clone()))
-                .collect();
+    /// Returns the operation that an object needs now.
+    fn next_op(&self, id: &ObjectId) -> Option<KernelOp> {
+        if self.busy.contains(id) || self.retries.is_waiting(id) || self.has_to_wait(id) {
+            return None;
         }
-        let Some(rank) = self
-            .missing()
-            .map(|(id, _)| id)
-            .find(|id| !id.is_optional())
-            .map(ObjectId::rank)
-        else {
-            return self.ensure_up_to(u8::MAX, now);
+        self.op(id)
+    }
+
+    fn op(&self, id: &ObjectId) -> Option<KernelOp> {
+        match (self.desired.get(id), self.present.get(id)) {
+            (None, Some(present)) if *id != ObjectId::SubnetFile => Some(KernelOp::Remove(present.clone())),
+            (None, None | Some(_)) => None,
+            (Some(desired), None) => Some(KernelOp::Ensure(desired.clone())),
+            (Some(desired), Some(present)) if desired == present => None,
+            (Some(desired), Some(present)) if can_become(present, desired) => {
+                Some(KernelOp::Replace(desired.clone()))
+            }
+            (Some(_), Some(present)) => Some(KernelOp::Remove(present.clone())),
+        }
+    }
+
+    /// Tells whether something else has to be done before.
+    fn has_to_wait(&self, id: &ObjectId) -> bool {
+        let owner = self.owners.get(id).copied();
+        if id.is_member() {
+            return !self.holds(&ObjectId::Ruleset(RulesetName::Membership));
+        }
+        if !self.desired.contains_key(id) {
+            return match owner {
+                // As long as something leads there.
+                Some(owner @ Owner::Peer(_)) => {
+                    let belongings = self.belongings.get(&owner).into_iter().flatten();
+                    let mut later = belongings.filter(|other| other.rank() > id.rank());
+                    later.any(|other| self.differs_and_may_heal(other))
+                }
+                // With its last address a device loses its routes: the new one comes first.
+                Some(Owner::Node) | None if id.is_address() => self.lacks_address(id),
+                Some(Owner::Node) | None => false,
+            };
+        }
+        let waits_for = |owner: Owner, rank: u8| {
+            let belongings = self.belongings.get(&owner).into_iter().flatten();
+            let mut earlier = belongings.filter(|other| other.rank() < rank && !other.is_optional());
+            earlier.any(|other| self.stands_in_the_way(other))
         };
-        self.ensure_up_to(rank, now)
+        match owner {
+            Some(owner @ Owner::Peer(_)) => {
+                waits_for(Owner::Node, ObjectId::SubnetFile.rank())
+                    || waits_for(owner, id.rank())
+                    || self.waits_for_admission(owner, id)
+            }
+            Some(Owner::Node) | None => waits_for(Owner::Node, id.rank()) || self.has_stale_to_remove(),
+        }
     }
 
-    fn ensure_up_to(&self, rank: u8, now: Instant) -> Vec<KernelOp> {
-        self.missing()
-            .filter(|(id, _)| id.rank() <= rank && self.is_due(id, now))
-            .map(|(_, object)| KernelOp::Ensure(object.clone()))
-            .collect()
-    }
-
-    fn stale(&self) -> impl Iterator<Item = &KernelObject> {
-        let kept = |id: &ObjectId| self.desired.contains_key(id) || *id == ObjectId::SubnetFile;
-        self.present
-            .iter()
-            .rev()
-            .filter(move |(id, _)| !kept(id))
-            .map(|(_, object)| object)
-    }
-
-    fn missing(&self) -> impl Iterator<Item = (&ObjectId, &KernelObject)> {
+    /// Tells whether an object that others hang on is missing; one that is not wanted any more only until it is gone.
+    fn stands_in_the_way(&self, id: &ObjectId) -> bool {
         self.desired
-            .iter()
-            .filter(|(id, object)| self.present.get(id) != Some(object))
+            .get(id)
+            .is_some_and(|desired| self.present.get(id) != Some(desired))
     }
 
-    fn is_due(&self, id: &ObjectId, now: Instant) -> bool {
-        let busy = self.in_flight.values().any(|op| ObjectId::of(op.object()) == *id);
-        !busy && self.failing.get(id).is_none_or(|failing| failing.retry_at <= now)
+    /// Tells whether something of the node's own is still there that is not wanted any more.
+    fn has_stale_to_remove(&self) -> bool {
+        let own = self.belongings.get(&Owner::Node).into_iter().flatten();
+        let is_kept = |id: &ObjectId| *id == ObjectId::SubnetFile || id.is_address();
+        let mut stale = own.filter(|id| !self.desired.contains_key(id) && !is_kept(id));
+        stale.any(|id| self.present.contains_key(id) && !self.retries.contains(id))
     }
 
-    fn postpone(&mut self, id: ObjectId, outbox: &mut Outbox) -> Duration {
-        let failing = self.failing.entry(id).or_insert_with(|| Failing {
-            backoff: Backoff::new(Duration::from_millis(500), Duration::from_secs(30)),
-            retry_at: Instant::ZERO,
-        });
-        let retry_in = failing.backoff.wait(&mut outbox.rng);
-        failing.retry_at = outbox.now + retry_in;
-        retry_in
+    /// Tells whether an address is still to be added to the device that this one is on.
+    fn lacks_address(&self, id: &ObjectId) -> bool {
+        let missing = self.differing.iter().filter(|other| other.is_address());
+        let mut missing = missing.filter(|other| other.link() == id.link());
+        missing.any(|other| self.desired.contains_key(other) && !self.retries.contains(other))
     }
 
-    fn forget(&mut self, id: &ObjectId, outbox: &mut Outbox) {
-        let Some(object) = self.present.remove(id) else {
+    fn fails(&self, owner: Owner) -> bool {
+        let mut belongings = self.belongings.get(&owner).into_iter().flatten();
+        belongings.any(|id| self.retries.contains(id))
+    }
+
+    fn differs_and_may_heal(&self, id: &ObjectId) -> bool {
+        self.differing.contains(id) && !self.retries.contains(id)
+    }
+
+    /// Wants an object for an owner; what another wants already, both have.
+    fn claim(&mut self, owner: Owner, id: ObjectId, object: KernelObject) {
+        self.belongings.entry(owner).or_default().insert(id.clone());
+        if let Some(other) = self.owners.get(&id).copied().filter(|other| *other != owner) {
+            if self.desired.contains_key(&id) {
+                self.shares.insert((id, owner), object);
+                return;
+            }
+            self.disown(other, &id);
+        }
+        self.owners.insert(id.clone(), owner);
+        self.want(&id, object);
+    }
+
+    /// Wants an object no more for an owner; another that wants it has it from now on.
+    fn abandon(&mut self, owner: Owner, id: &ObjectId) {
+        if self.shares.remove(&(id.clone(), owner)).is_some() {
+            return self.disown(owner, id);
+        }
+        let heir = self.sharers(id).next();
+        let share = heir.and_then(|heir| self.shares.remove(&(id.clone(), heir)));
+        if let Some((heir, object)) = heir.zip(share) {
+            self.owners.insert(id.clone(), heir);
+            self.disown(owner, id);
+            self.want(id, object);
+        } else if self.desired.remove(id).is_some() {
+            self.retries.forget(id);
+            self.note(id);
+        }
+    }
+
+    fn want(&mut self, id: &ObjectId, object: KernelObject) {
+        if self.desired.get(id) != Some(&object) {
+            self.desired.insert(id.clone(), object);
+            self.note(id);
+        }
+    }
+
+    /// Returns who else wants an object.
+    fn sharers(&self, id: &ObjectId) -> impl Iterator<Item = Owner> {
+        let shares = self.shares.range((id.clone(), Owner::Node)..);
+        let shares = shares.take_while(move |((other, _), _)| other == id);
+        shares.map(|((_, owner), _)| *owner)
+    }
+
+    /// Takes note that an object that was there is not any more, or is another, without our doing.
+    fn lose(&mut self, id: &ObjectId, outbox: &mut Outbox) {
+        if !self.present.contains_key(id) {
             return;
-        };
+        }
         if self.desired.contains_key(id) {
+            self.tell_repair(id, outbox);
+        }
+        self.forget(id);
+    }
+
+    fn tell_repair(&mut self, id: &ObjectId, outbox: &mut Outbox) {
+        if let Some(object) = self.present.get(id).cloned() {
             outbox.tell(Event::KernelRepairing { object });
         }
+        if let Some(wait) = self.repairs.note(id, outbox) {
+            self.retries.wait_until(id.clone(), outbox.now + wait);
+        }
     }
 
-    fn ids_where(&self, wanted: impl Fn(&KernelObject) -> bool) -> Vec<ObjectId> {
-        self.present
+    /// Forgets an object that is gone, and with a device all that hung on it.
+    fn forget(&mut self, id: &ObjectId) {
+        self.present.remove(id);
+        self.note(id);
+        let ObjectId::Link(name) = id else { return };
+        let gone = self.present.keys().filter(|id| id.link() == Some(name));
+        // A route's device is not part of what it is.
+        let routes = self
+            .present
             .iter()
-            .filter(|(_, object)| wanted(object))
-            .map(|(id, _)| id.clone())
-            .collect()
+            .filter(|(_, object)| leads_out_of(object, name));
+        let gone: Vec<_> = gone.chain(routes.map(|(id, _)| id)).cloned().collect();
+        for id in gone {
+            self.present.remove(&id);
+            self.note(&id);
+        }
     }
+
+    /// Forgets the members that went with the rules that knew them; where somebody else removed the rules, they come back
+    /// with them.
+    fn forget_members_of(&mut self, id: &ObjectId) {
+        if *id != ObjectId::Ruleset(RulesetName::Membership) {
+            return;
+        }
+        let members = self.present.keys().filter(|id| id.is_member());
+        for id in members.cloned().collect::<Vec<_>>() {
+            self.present.remove(&id);
+            self.note(&id);
+        }
+    }
+
+    /// Works out whether an object is as desired.
+    fn note(&mut self, id: &ObjectId) {
+        let (desired, present) = (self.desired.get(id), self.present.get(id));
+        if desired == present {
+            self.differing.remove(id);
+        } else {
+            self.differing.insert(id.clone());
+            self.due.insert(id.clone());
+        }
+        if desired.is_none() && present.is_none() {
+            self.repairs.forget(id);
+            if let Some(owner) = self.owners.remove(id) {
+                self.disown(owner, id);
+            }
+        }
+    }
+
+    fn disown(&mut self, owner: Owner, id: &ObjectId) {
+        if let Some(belongings) = self.belongings.get_mut(&owner) {
+            belongings.remove(id);
+            if belongings.is_empty() {
+                self.belongings.remove(&owner);
+            }
+        }
+    }
+
+    /// Returns everybody who wants an object.
+    fn all_owners(&self, id: &ObjectId) -> Vec<Owner> {
+        let first = self.owners.get(id).copied();
+        first.into_iter().chain(self.sharers(id)).collect()
+    }
+
+    /// Looks again at what may have waited for an object of these owners.
+    fn wake_each(&mut self, owners: Vec<Owner>) {
+        for owner in owners {
+            self.wake(owner);
+        }
+    }
+
+    /// Looks again at what may have waited for an object of this owner: for the node's own that is everything.
+    fn wake(&mut self, owner: Owner) {
+        match owner {
+            Owner::Peer(_) => {
+                let belongings = self.belongings.get(&owner).into_iter().flatten();
+                let waiting = belongings.filter(|id| self.differing.contains(id));
+                self.due.extend(waiting.cloned());
+            }
+            Owner::Node => self.due.extend(self.differing.iter().cloned()),
+        }
+    }
+}
+
+/// Tells whether an object can be changed into another of its identity while it stays in place.
+fn can_become(present: &KernelObject, desired: &KernelObject) -> bool {
+    let (KernelObject::Link(present), KernelObject::Link(desired)) = (present, desired) else {
+        return true;
+    };
+    match (&present.kind, &desired.kind) {
+        (LinkKind::Vxlan(present), LinkKind::Vxlan(desired)) => {
+            let lasting = |vxlan: &Vxlan| {
+                let version = IpVersion::of(vxlan.local);
+                (vxlan.vni, vxlan.port, vxlan.group_policy, version)
+            };
+            lasting(present) == lasting(desired)
+        }
+        (LinkKind::Tun, LinkKind::Tun) => true,
+        (LinkKind::Tun, LinkKind::Vxlan(_)) | (LinkKind::Vxlan(_), LinkKind::Tun) => false,
+    }
+}
+
+fn leads_out_of(object: &KernelObject, name: &LinkName) -> bool {
+    matches!(object, KernelObject::Route(route) if route.hop.link() == name)
 }
 
 impl Keyed for KernelObject {
@@ -265,38 +555,6 @@ impl Keyed for KernelObject {
 
     fn key(&self) -> ObjectId {
         ObjectId::of(self)
-    }
-}
-
-impl ObjectId {
-    fn of(object: &KernelObject) -> Self {
-        match object {
-            KernelObject::Socket(local) => Self::Socket(*local),
-            KernelObject::Link(link) => Self::Link(link.name.clone()),
-            KernelObject::Sysctl(sysctl) => Self::Sysctl(sysctl.link.clone(), sysctl.key.clone()),
-            KernelObject::Address(address) => Self::Address(address.link.clone(), address.net),
-            KernelObject::Route(route) => Self::Route(route.destination),
-            KernelObject::SubnetFile(_) => Self::SubnetFile,
-        }
-    }
-
-    const fn rank(&self) -> u8 {
-        match self {
-            Self::Socket(_) => 0,
-            Self::Link(_) => 1,
-            Self::Sysctl(..) => 2,
-            Self::Address(..) => 3,
-            Self::Route(_) => 4,
-            Self::SubnetFile => 5,
-        }
-    }
-
-    /// Without a setting the node still carries traffic.
-    const fn is_optional(&self) -> bool {
-        match self {
-            Self::Sysctl(..) => true,
-            Self::Socket(_) | Self::Link(_) | Self::Address(..) | Self::Route(_) | Self::SubnetFile => false,
-        }
     }
 }
 

@@ -5,36 +5,43 @@ mod followed_time;
 mod follower;
 mod keeper;
 pub(crate) mod outbox;
+mod placing;
+mod reporting;
+mod surveying;
+mod surveyor;
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::net::Ipv4Addr;
+use core::net::{IpAddr, Ipv4Addr};
 use core::time::Duration;
 
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use self::config_reader::{ActiveConfig, ConfigReader};
 use self::follower::{Follower, News};
 use self::keeper::{Claim, Keeper};
 use self::outbox::Outbox;
+use self::surveyor::Surveyor;
 use crate::action::{Action, Command, ExitReason, KernelEvent, RequestId, StoreEvent};
-use crate::backend::Placement;
-use crate::desired::{Failure, Reconciler};
+use crate::desired::{Failure, FailureNews, Reconciler};
 use crate::event::Event;
-use crate::forwarding_table::{self, ForwardingTable, TunnelParams};
+use crate::firewall::MembershipFilter;
+use crate::forwarding_table::{self, ForwardingTable};
 use crate::holdings::Holdings;
-use crate::kernel::{KernelErrorKind, KernelObject, KernelOp};
+use crate::kernel::{KernelError, KernelErrorKind, KernelObject, KernelOp};
 use crate::lease::LeaseRecord;
-use crate::leases::{Changes, key_text};
-use crate::peers::{Peer, PeerNews, Peers, Standpoint};
+use crate::peers::{Peers, Standpoint};
 use crate::reject_reason::RejectReason;
 use crate::rng::Rng;
-use crate::setup::Setup;
-use crate::status::{Explanation, Phase, Status};
+use crate::setup::{Errand, Membership, Setup};
+use crate::status::{Explanation, Phase, Status, Summary};
 use crate::store::{StoreError, StoreResponse, WatchEnd};
 use crate::subnet::Subnet;
 use crate::time::Instant;
+use crate::vteps::Vteps;
+use crate::ways::Ways;
 
 /// Decides about leases, peers and the kernel's state; see the crate's documentation for the contract.
 ///
@@ -55,11 +62,21 @@ pub struct Engine {
     /// The own subnet that the leases were last judged for, and where it puts this node.
     judged: Option<(Subnet, Standpoint)>,
     /// What the desired state and the table's parameters were last made from.
-    placed: Option<Place>,
+    placed: Option<Position>,
     rejected: BTreeMap<RejectReason, u64>,
     #[serde(with = "forwarding_table::params_alone")]
     table: Option<Arc<ForwardingTable>>,
     names_taken: u32,
+    surveyor: Surveyor,
+    /// The network config that waits for the first look at the node.
+    found_config: Option<ActiveConfig>,
+    vteps: Vteps,
+    ways: Ways,
+    /// Peers that the backend cannot reach because they are on no link of this node.
+    off_link: BTreeSet<IpNet>,
+    custody: Custody,
+    filter: MembershipFilter,
+    filtering: Filtering,
     life: Life,
 }
 
@@ -72,9 +89,29 @@ struct Active {
 
 /// What can change about where a node is put into the overlay.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
-struct Place {
+struct Position {
     subnet: Subnet,
     names_taken: u32,
+    membership: Membership,
+}
+
+/// Whether the packet filter may drop.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+enum Filtering {
+    /// It learns who the members are.
+    Learning,
+    /// It knows them.
+    Enforced,
+}
+
+/// Whether the node's objects are this engine's to change. Until it carries a subnet for the first time, what an earlier
+/// run left goes on carrying traffic, unless the subnet of that run is another node's by now.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+enum Custody {
+    Untouched,
+    /// They are looked at, now that it is known what is wanted.
+    Claimed,
+    Taken,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -83,9 +120,6 @@ enum Life {
     Ready,
     Stopped,
 }
-
-/// Up to how many peers, or records, people are told each by its name when they change at once.
-const MOST_NAMED: usize = 20;
 
 impl Engine {
     /// Makes an engine; its first actions are waiting to be polled.
@@ -104,6 +138,14 @@ impl Engine {
             rejected: BTreeMap::new(),
             table: None,
             names_taken: 0,
+            surveyor: Surveyor::new(),
+            found_config: None,
+            vteps: Vteps::new(setup.machine, setup.underlay.main_address()),
+            ways: Ways::default(),
+            off_link: BTreeSet::new(),
+            custody: Custody::Untouched,
+            filter: MembershipFilter::default(),
+            filtering: Filtering::Learning,
             life: Life::Starting,
             outbox,
             setup,
@@ -155,11 +197,12 @@ impl Engine {
                     self.handle_failure(failure);
                 }
             }
+            KernelEvent::Surveyed { id, result } => self.handle_surveyed(id, result),
+            KernelEvent::Doubted => self.surveyor.doubt(now),
             KernelEvent::Vanished(object) => self.reconciler.handle_vanished(&object, &mut self.outbox),
             KernelEvent::LinkVanished(name) => {
                 self.reconciler.handle_link_vanished(&name, &mut self.outbox);
             }
-            KernelEvent::LinkDown(name) => self.reconciler.handle_link_down(&name, &mut self.outbox),
         }
         self.settle();
     }
@@ -216,6 +259,7 @@ impl Engine {
             config,
             self.follower.poll_timeout(),
             self.keeper.poll_timeout(),
+            self.surveyor.poll_timeout(),
             kernel,
             stale,
         ]
@@ -237,7 +281,16 @@ impl Engine {
             stale: self.stale_peers(),
             rejected: self.rejected.clone(),
             missed_changes: self.follower.missed_changes(),
+            failing: self.failing(),
+            off_link: self.off_link.iter().copied().collect(),
         }
+    }
+
+    fn failing(&self) -> Vec<(KernelObject, KernelError)> {
+        let failing = self.reconciler.failing();
+        failing
+            .map(|(object, error)| (object.clone(), error.clone()))
+            .collect()
     }
 
     /// Returns the subnet that the node carries; unlike [`Engine::status`] this copies nothing.
@@ -257,10 +310,11 @@ impl Engine {
         if params.subnet.contains(&destination) {
             return Explanation::Local;
         }
-        match self.peers.holder_of(destination) {
-            Some(&Peer {
-                subnet, public_ip, ..
-            }) => Explanation::Peer { subnet, public_ip },
+        match self.peers.holder_of(IpAddr::V4(destination)) {
+            Some(peer) => Explanation::Peer {
+                subnet: peer.subnet,
+                public_ip: peer.place.public_ip,
+            },
             None => Explanation::NoRoute,
         }
     }
@@ -293,6 +347,7 @@ impl Engine {
     /// Makes what a snapshot leaves out because it follows from the rest.
     pub(crate) fn derive_the_rest(&mut self) {
         self.follower.index_leases();
+        self.reconciler.derive_the_rest();
         if let Some(table) = &mut self.table {
             *table = Arc::new(ForwardingTable::new(*table.params(), self.peers.v4()));
         }
@@ -327,17 +382,10 @@ impl Engine {
             .handle_response(result, &active.claim(), &mut self.follower, &mut self.outbox)
     }
 
-    /// Serves a network config, if the node has what its backend needs.
+    /// Serves a network config once the node was looked at.
     fn serve(&mut self, config: ActiveConfig) {
-        let underlay = &self.setup.underlay;
-        let needed = config.backend.needs(&config.network);
-        if !underlay.serves(needed) {
-            let interface = underlay.interface.clone();
-            return self.exit(ExitReason::Underlay { interface, needed });
-        }
-        let record = config.backend.lease_record(underlay, &config.network);
-        self.active = Some(Active { config, record });
-        self.follower.list(&mut self.outbox);
+        self.found_config = Some(config);
+        self.surveyor.begin(self.outbox.now);
     }
 
     fn handle_failure(&mut self, failure: Failure) {
@@ -345,7 +393,12 @@ impl Engine {
             object,
             error,
             retry_in,
+            news,
         } = failure;
+        if error.kind == KernelErrorKind::Taken {
+            // What has the place may be flannel's: by what the node wants now, a survey tells.
+            self.surveyor.doubt(self.outbox.now);
+        }
         match (&object, error.kind) {
             (KernelObject::Link(_), KernelErrorKind::Taken) => self.names_taken += 1,
             (
@@ -357,16 +410,22 @@ impl Engine {
                 | KernelObject::Socket(_)
                 | KernelObject::Sysctl(_)
                 | KernelObject::Address(_)
+                | KernelObject::Ruleset(_)
+                | KernelObject::Member(_)
+                | KernelObject::FdbEntry(_)
+                | KernelObject::Neighbour(_)
                 | KernelObject::Route(_)
                 | KernelObject::SubnetFile(_),
                 _,
             ) => {}
         }
-        self.outbox.tell(Event::KernelFailed {
-            object,
-            error,
-            retry_in,
-        });
+        if news == FailureNews::New {
+            self.outbox.tell(Event::KernelFailed {
+                object,
+                error,
+                retry_in,
+            });
+        }
     }
 
     /// Tells the keeper what the follower saw, until both are at rest.
@@ -375,9 +434,13 @@ impl Engine {
         if news == News::Restarted {
             self.config.read_again(&mut self.outbox);
         }
-        if news != News::None {
-            self.keeper
-                .handle_news(news, &active.claim(), &self.follower, &mut self.outbox);
+        match (self.setup.errand, news) {
+            (_, News::None) => {}
+            (Errand::Serve, news) => {
+                self.keeper
+                    .handle_news(news, &active.claim(), &self.follower, &mut self.outbox);
+            }
+            (Errand::Plan, News::Listed | News::Restarted | News::Changed) => self.make_plan(),
         }
     }
 
@@ -388,6 +451,10 @@ impl Engine {
         }
         self.config.handle_timeout(&mut self.outbox);
         self.follower.handle_timeout(&mut self.outbox);
+        self.survey();
+        if self.setup.errand == Errand::Plan {
+            return;
+        }
         let Some(active) = &self.active else { return };
         self.keeper
             .handle_timeout(&active.claim(), &mut self.follower, &mut self.outbox);
@@ -395,135 +462,14 @@ impl Engine {
             return self.exit(ExitReason::LeaseLost { subnet });
         }
         self.place();
-        self.reconciler.reconcile(&mut self.outbox);
+        self.claim_custody();
+        if self.custody == Custody::Taken {
+            self.reconciler.reconcile(&mut self.outbox);
+        }
         if self.life == Life::Starting && self.keeper.carried().is_some() && self.reconciler.is_settled() {
             self.life = Life::Ready;
             self.outbox.tell(Event::Ready);
             self.outbox.push(Action::Ready);
-        }
-    }
-
-    /// Sets the desired state and the forwarding table from the subnet that the node carries, as far as what they
-    /// depend on has changed.
-    fn place(&mut self) {
-        let changes = self.follower.take_changes();
-        let Some(subnet) = self.keeper.carried() else {
-            self.judged = None;
-            self.placed = None;
-            let now = self.followed_now();
-            let stale = self.peers.note_departures(&changes, self.follower.leases(), now);
-            self.tell_stale(stale.len());
-            self.reconciler.desire(Vec::new());
-            return;
-        };
-        let news = self.judge_peers(subnet, &changes);
-        self.tell_peers(&news);
-        let place = Place {
-            subnet,
-            names_taken: self.names_taken,
-        };
-        if self.placed != Some(place) {
-            self.placed = Some(place);
-            self.move_to(place, &news);
-        } else if let Some(table) = self.table.as_ref().filter(|_| !news.routes.is_empty()) {
-            self.forward(*table.params(), &news);
-        }
-    }
-
-    fn move_to(&mut self, place: Place, news: &PeerNews) {
-        let Some(active) = &self.active else { return };
-        let placement = Placement {
-            setup: &self.setup,
-            network: &active.config.network,
-            subnet: place.subnet,
-            names_taken: place.names_taken,
-        };
-        self.reconciler.desire(active.config.backend.desired(&placement));
-        if let Some(params) = active.config.backend.tunnel(&placement) {
-            self.forward(params, news);
-        }
-    }
-
-    fn forward(&mut self, params: TunnelParams, news: &PeerNews) {
-        let table = match &self.table {
-            Some(table) if *table.params() == params && news.routes.is_empty() => return,
-            Some(table) => table.with(params, news.routes.iter().map(|(subnet, ip)| (*subnet, *ip))),
-            None => ForwardingTable::new(params, self.peers.v4()),
-        };
-        let table = Arc::new(table);
-        self.outbox.push(Action::Forwarding(table.clone()));
-        self.table = Some(table);
-    }
-
-    fn judge_peers(&mut self, subnet: Subnet, changes: &Changes) -> PeerNews {
-        let now = self.followed_now();
-        let leases = self.follower.leases();
-        if let Some((judged, standpoint)) = &self.judged
-            && *judged == subnet
-        {
-            return self.peers.judge(changes, leases, standpoint, now);
-        }
-        let Some(config) = self.active.as_ref().map(|active| &active.config) else {
-            return PeerNews::default();
-        };
-        let Some((range, own_subnet)) = config.network.v4.zip(subnet.v4()) else {
-            return PeerNews::default();
-        };
-        let standpoint = Standpoint {
-            backend: config.backend.clone(),
-            network: range.network,
-            public_ip: self.setup.underlay.public_ip,
-            own_key: leases.key_of(&subnet).into(),
-            own_subnet,
-        };
-        let news = self.peers.judge_all(changes, leases, &standpoint, now);
-        self.judged = Some((subnet, standpoint));
-        news
-    }
-
-    /// Names each peer and each record, unless there are many.
-    fn tell_peers(&mut self, news: &PeerNews) {
-        self.tell_stale(news.stale.len());
-        let (added, removed) = (news.added.len(), news.removed.len());
-        if added.saturating_add(removed) > MOST_NAMED {
-            let (peers, _, _) = self.peers.sizes();
-            self.outbox.tell(Event::PeersChanged {
-                added,
-                removed,
-                peers,
-            });
-        } else {
-            for (&subnet, &public_ip) in &news.added {
-                self.outbox.tell(Event::PeerAdded { subnet, public_ip });
-            }
-            for &subnet in &news.removed {
-                self.outbox.tell(Event::PeerRemoved { subnet });
-            }
-        }
-        self.tell_rejected(&news.rejected);
-    }
-
-    fn tell_rejected(&mut self, rejected: &BTreeMap<Arc<[u8]>, RejectReason>) {
-        for &reason in rejected.values() {
-            *self.rejected.entry(reason).or_default() += 1;
-        }
-        let mut named = rejected.iter().map(|(key, &reason)| (key_text(key), reason));
-        let count = rejected.len();
-        if count <= MOST_NAMED {
-            for (key, reason) in named {
-                self.outbox.tell(Event::RecordRejected { key, reason });
-            }
-        } else if let Some((key, reason)) = named.next() {
-            self.outbox.tell(Event::RecordsRejected { count, key, reason });
-        }
-    }
-
-    fn tell_stale(&mut self, peers: usize) {
-        if peers > 0 {
-            self.outbox.tell(Event::PeersStale {
-                peers,
-                grace: self.setup.peer_grace,
-            });
         }
     }
 
@@ -540,9 +486,33 @@ impl Engine {
             .collect()
     }
 
+    /// Looks at the node, now that it is known what it would have to be; then it ends.
+    fn make_plan(&mut self) {
+        let Some(active) = &self.active else { return };
+        self.keeper
+            .propose(&active.claim(), &self.follower, &mut self.outbox);
+        self.place();
+        self.claim_custody();
+    }
+
     fn exit(&mut self, reason: ExitReason) {
         self.life = Life::Stopped;
         self.outbox.push(Action::Exit(reason));
+    }
+
+    /// Returns the part of [`Engine::status`] that costs nothing to tell.
+    pub fn summary(&self) -> Summary {
+        let Holdings {
+            peers, stale_peers, ..
+        } = self.holdings();
+        Summary {
+            phase: self.phase(),
+            subnet: self.keeper.carried(),
+            twin: self.keeper.twin(),
+            peers,
+            stale: stale_peers,
+            failing: self.reconciler.failing_count(),
+        }
     }
 
     fn phase(&self) -> Phase {

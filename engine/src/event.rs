@@ -2,19 +2,21 @@
 
 use alloc::string::String;
 use core::fmt;
-use core::net::{IpAddr, Ipv4Addr};
+use core::net::IpAddr;
 use core::time::Duration;
 
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::backend::ConfigError;
-use crate::kernel::{KernelError, KernelObject};
+use crate::kernel::{IpVersion, KernelError, KernelObject};
 use crate::leases::Holders;
 use crate::network_config::UnknownKey;
 use crate::reject_reason::RejectReason;
 use crate::store::{Revision, StoreError};
 use crate::subnet::Subnet;
 use crate::twin::Twin;
+use crate::underlay::Underlay;
 
 /// Something that happened, for logs and timelines; [`fmt::Display`] gives the line.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -129,8 +131,8 @@ pub enum Event {
     PeerAdded {
         /// Its subnet.
         subnet: Subnet,
-        /// Where it is reached.
-        public_ip: Ipv4Addr,
+        /// Where it is reached: the first of its addresses.
+        public_ip: IpAddr,
     },
     /// A peer's lease is gone.
     PeerRemoved {
@@ -158,6 +160,8 @@ pub enum Event {
     RecordRejected {
         /// Its key.
         key: String,
+        /// The IP version that it is not used for, if not all of it is refused for this reason.
+        version: Option<IpVersion>,
         /// Why.
         reason: RejectReason,
     },
@@ -205,6 +209,25 @@ pub enum Event {
         /// When it is tried again.
         retry_in: Duration,
     },
+    /// The node cannot be looked at.
+    SurveyFailed {
+        /// Why.
+        error: KernelError,
+        /// When it is tried again.
+        retry_in: Duration,
+    },
+    /// The interface has another address, MTU, index or name, or is another.
+    UnderlayChanged {
+        /// What it is now.
+        underlay: Underlay,
+    },
+    /// The backend cannot reach a peer, because it is on no link of this node.
+    PeerOffLink {
+        /// The peer's range.
+        net: IpNet,
+        /// Its node's underlay address.
+        public_ip: IpAddr,
+    },
     /// A kernel object was gone and is made again.
     KernelRepairing {
         /// The object.
@@ -238,6 +261,8 @@ pub enum LeaseOrigin {
     Previous,
     /// Taken back from another machine with the same public IP.
     Defended,
+    /// The one it holds: its address or its device is another now.
+    Updated,
 }
 
 /// How loud an event is.
@@ -281,6 +306,9 @@ impl Event {
             | Self::TooManyRecords { .. }
             | Self::KernelFailed { .. }
             | Self::ChangeMissed { .. }
+            | Self::SurveyFailed { .. }
+            | Self::UnderlayChanged { .. }
+            | Self::PeerOffLink { .. }
             | Self::KernelRepairing { .. } => EventLevel::Warn,
         }
     }
@@ -354,14 +382,7 @@ impl fmt::Display for Event {
                     "forwarding to {peers} peers for up to {grace:?} until they write them again"
                 )
             }
-            Self::RecordRejected { key, reason } => write!(f, "ignoring {key}: {}", reason.name()),
-            Self::RecordsRejected { count, key, reason } => {
-                write!(
-                    f,
-                    "ignoring {count} records, the first is {key}: {}",
-                    reason.name()
-                )
-            }
+            Self::RecordRejected { .. } | Self::RecordsRejected { .. } => fmt_rejected(self, f),
             Self::TooManyRecords { prefix, read } => fmt_too_many_records(f, prefix, *read),
             Self::ChangeMissed { revision } => {
                 write!(f, "a list at {revision} shows what the watch had kept back")
@@ -377,6 +398,14 @@ impl fmt::Display for Event {
                     "cannot set up {object}: {error}; trying again in {retry_in:.1?}"
                 )
             }
+            Self::SurveyFailed { error, retry_in } => {
+                write!(
+                    f,
+                    "cannot look at the node: {error}; trying again in {retry_in:.1?}"
+                )
+            }
+            Self::UnderlayChanged { underlay } => write!(f, "the underlay changed: now {underlay}"),
+            Self::PeerOffLink { net, public_ip } => write_off_link(f, *net, *public_ip),
             Self::StoreRestarted { known, found } => {
                 write!(
                     f,
@@ -395,6 +424,23 @@ fn fmt_exhausted(f: &mut fmt::Formatter<'_>, holders: &Holders, retry_in: Durati
         f,
         "delete leases of dead nodes or enlarge Network; trying again in {retry_in:.1?}"
     )
+}
+
+/// Says which records are not used and why; nothing for any other event.
+fn fmt_rejected(event: &Event, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    if let Event::RecordRejected { key, version, reason } = event {
+        f.write_str(match version {
+            None => "ignoring ",
+            Some(IpVersion::V4) => "ignoring the IPv4 range of ",
+            Some(IpVersion::V6) => "ignoring the IPv6 range of ",
+        })?;
+        return write!(f, "{key}: {}", reason.name());
+    }
+    if let Event::RecordsRejected { count, key, reason } = event {
+        let reason = reason.name();
+        return write!(f, "ignoring {count} records, the first is {key}: {reason}");
+    }
+    Ok(())
 }
 
 fn fmt_too_many_records(f: &mut fmt::Formatter<'_>, prefix: &str, read: usize) -> fmt::Result {
@@ -455,6 +501,14 @@ impl fmt::Display for ConfigUnused {
     }
 }
 
+fn write_off_link(f: &mut fmt::Formatter<'_>, net: IpNet, public_ip: IpAddr) -> fmt::Result {
+    write!(
+        f,
+        "cannot reach {net}: its node {public_ip} is on no link of this node, and host-gw needs it there; use vxlan, or join the \
+         two networks on one link"
+    )
+}
+
 impl fmt::Display for LeaseOrigin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -463,6 +517,7 @@ impl fmt::Display for LeaseOrigin {
             Self::Reserved => "reserved for this node",
             Self::Previous => "held before",
             Self::Defended => "taken back",
+            Self::Updated => "announced anew",
         })
     }
 }

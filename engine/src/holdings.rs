@@ -11,7 +11,7 @@ pub struct Holdings {
     pub revision: Revision,
     /// Records below the leases' prefix, junk among them.
     pub leases: usize,
-    /// Leases that the node forwards to, and peers that it keeps without one.
+    /// Ranges of leases that the node forwards to, and peers that it keeps without one; a lease of both IP versions has two.
     pub peers: usize,
     /// Those peers that it keeps without a lease for a while.
     pub stale_peers: usize,

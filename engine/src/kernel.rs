@@ -1,29 +1,31 @@
 //! The vocabulary between the engine and the node it runs on: objects that ought to exist, and what became of
 //! them.
 
-use alloc::borrow::Cow;
+mod facts;
+mod link;
+mod mac_address;
+mod neighbour;
+mod route;
+mod ruleset;
+
 use alloc::string::String;
 use core::fmt;
 use core::net::SocketAddrV4;
 
-use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
+pub use self::facts::{
+    FoundAddress, FoundFirewall, FoundHop, FoundKind, FoundLink, FoundRoute, FoundVxlan, KernelFacts,
+    LinkState, Survey,
+};
+pub use self::link::{
+    Address, GroupPolicy, IpVersion, Learning, Link, LinkKind, LinkName, Sysctl, Vni, VniError, Vxlan,
+};
+pub use self::mac_address::{MacAddress, MacAddressError};
+pub use self::neighbour::{FdbEntry, Neighbour};
+pub use self::route::{FLANNEL_ROUTE_PROTOCOL, NextHop, ROUTE_PROTOCOL, Route, RouteMark};
+pub use self::ruleset::{FirewallTool, Member, Ruleset, RulesetName};
 use crate::subnet_file::SubnetFile;
-
-/// The protocol number that marks our routes in the kernel (`rtm_protocol`, `rtnetlink(7)`); nothing unmarked
-/// is ever deleted.
-pub const ROUTE_PROTOCOL: u8 = 83;
-
-/// The name of a network device, at most 15 bytes.
-#[derive(Clone, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
-pub struct LinkName(pub String);
-
-impl fmt::Display for LinkName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
 
 /// An object on the node that ought to exist.
 ///
@@ -35,69 +37,31 @@ pub enum KernelObject {
     Socket(SocketAddrV4),
     /// A device, up.
     Link(Link),
-    /// A device's IPv4 setting under `net.ipv4.conf.<link>`.
+    /// A device's setting under `net.ipv4.conf.<link>` or `net.ipv6.conf.<link>`.
     Sysctl(Sysctl),
     /// An address on a device.
     Address(Address),
-    /// A route in the main table, marked with [`ROUTE_PROTOCOL`].
+    /// Rules in the firewall.
+    Ruleset(Ruleset),
+    /// An entry of a VXLAN device's forwarding database.
+    FdbEntry(FdbEntry),
+    /// A neighbour entry.
+    Neighbour(Neighbour),
+    /// A route in the main table.
     Route(Route),
     /// The file for CNI plugins and Docker.
     SubnetFile(SubnetFile),
+    /// A member that the rules let pass.
+    Member(Member),
 }
 
-/// A device and its attributes.
-#[derive(Clone, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
-pub struct Link {
-    /// The device's name.
-    pub name: LinkName,
-    /// What it is.
-    pub kind: LinkKind,
-    /// Its MTU in bytes.
-    pub mtu: u32,
-}
-
-/// What a device is.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum LinkKind {
-    /// A TUN device that carries bare IP packets and lives as long as the daemon holds it.
-    Tun,
-}
-
-/// A per-device IPv4 setting.
-#[derive(Clone, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
-pub struct Sysctl {
-    /// The device.
-    pub link: LinkName,
-    /// The setting, for example `accept_local`.
-    pub key: Cow<'static, str>,
-    /// Its value.
-    pub value: Cow<'static, str>,
-}
-
-/// An address on a device, scope global, without label.
-#[derive(Clone, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
-pub struct Address {
-    /// The device.
-    pub link: LinkName,
-    /// The address with its prefix length.
-    pub net: Ipv4Net,
-}
-
-/// A unicast route through a device, without gateway, scope global.
-#[derive(Clone, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
-pub struct Route {
-    /// The destinations.
-    pub destination: Ipv4Net,
-    /// The device.
-    pub link: LinkName,
-}
-
-/// What the driver shall do to the node; both are idempotent.
+/// What the driver shall do to the node; all are idempotent.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub enum KernelOp {
-    /// Makes the object exist as described, changing an own one that differs.
+    /// Makes the object exist as described; whatever else has its place is another's and stays.
     Ensure(KernelObject),
+    /// Makes the object be as described in the place of one of ours, without a gap.
+    Replace(KernelObject),
     /// Makes the object not exist.
     Remove(KernelObject),
 }
@@ -106,7 +70,7 @@ impl KernelOp {
     /// Returns the object that it is about.
     pub const fn object(&self) -> &KernelObject {
         match self {
-            Self::Ensure(object) | Self::Remove(object) => object,
+            Self::Ensure(object) | Self::Replace(object) | Self::Remove(object) => object,
         }
     }
 }
@@ -141,16 +105,14 @@ impl fmt::Display for KernelObject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Socket(local) => write!(f, "UDP socket {local}"),
-            Self::Link(Link {
-                name,
-                kind: LinkKind::Tun,
-                mtu,
-            }) => write!(f, "TUN device {name} mtu {mtu}"),
-            Self::Sysctl(Sysctl { link, key, value }) => {
-                write!(f, "setting net.ipv4.conf.{link}.{key}={value}")
-            }
+            Self::Link(link) => link.fmt(f),
+            Self::Sysctl(setting) => setting.fmt(f),
             Self::Address(Address { link, net }) => write!(f, "address {net} on {link}"),
-            Self::Route(Route { destination, link }) => write!(f, "route {destination} dev {link}"),
+            Self::Ruleset(ruleset) => ruleset.fmt(f),
+            Self::Member(member) => member.fmt(f),
+            Self::FdbEntry(entry) => entry.fmt(f),
+            Self::Neighbour(neighbour) => neighbour.fmt(f),
+            Self::Route(route) => route.fmt(f),
             Self::SubnetFile(_) => f.write_str("subnet file"),
         }
     }

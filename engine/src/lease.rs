@@ -7,6 +7,7 @@ use core::net::{Ipv4Addr, Ipv6Addr};
 use serde::{Deserialize, Serialize};
 
 use crate::json::{JsonError, Object, write_compact, write_string};
+use crate::kernel::IpVersion;
 use crate::reject_reason::RejectReason;
 
 /// The longest value that is read, in bytes.
@@ -49,6 +50,14 @@ impl LeaseRecord {
             backend_data: object.raw("BackendData").map(ToString::to_string),
             backend_v6_data: object.raw("BackendV6Data").map(ToString::to_string),
         })
+    }
+
+    /// Returns the backend's data for an IP version: raw JSON.
+    pub fn data_of(&self, version: IpVersion) -> Option<&str> {
+        match version {
+            IpVersion::V4 => self.backend_data.as_deref(),
+            IpVersion::V6 => self.backend_v6_data.as_deref(),
+        }
     }
 
     /// Writes the value, byte for byte as flannel does.

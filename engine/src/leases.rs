@@ -142,6 +142,12 @@ impl Leases {
         self.entries.values()
     }
 
+    /// Returns the key on an etcd lease that was created last: whoever granted that lease drew its id.
+    pub(crate) fn newest(&self) -> Option<&Entry> {
+        let entries = self.entries().filter(|entry| entry.etcd_lease.is_some());
+        entries.max_by_key(|entry| entry.create_revision)
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.entries.len()
     }

@@ -33,6 +33,7 @@ mod desired;
 mod drop_reason;
 mod engine;
 mod event;
+mod firewall;
 mod forwarder;
 mod forwarding_table;
 mod holdings;
@@ -43,9 +44,11 @@ mod json;
 mod kernel;
 mod lease;
 mod leases;
+mod leftovers;
 mod machine_id;
 mod network_config;
 mod offload;
+mod ownership;
 mod peers;
 mod public_addresses;
 mod recording;
@@ -62,6 +65,8 @@ mod time;
 mod token_bucket;
 mod twin;
 mod underlay;
+mod vteps;
+mod ways;
 
 pub use action::{Action, ExitReason, OpId, RequestId, WatchId};
 pub use action::{Command, KernelEvent, StoreEvent};
@@ -71,16 +76,24 @@ pub use counter::PacketCounters;
 pub use drop_reason::DropReason;
 pub use engine::Engine;
 pub use event::{ConfigUnused, Event, EventLevel, LeaseOrigin};
+pub use firewall::{
+    DirectTraffic, FilterCounter, FilteredNode, ForwardRules, MembershipFilter, SourcePorts, TrafficOptions,
+    TunnelTraffic, fit_iptables_script, iptables_rules_of_ours, traffic_rulesets,
+};
 pub use forwarder::{Forwarder, Inbound, Outbound};
 pub use forwarding_table::{ForwardingTable, TunnelParams};
 pub use holdings::Holdings;
 pub use input::Input;
 pub use kernel::{
-    Address, KernelError, KernelErrorKind, KernelObject, KernelOp, Link, LinkKind, LinkName, ROUTE_PROTOCOL,
-    Route, Sysctl,
+    Address, FLANNEL_ROUTE_PROTOCOL, FdbEntry, FirewallTool, FoundAddress, FoundFirewall, FoundHop,
+    FoundKind, FoundLink, FoundRoute, FoundVxlan, GroupPolicy, IpVersion, KernelError, KernelErrorKind,
+    KernelFacts, KernelObject, KernelOp, Learning, Link, LinkKind, LinkName, LinkState, MacAddress,
+    MacAddressError, Member, Neighbour, NextHop, ROUTE_PROTOCOL, Route, RouteMark, Ruleset, RulesetName,
+    Survey, Sysctl, Vni, VniError, Vxlan,
 };
 pub use lease::LeaseRecord;
 pub use leases::Holders;
+pub use leftovers::leftovers;
 pub use machine_id::MachineId;
 pub use network_config::{
     BackendConfig, Firewall, NetworkConfig, NetworkConfigError, Range4, Range6, UnknownKey,
@@ -95,9 +108,9 @@ pub use recording::{
 };
 pub use reject_reason::RejectReason;
 pub use rng::Rng;
-pub use setup::{LeasePolicy, Membership, OnExpiry, OnLoss, Setup, StorePrefix};
+pub use setup::{Errand, LeasePolicy, Membership, OnExpiry, OnLoss, OnOverlap, Setup, StorePrefix};
 pub use snapshot::{Snapshot, SnapshotError};
-pub use status::{Explanation, Phase, Status};
+pub use status::{Explanation, Phase, Status, Summary};
 pub use store::{
     Compare, CompareOp, CompareTarget, EtcdLeaseId, Header, KeyRange, KeyValue, Page, Revision, StoreError,
     StoreErrorKind, StoreRequest, StoreResponse, Txn, TxnOp, TxnOpResponse, TxnOutcome, WatchEnd, WatchEvent,

@@ -2,10 +2,12 @@
 
 mod cut;
 mod error;
+mod overlap;
 mod spelling;
 
 use alloc::format;
 use alloc::string::{String, ToString};
+use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use core::str::FromStr;
 
@@ -18,7 +20,9 @@ use self::error::{KNOWN_BACKENDS, excerpt, excerpts, list};
 pub use self::spelling::UnknownKey;
 pub(crate) use self::spelling::unknown_keys;
 use crate::json::{JsonError, Object};
+use crate::kernel::IpVersion;
 use crate::subnet::Subnet;
+use crate::underlay::Families;
 
 /// The longest config that is read, in bytes.
 const MAX_CONFIG: usize = 256 * 1024;
@@ -125,6 +129,30 @@ impl NetworkConfig {
             },
             backend,
         })
+    }
+
+    /// Returns its address families.
+    pub(crate) const fn families(&self) -> Families {
+        match (self.v4, self.v6) {
+            (Some(_), Some(_)) => Families::Dual,
+            (None, Some(_)) => Families::V6,
+            (Some(_) | None, None) => Families::V4,
+        }
+    }
+
+    /// Returns the overlay's networks.
+    pub(crate) fn networks(&self) -> Vec<IpNet> {
+        let v4 = self.v4.map(|range| IpNet::V4(range.network));
+        let v6 = self.v6.map(|range| IpNet::V6(range.network));
+        v4.into_iter().chain(v6).collect()
+    }
+
+    /// Returns the whole overlay of an IP version, if it has one.
+    pub(crate) fn of_version(&self, version: IpVersion) -> Option<IpNet> {
+        match version {
+            IpVersion::V4 => self.v4.map(|range| IpNet::V4(range.network)),
+            IpVersion::V6 => self.v6.map(|range| IpNet::V6(range.network)),
+        }
     }
 
     /// Tells whether a subnet takes addresses of this network: it lies inside, and is less than all of it, in a

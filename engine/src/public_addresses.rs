@@ -2,13 +2,16 @@
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use serde::{Deserialize, Serialize};
+
+use crate::kernel::IpVersion;
 use crate::lease::LeaseRecord;
 
 /// The underlay addresses that tell a node from the others.
 ///
 /// Where two have an IPv4 address, that decides; without one on either side, as in a network of IPv6 alone, the IPv6
 /// address does (control-plane.md, 3.2 and 4).
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub(crate) struct PublicAddresses {
     pub(crate) v4: Option<Ipv4Addr>,
     pub(crate) v6: Option<Ipv6Addr>,
@@ -23,11 +26,11 @@ impl PublicAddresses {
         }
     }
 
-    /// Returns the addresses of a node of which no more than its IPv4 address is known.
-    pub(crate) const fn v4_alone(address: Ipv4Addr) -> Self {
-        Self {
-            v4: Some(address),
-            v6: None,
+    /// Returns the address of an IP version.
+    pub(crate) fn of_version(self, version: IpVersion) -> Option<IpAddr> {
+        match version {
+            IpVersion::V4 => self.v4.map(IpAddr::V4),
+            IpVersion::V6 => self.v6.map(IpAddr::V6),
         }
     }
 

@@ -18,19 +18,25 @@ pub enum RejectReason {
     OverlapsOwn,
     /// The subnet overlaps an older lease's.
     OverlapsPeer,
-    /// The public IP is unspecified, loopback, multicast or broadcast.
+    /// The public IP is missing, unspecified, loopback, multicast or broadcast.
     BadPublicIp,
     /// The public IP is this node's own, but the lease is not the one it holds.
     OwnPublicIp,
-    /// The lease has no subnet of the backend's address family.
+    /// The lease has no subnet of an IP version that the network and the backend have.
     WrongFamily,
     /// The lease is of another backend, whose nodes do not understand the packets of this one.
     ForeignBackend,
+    /// The lease lacks what the backend must know of its node, or has it in another form.
+    BadBackendData,
+    /// The hardware address is this node's own.
+    OwnMac,
+    /// The hardware address is another node's, whose lease is older.
+    DuplicateMac,
 }
 
 impl RejectReason {
     /// Every reason, in the order of their counters.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 13] = [
         Self::BadKey,
         Self::BadValue,
         Self::TooLarge,
@@ -41,6 +47,9 @@ impl RejectReason {
         Self::OwnPublicIp,
         Self::WrongFamily,
         Self::ForeignBackend,
+        Self::BadBackendData,
+        Self::OwnMac,
+        Self::DuplicateMac,
     ];
 
     /// Returns the name that operators see.
@@ -56,6 +65,9 @@ impl RejectReason {
             Self::OwnPublicIp => "own_public_ip",
             Self::WrongFamily => "wrong_family",
             Self::ForeignBackend => "foreign_backend",
+            Self::BadBackendData => "bad_backend_data",
+            Self::OwnMac => "own_mac",
+            Self::DuplicateMac => "duplicate_mac",
         }
     }
 }

@@ -3,27 +3,50 @@
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
+use core::net::IpAddr;
 use core::time::Duration;
 
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+use crate::firewall::TrafficOptions;
 use crate::machine_id::MachineId;
 use crate::store::KeyRange;
 use crate::subnet::Subnet;
 use crate::subnet_file::{Masquerade, PreviousSubnet};
-use crate::underlay::Underlay;
+use crate::underlay::{Selection, Underlay};
+
+/// What an engine is there for.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Errand {
+    /// To be a node of the cluster.
+    #[default]
+    Serve,
+    /// To work out what it would do to this node, and to do nothing: neither the store nor the node is written to.
+    Plan,
+}
 
 /// The identity and the options of a node.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Setup {
+    /// What the engine is there for.
+    #[serde(default)]
+    pub errand: Errand,
     /// Which machine it is.
     pub machine: MachineId,
     /// Where the node is attached.
     pub underlay: Underlay,
+    /// How the interface was chosen, for when it has to be chosen anew.
+    #[serde(default)]
+    pub selection: Selection,
     /// Where its cluster lives in the store.
     pub prefix: StorePrefix,
     /// The subnet that the node had before it was restarted, from the subnet file.
     pub previous: PreviousSubnet,
+    /// The overlay's networks at that time, also from the subnet file: routes into them may be ours.
+    #[serde(default)]
+    pub former_networks: Vec<IpNet>,
     /// How long before the lease's end it is renewed.
     pub renew_margin: Duration,
     /// What the node does when its lease is gone or about to end.
@@ -33,8 +56,17 @@ pub struct Setup {
     /// peers at once.
     #[serde(default = "usual_peer_grace")]
     pub peer_grace: Duration,
-    /// What the subnet file says about masquerading.
+    /// Whether what leaves the overlay is masqueraded, and what the subnet file says about it.
     pub masquerade: Masquerade,
+    /// What the node does if the overlay would take addresses of the networks that it is attached to.
+    #[serde(default)]
+    pub on_overlap: OnOverlap,
+    /// The store's addresses, as far as they are given as such: they must not be the overlay's.
+    #[serde(default)]
+    pub store_addresses: Vec<IpAddr>,
+    /// What the other traffic rules do.
+    #[serde(default)]
+    pub traffic: TrafficOptions,
     /// What happens to tunnel packets whose sender or source no lease covers.
     pub membership: Membership,
 }
@@ -43,14 +75,20 @@ impl Setup {
     /// Describes a node that never ran before, with every option as it is unless somebody sets it.
     pub fn new(machine: MachineId, underlay: Underlay) -> Self {
         Self {
+            errand: Errand::default(),
             machine,
             underlay,
+            selection: Selection::default(),
             prefix: StorePrefix::default(),
             previous: PreviousSubnet::default(),
+            former_networks: Vec::new(),
             renew_margin: Duration::from_hours(1),
             lease_policy: LeasePolicy::default(),
             peer_grace: usual_peer_grace(),
             masquerade: Masquerade::default(),
+            on_overlap: OnOverlap::default(),
+            store_addresses: Vec::new(),
+            traffic: TrafficOptions::default(),
             membership: Membership::default(),
         }
     }
@@ -96,6 +134,17 @@ pub enum OnExpiry {
     Fence,
 }
 
+/// What a node does if the overlay would take addresses of the networks that it is attached to.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnOverlap {
+    /// It does not serve such an overlay: the node itself could become unreachable.
+    #[default]
+    Refuse,
+    /// It serves it.
+    Serve,
+}
+
 /// What happens to tunnel packets from hosts without a lease, or with a source outside the sender's subnet.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -103,11 +152,14 @@ pub enum Membership {
     /// They pass, uncounted.
     Off,
     /// They pass and are counted.
+    #[default]
     Log,
     /// They are dropped and counted.
-    #[default]
     Enforce,
 }
+
+/// The longest alias that a device can have, in bytes.
+const MAX_ALIAS: usize = 255;
 
 /// The part of the store's key space that belongs to one cluster, without a slash at its end.
 #[derive(Clone, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
@@ -142,6 +194,14 @@ impl StorePrefix {
         core::str::from_utf8(key)
             .ok()?
             .strip_prefix(self.lease_prefix().as_str())
+    }
+
+    /// Returns the alias that marks the devices of this cluster's node (`IFLA_IFALIAS`, at most 255 bytes): several clusters
+    /// may have a node on one machine.
+    pub fn alias(&self) -> String {
+        let mut alias = format!("selvedge:{}", self.0);
+        alias.truncate(alias.floor_char_boundary(MAX_ALIAS));
+        alias
     }
 
     /// Returns what the keys of all leases begin with.

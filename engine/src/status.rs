@@ -1,9 +1,13 @@
 //! Views of the engine for people; they change nothing.
 
 use alloc::collections::BTreeMap;
-use core::net::Ipv4Addr;
+use alloc::vec::Vec;
+use core::net::{IpAddr, Ipv4Addr};
 use core::time::Duration;
 
+use ipnet::IpNet;
+
+use crate::kernel::{KernelError, KernelObject};
 use crate::reject_reason::RejectReason;
 use crate::store::Revision;
 use crate::subnet::Subnet;
@@ -24,8 +28,8 @@ pub struct Status {
     pub backend: Option<&'static str>,
     /// The newest store revision that the node has seen.
     pub revision: Revision,
-    /// The peers it forwards to.
-    pub peers: BTreeMap<Subnet, Ipv4Addr>,
+    /// The peers it forwards to, each with the first of the addresses that it is reached by.
+    pub peers: BTreeMap<Subnet, IpAddr>,
     /// Those among them whose lease vanished while this node could not follow the store, and how much longer it keeps
     /// them; that is counted while it follows the store.
     pub stale: BTreeMap<Subnet, Duration>,
@@ -33,6 +37,27 @@ pub struct Status {
     pub rejected: BTreeMap<RejectReason, u64>,
     /// How many lists showed other leases than the watch had told of; in a sound store it stays zero.
     pub missed_changes: u64,
+    /// The kernel objects that could not be made or removed the last time, and why; they are tried again.
+    pub failing: Vec<(KernelObject, KernelError)>,
+    /// The ranges of peers that the backend cannot reach because they are on no link of this node.
+    pub off_link: Vec<IpNet>,
+}
+
+/// The part of a [`Status`] that can be told at any moment.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Summary {
+    /// What the node is doing.
+    pub phase: Phase,
+    /// The subnet that it carries.
+    pub subnet: Option<Subnet>,
+    /// The other machine with the node's public IP that keeps it from a subnet.
+    pub twin: Option<Twin>,
+    /// How many ranges it forwards to; a peer of both IP versions has two.
+    pub peers: usize,
+    /// How many of them have no lease at the moment.
+    pub stale: usize,
+    /// How many kernel objects could not be made or removed the last time.
+    pub failing: usize,
 }
 
 /// What a node is doing.
@@ -64,7 +89,7 @@ pub enum Explanation {
         /// The subnet.
         subnet: Subnet,
         /// Where it is reached.
-        public_ip: Ipv4Addr,
+        public_ip: IpAddr,
     },
     /// No lease covers it.
     NoRoute,

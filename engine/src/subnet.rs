@@ -4,9 +4,10 @@ use alloc::string::{String, ToString};
 use core::fmt;
 use core::net::{Ipv4Addr, Ipv6Addr};
 
-use ipnet::{Ipv4Net, Ipv6Net};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use serde::{Deserialize, Serialize};
 
+use crate::kernel::IpVersion;
 use crate::reject_reason::RejectReason;
 
 /// The longest IPv4 prefix length in a key.
@@ -61,6 +62,20 @@ impl Subnet {
         }
     }
 
+    /// Returns the range of an IP version, if it has one.
+    pub fn of_version(&self, version: IpVersion) -> Option<IpNet> {
+        match version {
+            IpVersion::V4 => self.v4().map(IpNet::V4),
+            IpVersion::V6 => self.v6().map(IpNet::V6),
+        }
+    }
+
+    /// Returns its ranges, that of IPv4 first.
+    pub fn ranges(self) -> impl Iterator<Item = IpNet> {
+        let v4 = self.v4().map(IpNet::V4);
+        v4.into_iter().chain(self.v6().map(IpNet::V6))
+    }
+
     /// Tells whether the two share an address, in either family.
     pub fn overlaps(&self, other: &Self) -> bool {
         let v4 = self.v4().zip(other.v4());
@@ -78,6 +93,15 @@ impl Subnet {
             return Some(Self::V6(v6));
         }
         Some(Self::Dual(parse_v4(v4)?, v6))
+    }
+}
+
+impl From<IpNet> for Subnet {
+    fn from(range: IpNet) -> Self {
+        match range {
+            IpNet::V4(v4) => Self::V4(v4),
+            IpNet::V6(v6) => Self::V6(v6),
+        }
     }
 }
 

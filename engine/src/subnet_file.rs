@@ -7,7 +7,7 @@ use core::fmt::Display;
 use core::net::{Ipv4Addr, Ipv6Addr};
 use core::str::FromStr;
 
-use ipnet::{Ipv4Net, Ipv6Net};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use serde::{Deserialize, Serialize};
 
 use crate::subnet::Subnet;
@@ -83,6 +83,18 @@ impl SubnetFile {
     }
 }
 
+impl SubnetFile {
+    /// Reads from an earlier file which networks the overlay had, by the rules of [`PreviousSubnet::parse`].
+    pub fn networks_in(text: &str) -> Vec<IpNet> {
+        if text.len() > MAX_FILE {
+            return Vec::new();
+        }
+        let v4 = only(networks::<Ipv4Net>(text, "FLANNEL_NETWORK")).map(|net| IpNet::V4(net.trunc()));
+        let v6 = only(networks::<Ipv6Net>(text, "FLANNEL_IPV6_NETWORK")).map(|net| IpNet::V6(net.trunc()));
+        v4.into_iter().chain(v6).collect()
+    }
+}
+
 impl From<Subnet> for PreviousSubnet {
     fn from(subnet: Subnet) -> Self {
         Self {
@@ -93,6 +105,16 @@ impl From<Subnet> for PreviousSubnet {
 }
 
 impl PreviousSubnet {
+    /// Returns the subnet, if it says one.
+    pub(crate) const fn subnet(&self) -> Option<Subnet> {
+        match (self.v4, self.v6) {
+            (Some(v4), Some(v6)) => Some(Subnet::Dual(v4, v6)),
+            (Some(v4), None) => Some(Subnet::V4(v4)),
+            (None, Some(v6)) => Some(Subnet::V6(v6)),
+            (None, None) => None,
+        }
+    }
+
     /// Reads an earlier file; what cannot be read counts as absent.
     ///
     /// The syntax is that of shell assignments: `export`, quotes and comments are allowed, and the last of equal

@@ -2,17 +2,37 @@
 //! (control-plane.md, 8).
 
 mod attachments;
+mod following;
 mod selection;
 
 use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
+use core::fmt;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use serde::{Deserialize, Serialize};
 
 pub use self::attachments::{AddressFlags, Attachments, Interface, InterfaceAddress, RouteLookup};
 pub use self::selection::{Families, InterfaceChoice, Refusal, SelectError, Selection};
+use crate::kernel::IpVersion;
+
+impl fmt::Display for Underlay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} with", self.interface)?;
+        for version in [IpVersion::V4, IpVersion::V6] {
+            let Some(address) = self.address_of(version) else {
+                continue;
+            };
+            write!(f, " {address}")?;
+            match self.public_of(version) {
+                Some(public_ip) if public_ip != address => write!(f, " (announced as {public_ip})")?,
+                Some(_) | None => {}
+            }
+        }
+        write!(f, " and MTU {}", self.mtu)
+    }
+}
 
 /// The interface that carries the tunnel, and the addresses that other nodes reach it by.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -25,6 +45,9 @@ pub struct Underlay {
     pub mtu: u32,
     /// Its IPv4 address: what the tunnel binds to; unspecified if it has none.
     pub address: Ipv4Addr,
+    /// Its IPv6 address, if it has one that others can reach.
+    #[serde(default)]
+    pub address_v6: Option<Ipv6Addr>,
     /// The IPv4 address announced to other nodes; differs from `address` behind NAT, unspecified if there is none.
     pub public_ip: Ipv4Addr,
     /// The IPv6 address announced to other nodes.
@@ -50,6 +73,33 @@ impl Underlay {
             ..selection.clone()
         };
         select(attachments, &v6).or(found)
+    }
+
+    /// Returns the address that tells the node from the others.
+    pub(crate) fn main_address(&self) -> IpAddr {
+        let v6 = self.public_ipv6.map(IpAddr::V6);
+        let v4 = IpAddr::V4(self.public_ip);
+        v6.filter(|_| v4.is_unspecified()).unwrap_or(v4)
+    }
+
+    /// Returns its address of an IP version.
+    pub(crate) fn address_of(&self, version: IpVersion) -> Option<IpAddr> {
+        match version {
+            IpVersion::V4 => Some(self.address)
+                .filter(|address| !address.is_unspecified())
+                .map(IpAddr::V4),
+            IpVersion::V6 => self.address_v6.map(IpAddr::V6),
+        }
+    }
+
+    /// Returns the address of an IP version that it announces.
+    pub(crate) fn public_of(&self, version: IpVersion) -> Option<IpAddr> {
+        match version {
+            IpVersion::V4 => Some(self.public_ip)
+                .filter(|address| !address.is_unspecified())
+                .map(IpAddr::V4),
+            IpVersion::V6 => self.public_ipv6.map(IpAddr::V6),
+        }
     }
 
     /// Tells whether it has an address of each of these families.
@@ -110,6 +160,7 @@ impl Candidate<'_> {
             index: self.interface.index,
             mtu: self.interface.mtu,
             address: self.v4.unwrap_or(Ipv4Addr::UNSPECIFIED),
+            address_v6: self.v6,
             public_ip: public_ip.unwrap_or(Ipv4Addr::UNSPECIFIED),
             public_ipv6,
         })
@@ -203,7 +254,7 @@ fn default_interface(attachments: &Attachments, families: Families) -> Result<&I
 }
 
 /// Tells whether other nodes can never reach the address.
-fn is_unreachable(address: &IpAddr) -> bool {
+pub(crate) fn is_unreachable(address: &IpAddr) -> bool {
     let is_broadcast = matches!(address, IpAddr::V4(address) if address.is_broadcast());
     address.is_unspecified() || address.is_loopback() || address.is_multicast() || is_broadcast
 }

@@ -17,6 +17,7 @@ pub use self::run_options::{RecordingTarget, RunOptions};
 pub use self::usage_error::UsageError;
 
 use self::go_flags::{Arity, GoFlag};
+use crate::cleanup::CleanupArgs;
 use crate::lab::LabArgs;
 
 const EXIT_CODES: &str = "\
@@ -34,6 +35,14 @@ const RUN_NOTES: &str = "\
 Every flag can be given as a variable: FLANNELD_ETCD_ENDPOINTS, FLANNELD_IFACE and so on; the command line wins,
 an empty variable counts as unset. Flags may have one dash or two, and their value after a blank or an equals sign.
 SIGTERM and SIGINT stop the daemon and leave its lease and the subnet file; SIGUSR1 logs the packet counters; SIGHUP ends nothing.";
+
+const PLAN_NOTES: &str = "\
+Each line is an object: + is missing, ~ differs, - is ours and stale. The sockets and settings of a running daemon are not seen from
+outside. Neither etcd nor the node is written to. Exits with 0 if there is nothing to do, and with 2 if there is.";
+
+const CLEANUP_NOTES: &str = "\
+Stop the daemon first, or it makes everything again. Removes the devices that carry its mark (see `ip -d link`: alias selvedge:PREFIX), its routes
+(`ip route show proto 83`) into the networks of the subnet file, and that file. The lease in etcd ends by itself.";
 
 #[derive(Debug, Parser)]
 #[command(
@@ -53,6 +62,12 @@ enum Command {
     /// Run the daemon on this node
     #[command(after_help = RUN_NOTES)]
     Run(Box<RunArgs>),
+    /// Print what the daemon would do to this node now, and do nothing; takes the flags of `run`
+    #[command(after_help = PLAN_NOTES)]
+    Plan(Box<RunArgs>),
+    /// Remove everything from this node that the daemon left there
+    #[command(after_help = CLEANUP_NOTES)]
+    Cleanup(CleanupArgs),
     /// Try it out: a small cluster on this machine
     Lab(Box<LabArgs>),
 }
@@ -62,6 +77,10 @@ enum Command {
 pub enum Invocation {
     /// Run the daemon.
     Run(Box<RunOptions>),
+    /// Print what it would do.
+    Plan(Box<RunOptions>),
+    /// Remove what it left.
+    Cleanup(CleanupArgs),
     /// Build, use or remove a lab.
     Lab(Box<LabArgs>),
     /// Print a text (help or version) and end.
@@ -85,7 +104,10 @@ pub fn parse(
     }
 
     let mut from_environment = BTreeSet::new();
-    if args.get(1).is_some_and(|command| command == "run") {
+    if args
+        .get(1)
+        .is_some_and(|command| command == "run" || command == "plan")
+    {
         let flags = run_flags();
         let normal = go_flags::normalise(args.split_off(2), &flags);
         let (normal, from) = environment::append(normal, &flags, lookup);
@@ -122,6 +144,8 @@ fn invocation(cli: Cli) -> Result<Invocation, UsageError> {
             env!("CARGO_PKG_VERSION")
         ))),
         Command::Run(args) => Ok(Invocation::Run(Box::new(RunOptions::from_args(*args)?))),
+        Command::Plan(args) => Ok(Invocation::Plan(Box::new(RunOptions::from_args(*args)?))),
+        Command::Cleanup(args) => Ok(Invocation::Cleanup(args)),
         Command::Lab(args) => Ok(Invocation::Lab(args)),
     }
 }

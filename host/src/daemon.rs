@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use selvedge_engine::{Engine, MachineId, PreviousSubnet, RecordingHeader, Setup, Underlay};
+use selvedge_engine::{Engine, Errand, PreviousSubnet, RecordingHeader, Setup, SubnetFile, Underlay};
 use tokio::sync::mpsc;
 
 use self::journal::Journal;
@@ -18,12 +18,14 @@ use crate::clock::{BootClock, Clock as _};
 use crate::event_loop::{self, Parts};
 use crate::exit_code::ExitCode;
 use crate::interface;
+use crate::kernel::firewall::Firewall;
 use crate::kernel::linux::LinuxKernel;
 use crate::logging;
 use crate::machine_id;
 use crate::random::random;
 use crate::recorder::RecordingFile;
 use crate::store::Store;
+use crate::store::endpoint::Endpoint;
 use crate::supervisor::Supervisor;
 use crate::tunnel::{SharedTable, TunnelProbe};
 
@@ -77,7 +79,7 @@ async fn serve(options: RunOptions) -> io::Result<ExitCode> {
 
     let table = SharedTable::default();
     let clock = BootClock;
-    let setup = setup(&options, machine_id::read()?, underlay);
+    let setup = setup(&options, Errand::Serve, underlay).await?;
     let (seed, start) = (random()?, clock.now());
     let recording = options
         .recording
@@ -96,7 +98,7 @@ async fn serve(options: RunOptions) -> io::Result<ExitCode> {
         table,
         observer: Journal::new(supervisor, recording),
     };
-    let reason = event_loop::run(engine, parts).await;
+    let (_, reason) = event_loop::run(engine, parts).await;
 
     let code = ExitCode::of(&reason);
     match code {
@@ -128,18 +130,30 @@ async fn find_underlay(options: &RunOptions, supervisor: &Supervisor) -> Underla
     }
 }
 
-fn setup(options: &RunOptions, machine: MachineId, underlay: Underlay) -> Setup {
-    Setup {
+/// Describes the node to an engine.
+pub(crate) async fn setup(options: &RunOptions, errand: Errand, underlay: Underlay) -> io::Result<Setup> {
+    let machine = machine_id::read()?;
+    let traffic = Firewall::open()
+        .traffic_options(options.forward_rules, options.source_ports)
+        .await;
+    let subnet_file = previous_file(&options.subnet_file);
+    Ok(Setup {
+        errand,
         machine,
         underlay,
+        selection: options.selection.clone(),
         prefix: options.prefix.clone(),
-        previous: previous_subnet(&options.subnet_file),
+        previous: PreviousSubnet::parse(&subnet_file),
+        former_networks: SubnetFile::networks_in(&subnet_file),
         renew_margin: options.renew_margin,
         peer_grace: options.peer_grace,
         lease_policy: options.lease_policy,
         masquerade: options.masquerade,
+        on_overlap: options.on_overlap,
+        store_addresses: options.endpoints.iter().filter_map(Endpoint::address).collect(),
+        traffic,
         membership: options.membership,
-    }
+    })
 }
 
 fn record(target: &RecordingTarget, header: RecordingHeader) -> io::Result<RecordingFile> {
@@ -152,16 +166,16 @@ fn record(target: &RecordingTarget, header: RecordingHeader) -> io::Result<Recor
 }
 
 /// Reads what an earlier run left; a file that cannot be read stays until a good one replaces it.
-fn previous_subnet(path: &Path) -> PreviousSubnet {
+fn previous_file(path: &Path) -> String {
     match fs::read_to_string(path) {
-        Ok(text) => PreviousSubnet::parse(&text),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => PreviousSubnet::default(),
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
         Err(error) => {
             tracing::warn!(
                 "cannot read {}: {error}; going on without the previous subnet",
                 path.display()
             );
-            PreviousSubnet::default()
+            String::new()
         }
     }
 }

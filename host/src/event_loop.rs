@@ -7,12 +7,12 @@
 use std::time::Duration;
 
 use selvedge_engine::{
-    Action, Command, Engine, Event, ExitReason, Input, Instant, KernelEvent, KernelOp, OpId,
+    Action, Command, Engine, Event, ExitReason, Input, Instant, KernelEvent, KernelOp, OpId, Survey,
 };
 use tokio::sync::mpsc;
 
 use crate::clock::Clock;
-use crate::kernel::Kernel;
+use crate::kernel::{Kernel, Outcome};
 use crate::store::Store;
 use crate::tunnel::SharedTable;
 
@@ -64,8 +64,8 @@ pub trait Observer {
     fn settled(&mut self, engine: &Engine);
 }
 
-/// Runs an engine until it wants to end.
-pub async fn run<C, K, O>(engine: Engine, parts: Parts<C, K, O>) -> ExitReason
+/// Runs an engine until it wants to end; returns it as it was then.
+pub async fn run<C, K, O>(engine: Engine, parts: Parts<C, K, O>) -> (Engine, ExitReason)
 where
     C: Clock,
     K: Kernel,
@@ -79,7 +79,7 @@ where
         table,
         observer,
     } = parts;
-    let (ops, kernel_ops) = mpsc::unbounded_channel();
+    let (orders, kernel_orders) = mpsc::unbounded_channel();
     let (sender, kernel_events) = mpsc::channel(KERNEL_EVENT_CAPACITY);
     let mut event_loop = EventLoop {
         engine,
@@ -88,36 +88,47 @@ where
         commands,
         table,
         observer,
-        ops,
+        orders,
         kernel_events,
     };
-    tokio::select! {
+    let reason = tokio::select! {
         biased;
         reason = event_loop.run() => {
             event_loop.store.finish(PARTING).await;
             reason
         }
-        () = drive_kernel(kernel, kernel_ops, sender) => ExitReason::Shutdown,
-    }
+        () = drive_kernel(kernel, kernel_orders, sender) => ExitReason::Shutdown,
+    };
+    (event_loop.engine, reason)
 }
 
-/// Carries out operations in the order given, and reports their outcome and what happens by itself.
+/// What the node's side is to do.
+#[derive(Debug)]
+enum Order {
+    Change(OpId, KernelOp),
+    Look(OpId, Survey),
+}
+
+/// Carries out orders as they were given, and reports their outcome and what happens by itself.
 ///
-/// Runs beside the loop so that a slow operation does not hold up the store. The queue of operations needs no
-/// bound: the engine has at most one under way for each object.
+/// Runs beside the loop so that a slow operation does not hold up the store. The queue of orders needs no bound: the engine
+/// has at most one under way for each object, and one survey.
 async fn drive_kernel(
     mut kernel: impl Kernel,
-    mut ops: mpsc::UnboundedReceiver<(OpId, KernelOp)>,
+    mut orders: mpsc::UnboundedReceiver<Order>,
     events: mpsc::Sender<KernelEvent>,
 ) {
     loop {
         let event = tokio::select! {
             biased;
-            op = ops.recv() => {
-                let Some((id, op)) = op else { return };
-                let result = kernel.apply(op).await;
-                KernelEvent::OpDone { id, result }
-            }
+            order = orders.recv() => match order {
+                Some(Order::Change(id, op)) => match kernel.apply(id, op).await {
+                    Outcome::Ended(result) => KernelEvent::OpDone { id, result },
+                    Outcome::Begun => continue,
+                },
+                Some(Order::Look(id, survey)) => KernelEvent::Surveyed { id, result: kernel.survey(&survey).await },
+                None => return,
+            },
             event = kernel.next_event() => event,
         };
         if events.send(event).await.is_err() {
@@ -133,7 +144,7 @@ struct EventLoop<C, O> {
     commands: mpsc::Receiver<Command>,
     table: SharedTable,
     observer: O,
-    ops: mpsc::UnboundedSender<(OpId, KernelOp)>,
+    orders: mpsc::UnboundedSender<Order>,
     kernel_events: mpsc::Receiver<KernelEvent>,
 }
 
@@ -212,10 +223,9 @@ impl<C: Clock, O: Observer> EventLoop<C, O> {
                 } => self.store.request(id, deadline.saturating_since(now), request),
                 Action::Watch { id, range, start } => self.store.watch(id, range, start),
                 Action::CancelWatch(id) => self.store.cancel_watch(id),
-                Action::Kernel { id, op } => {
-                    // Fails only if the kernel's side has ended, and then so does the loop.
-                    drop(self.ops.send((id, op)));
-                }
+                Action::Reconnect => self.store.reconnect(),
+                Action::Kernel { id, op } => self.order(Order::Change(id, op)),
+                Action::Survey { id, survey } => self.order(Order::Look(id, survey)),
                 Action::Forwarding(table) => self.table.store(Some(table)),
                 Action::Ready => self.observer.ready(),
                 Action::Event(event) => self.observer.event(&event),
@@ -223,5 +233,10 @@ impl<C: Clock, O: Observer> EventLoop<C, O> {
             }
         }
         None
+    }
+
+    fn order(&self, order: Order) {
+        // Fails only if the kernel's side has ended, and then so does the loop.
+        drop(self.orders.send(order));
     }
 }

@@ -28,14 +28,24 @@ impl ExitCode {
     /// Returns the code for an engine that ends.
     pub const fn of(reason: &ExitReason) -> Self {
         match reason {
-            ExitReason::Shutdown => Self::Clean,
+            ExitReason::Shutdown | ExitReason::Planned => Self::Clean,
             ExitReason::LeaseLost { subnet: _ } => Self::LeaseLost,
-            ExitReason::Underlay { .. } => Self::Unavailable,
+            ExitReason::Underlay { .. } | ExitReason::Config { .. } => Self::Unavailable,
             ExitReason::Kernel { object: _, error } => Self::of_kernel(error),
         }
     }
 
-    const fn of_kernel(error: &KernelError) -> Self {
+    /// Returns the code of the first of two steps that did not go well.
+    #[must_use]
+    pub const fn or(self, next: Self) -> Self {
+        match self {
+            Self::Clean => next,
+            Self::Usage | Self::Unavailable | Self::System | Self::LeaseLost | Self::Permission => self,
+        }
+    }
+
+    /// Returns the code for an operation that the node refused.
+    pub const fn of_kernel(error: &KernelError) -> Self {
         match error.kind {
             KernelErrorKind::Taken | KernelErrorKind::NotFound | KernelErrorKind::Unsupported => {
                 Self::Unavailable

@@ -4,6 +4,7 @@
 //! engine's business ([`selvedge_engine`]). The [`event_loop`] is generic over its clock, its kernel and its
 //! way to the store, so that the very same loop runs in production and in a simulated network.
 
+pub mod cleanup;
 pub mod cli;
 pub mod clock;
 pub mod daemon;
@@ -15,6 +16,7 @@ pub mod lab;
 pub mod logging;
 pub mod machine_id;
 pub mod net;
+pub mod plan;
 pub mod program;
 mod random;
 pub mod recorder;

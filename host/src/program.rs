@@ -6,7 +6,7 @@ use std::process::ExitCode as ProcessExitCode;
 
 use crate::cli::{self, Invocation};
 use crate::exit_code::ExitCode;
-use crate::{daemon, lab};
+use crate::{cleanup, daemon, lab, plan};
 
 /// Runs the program with this process's arguments and environment.
 pub fn main() -> ProcessExitCode {
@@ -15,6 +15,8 @@ pub fn main() -> ProcessExitCode {
     match cli::parse(args, lookup) {
         Ok(Invocation::Print(text)) => print(&text),
         Ok(Invocation::Run(options)) => daemon::run(*options).into(),
+        Ok(Invocation::Plan(options)) => plan::run(*options),
+        Ok(Invocation::Cleanup(args)) => cleanup::run(&args),
         Ok(Invocation::Lab(args)) => lab::run(*args),
         Err(error) => {
             eprintln!("selvedge: {error}");

@@ -292,6 +292,7 @@ mod tests {
             index: 2,
             mtu: 1500,
             address,
+            address_v6: None,
             public_ip: address,
             public_ipv6: None,
         };

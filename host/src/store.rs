@@ -93,6 +93,11 @@ impl Store {
         }
     }
 
+    /// Gives up all connections; what is under way over them fails at once, and what comes next connects anew.
+    pub fn reconnect(&self) {
+        self.pool.reconnect();
+    }
+
     /// Waits for the next event.
     ///
     /// Nothing is lost if the future is dropped before it ends.

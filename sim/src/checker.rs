@@ -16,6 +16,7 @@
 //! | I1 single owner: accepting | [`source_binding`] | at every packet that a node of ours takes, where membership is enforced | `TakeAnySource` |
 //! | I1s strict mode | [`one_data_path`] | at every change of a node's table and kernel and every second, where nodes fence themselves | `IgnoreFence` |
 //! | I2 convergence | [`convergence`] | every second, at nodes of ours that had the time to learn everything | `KeepGoneRoutes`, `KeepStalePeers` |
+//! | I2 convergence: leases of nodes that moved | [`announcement`] | every second, at nodes of ours that had the time to write | `KeepOldAddress` |
 //! | I2 at the end | [`at_rest`] | when the scenario is over, and by a probe between every pair, or many pairs of many nodes | `SitIdle` |
 //! | I3 identity | [`identity`] | at every lease that a node of ours creates | `ForgetItself` |
 //! | I4 one datagram for a packet, ICMP errors | [`amplification`] | at every packet of a forwarder of ours | `SendTwice`, `AnswerNoise`, `AnswerEverything` |
@@ -35,7 +36,7 @@
 //! | liveness of a core | [`liveness`] | 90 seconds after a core healed, and when the scenario is over | `Despair` |
 //! | the engine's contract | [`contract`] | after every input of an engine | `StayDue`, `GiveUp` |
 //! | a probe's fate | [`delivery`] | at every drop and every arrival | `LosePackets` |
-//! | packets on the wire | [`wire_format`] | at every datagram sent | `BreakChecksums` |
+//! | packets on the wire | [`wire_format`] | at every datagram and frame sent | `BreakChecksums` |
 //! | requests to the store | [`store_requests`] | at every request and watch | `AskTwice`, `AskInVain`, `OpenManyWatches` |
 //! | records in the store | [`store_values`] | at every write to the store | `WriteIllegibly` |
 //! | reservations | [`reservation`] | at every write to the store | `EndReservations` |
@@ -43,6 +44,7 @@
 //! | an author's own check | [`crate::Cluster::check_at`] | when the author says | a check that refuses |
 
 pub(crate) mod amplification;
+pub(crate) mod announcement;
 pub(crate) mod at_rest;
 pub(crate) mod bounds;
 pub(crate) mod contract;

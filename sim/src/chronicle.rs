@@ -306,6 +306,7 @@ impl Chronicle {
             | PacketStep::HostGets
             | PacketStep::DroppedByKernel(_)
             | PacketStep::DroppedByForwarder(_)
+            | PacketStep::DroppedByRouter
             | PacketStep::NoTable => {}
         }
     }

@@ -404,6 +404,15 @@ impl Cluster {
         self
     }
 
+    /// Sets the card of a node up again that a fault keeps down.
+    #[must_use]
+    pub fn resume_card_at(self, at: Duration, node: impl Into<NodeId>) -> Self {
+        let node = node.into();
+        self.end_at(at, |fault| {
+            matches!(fault, Fault::Node { node: other, fault: NodeFault::UnderlayDown } if *other == node)
+        })
+    }
+
     /// Adds a check of its author's at this time; a refusal fails the run with its text.
     #[must_use]
     pub fn check_at(

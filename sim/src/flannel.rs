@@ -21,14 +21,15 @@ mod renewal;
 mod watch;
 
 use std::collections::BTreeSet;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddrV4};
 use std::time::Duration;
 
-use ipnet::Ipv4Net;
+use ipnet::{IpNet, Ipv4Net};
 use selvedge_engine::{
     Action, Address, ExitReason, Instant, KernelEvent, KernelObject, KernelOp, KeyRange, Link, LinkKind,
-    LinkName, Masquerade, NetworkConfig, OpId, Page, Phase, PreviousSubnet, Revision, Rng, Route, Setup,
-    Status, StoreError, StoreEvent, StorePrefix, StoreRequest, StoreResponse, Subnet, SubnetFile,
+    LinkName, Masquerade, NetworkConfig, NextHop, OpId, Page, Phase, PreviousSubnet, Revision, Rng, Route,
+    RouteMark, Setup, Status, StoreError, StoreEvent, StorePrefix, StoreRequest, StoreResponse, Subnet,
+    SubnetFile,
 };
 
 use acquisition::{Acquired, Acquisition, Progress};
@@ -161,6 +162,8 @@ impl Flanneld {
             subnet: self.acquired().map(|acquired| acquired.subnet),
             twin: None,
             missed_changes: 0,
+            failing: Vec::new(),
+            off_link: Vec::new(),
             public_ip: self.identity.public_ip,
             backend: self.config.is_some().then_some("udp"),
             revision: self.revision,
@@ -168,7 +171,7 @@ impl Flanneld {
                 .peers()
                 .into_iter()
                 .flatten()
-                .map(|(net, ip)| (Subnet::V4(net), ip))
+                .map(|(net, ip)| (Subnet::V4(net), ip.into()))
                 .collect(),
             stale: std::collections::BTreeMap::new(),
             rejected: std::collections::BTreeMap::new(),
@@ -465,14 +468,16 @@ fn objects(identity: &Identity, config: &NetworkConfig, subnet: Subnet) -> Optio
             name: name.clone(),
             kind: LinkKind::Tun,
             mtu: identity.mtu,
+            alias: String::new(),
         }),
         KernelObject::Address(Address {
             link: name.clone(),
-            net: Ipv4Net::from(own.network()),
+            net: IpNet::from(IpAddr::V4(own.network())),
         }),
         KernelObject::Route(Route {
-            destination: range.network,
-            link: name,
+            destination: range.network.into(),
+            hop: NextHop::Link(name),
+            mark: RouteMark::Flannel,
         }),
         KernelObject::Socket(SocketAddrV4::new(identity.interface, port(config))),
         KernelObject::SubnetFile(file),

@@ -81,6 +81,7 @@ mod store_path;
 mod store_service;
 mod timeline;
 mod trace;
+mod underlay;
 mod violation;
 mod world;
 
@@ -95,14 +96,17 @@ pub use flannel::Defect;
 pub use forgery::Forgery;
 pub use junk::Junk;
 pub use links::LinkOptions;
-pub use linux::{Foreign, Ingress, Linux, LinuxDrop, Passage, Verdict};
+pub use linux::{Attachment, Foreign, ForeignRoute, Ingress, Linux, LinuxDrop, Lost, Passage, Verdict};
 pub use mark::{Mark, Marks, Situation};
 pub use node_id::{BadNodeId, NodeId};
 pub use probability::{BadProbability, Probability};
 pub use replay::{Replay, ReplayDetail, ReplayVerdict};
 pub use report::Report;
 pub use sabotage::Sabotage;
-pub use scenario::{Identity, Liveness, Model, NodePlan, Profile, Scenario, ScenarioError};
+pub use scenario::{
+    Backend, DirectRouting, Identity, Legacy, Liveness, Model, NodePlan, Profile, Scenario, ScenarioError,
+    VxlanOptions,
+};
 #[cfg(any(test, feature = "proptest"))]
 pub use scenario::{ScenarioStrategy, ScenarioTree};
 pub use shrink::Shrunk;

@@ -1,5 +1,6 @@
 //! The underlay: a link from every node to every other, each direction with a fate of its own.
 
+mod carriage;
 mod journey;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,6 +14,7 @@ use crate::duration_text;
 use crate::fault::LinkFault;
 use crate::node_id::NodeId;
 use crate::probability::Probability;
+pub(crate) use carriage::Carriage;
 use journey::{Journey, LinkState};
 
 /// How all links of the underlay behave.
@@ -113,11 +115,17 @@ impl Links {
         }
     }
 
-    /// Sends a datagram and says what becomes of it.
+    /// Sends something and says what becomes of it.
     ///
     /// Draws the same random numbers from the link's stream whatever the options and faults are, so that a changed one
     /// leaves the rest of a run as similar as it can be.
-    pub(crate) fn send(&mut self, from: NodeId, to: NodeId, payload: &[u8], now: Instant) -> Fate {
+    pub(crate) fn send(
+        &mut self,
+        (from, to): (NodeId, NodeId),
+        carriage: Carriage,
+        payload: &[u8],
+        now: Instant,
+    ) -> Fate {
         let LinkOptions {
             delay,
             jitter,
@@ -154,6 +162,7 @@ impl Links {
         }
         let journey = Journey {
             state: &mut link.state,
+            carriage,
             payload,
             sent_at: now,
             rng: link.rng.fork("faults"),
@@ -324,7 +333,8 @@ mod tests {
     }
 
     fn send(links: &mut Links, from: NodeId, to: NodeId) -> Fate {
-        links.send(from, to, b"payload", Instant::ZERO)
+        let carriage = Carriage::Frame;
+        links.send((from, to), carriage, b"payload", Instant::ZERO)
     }
 
     const N1: NodeId = NodeId::new(1);

@@ -30,12 +30,12 @@ impl Mark {
     /// Returns every mark that a campaign of generated scenarios has to hit.
     pub fn all() -> Vec<Self> {
         let situations = Situation::ALL.map(Self::Situation);
-        let rejected = RejectReason::ALL.map(Self::Rejected);
+        let rejected = RejectReason::ALL.into_iter().filter(|reason| is_written(*reason));
         let dropped = DropReason::ALL.into_iter().filter(|reason| can_occur(*reason));
         let faults = Scenario::drawn_fault_kinds().into_iter().map(Self::Fault);
         situations
             .into_iter()
-            .chain(rejected)
+            .chain(rejected.map(Self::Rejected))
             .chain(dropped.map(Self::Dropped))
             .chain(faults)
             .collect()
@@ -90,6 +90,11 @@ impl fmt::Display for Marks {
         }
         Ok(())
     }
+}
+
+/// Tells whether nodes, operators and strangers of the simulator write such records: none has the device of another.
+const fn is_written(reason: RejectReason) -> bool {
+    !matches!(reason, RejectReason::OwnMac | RejectReason::DuplicateMac)
 }
 
 /// Tells whether pods, links and forgers of the simulator make such packets.

@@ -35,8 +35,24 @@ impl NodeId {
 
     /// Returns the node's underlay address, in the range that RFC 2544 keeps for measurements.
     pub fn public_ip(self) -> Ipv4Addr {
-        let base = u32::from(Ipv4Addr::new(198, 18, 0, 0));
+        let base = u32::from(FIRST);
         Ipv4Addr::from(base.saturating_add(self.0))
+    }
+
+    /// Returns the underlay address that the node has after its first was changed.
+    pub fn second_public_ip(self) -> Ipv4Addr {
+        let base = u32::from(SECOND);
+        Ipv4Addr::from(base.saturating_add(self.0))
+    }
+
+    /// Returns all underlay addresses that the node may have.
+    pub(crate) fn public_ips(self) -> [Ipv4Addr; 2] {
+        [self.public_ip(), self.second_public_ip()]
+    }
+
+    /// Tells whether a host with this underlay address is the node.
+    pub(crate) fn is_at(self, address: Ipv4Addr) -> bool {
+        self.public_ips().contains(&address)
     }
 
     /// Returns the node's IPv6 underlay address, in the range that RFC 5180 keeps for measurements.
@@ -45,9 +61,10 @@ impl NodeId {
         Ipv6Addr::from(base.saturating_add(self.0.into()))
     }
 
-    /// Returns the node with this underlay address, if `count` nodes include it.
+    /// Returns the node with this underlay address, its first or its second, if `count` nodes include it.
     pub fn by_public_ip(address: Ipv4Addr, count: usize) -> Option<Self> {
-        let number = u32::from(address).checked_sub(u32::from(Ipv4Addr::new(198, 18, 0, 0)))?;
+        let base = if address < SECOND { FIRST } else { SECOND };
+        let number = u32::from(address).checked_sub(u32::from(base))?;
         let id = Self(number);
         (number > 0 && id.index() < count).then_some(id)
     }
@@ -57,6 +74,10 @@ impl NodeId {
         usize::try_from(self.0.saturating_sub(1)).unwrap_or(usize::MAX)
     }
 }
+
+/// Below the first address of a node, and below the second.
+const FIRST: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 0);
+const SECOND: Ipv4Addr = Ipv4Addr::new(198, 19, 0, 0);
 
 impl From<u32> for NodeId {
     fn from(number: u32) -> Self {
@@ -114,6 +135,7 @@ mod tests {
 
         assert_eq!(id.public_ip(), Ipv4Addr::new(198, 18, 1, 44));
         assert_eq!(NodeId::by_public_ip(id.public_ip(), 300), Some(id));
+        assert_eq!(NodeId::by_public_ip(id.second_public_ip(), 300), Some(id));
         assert_eq!(NodeId::by_public_ip(id.public_ip(), 299), None);
         assert_eq!(NodeId::by_public_ip(Ipv4Addr::new(198, 18, 0, 0), 5), None);
         assert_eq!(NodeId::by_public_ip(Ipv4Addr::new(10, 0, 0, 1), 5), None);

@@ -12,6 +12,7 @@ mod hand;
 mod holders;
 mod keys;
 mod knowledge;
+mod presence;
 mod stale;
 mod subnet_map;
 mod tenure;
@@ -24,17 +25,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::Ipv4Net;
-use selvedge_engine::{Instant, KeyValue, LeaseRecord, Revision, WatchEvent};
+use selvedge_engine::{Instant, KeyValue, LeaseRecord, MacAddress, Revision, WatchEvent};
 
 use crate::checker::reservation::Reservation;
 use crate::node_id::NodeId;
-use crate::scenario::Model;
+use crate::scenario::{Backend, Model};
 pub(crate) use claims::overlap;
 pub(crate) use hand::Hand;
 use holders::Holders;
 use keys::{Key, Keys};
 use knowledge::Knowledge;
-pub(crate) use knowledge::Windows;
+pub(crate) use knowledge::{DataPath, Windows};
+pub(crate) use presence::{Announced, Presence};
 use subnet_map::SubnetMap;
 pub(crate) use tenure::Tenure;
 use tenure::{parse_key, parse_subnet};
@@ -43,6 +45,11 @@ use tenure::{parse_key, parse_subnet};
 #[derive(Debug)]
 pub(crate) struct RefCluster {
     prefix: Vec<u8>,
+    backend: Backend,
+    /// Where each node is at the moment, whatever the store says.
+    presences: Vec<Presence>,
+    /// The nodes that ever had another address.
+    moved: BTreeSet<NodeId>,
     junk: BTreeSet<Vec<u8>>,
     /// All tenures of each subnet, the newest last.
     tenures: SubnetMap<Ipv4Net, Vec<Tenure>>,
@@ -88,9 +95,13 @@ pub(crate) enum Write {
 }
 
 impl RefCluster {
-    pub(crate) fn new(nodes: usize, prefix: Vec<u8>, windows: Windows) -> Self {
+    pub(crate) fn new(nodes: usize, prefix: Vec<u8>, backend: Backend, windows: Windows) -> Self {
+        let ids = (1..).map(NodeId::new).take(nodes);
         Self {
             prefix,
+            backend,
+            presences: ids.map(Presence::first).collect(),
+            moved: BTreeSet::new(),
             junk: BTreeSet::new(),
             tenures: SubnetMap::new(),
             holders: Holders::new(),
@@ -131,13 +142,13 @@ impl RefCluster {
                 let Some(subnet) = self.subnet_of(&kv.key) else {
                     return Write::Stray;
                 };
-                let owner = LeaseRecord::decode(&kv.value)
-                    .ok()
-                    .filter(is_of_our_backends)
-                    .map(|record| record.public_ip);
-                let before = self.holders.holder(subnet);
-                let (rival, reservation) = self.write_key(kv, owner);
-                let holder = self.keys.owner_of(subnet);
+                let record = LeaseRecord::decode(&kv.value).ok();
+                let record = record.filter(|record| presence::may_be_of(self.backend, record));
+                let owner = record.as_ref().map(|record| record.public_ip);
+                let oldest = self.keys.oldest_of(subnet).and_then(|key| key.owner);
+                let before = self.holders.holder(subnet).or(oldest);
+                let (rival, reservation) = self.write_key(kv, record.as_ref());
+                let holder = self.keys.oldest_of(subnet).and_then(Key::holder);
                 self.begin_tenure(subnet, holder, kv.mod_revision, now);
                 Write::Lease {
                     subnet,
@@ -164,13 +175,30 @@ impl RefCluster {
                 {
                     self.records_of.entry(owner).or_default().insert(v4, Some(now));
                 }
-                match self.keys.owner_of(subnet) {
-                    Some(owner) => self.begin_tenure(subnet, Some(owner), event_revision(event), now),
+                match self.keys.oldest_of(subnet).and_then(Key::holder) {
+                    Some(holder) => self.begin_tenure(subnet, Some(holder), event_revision(event), now),
                     None => self.end_tenure(subnet, now),
                 }
                 Write::Gone { subnet }
             }
         }
+    }
+
+    /// Takes a lease that was gone before the cluster began, and that a node's kernel may know.
+    pub(crate) fn remember(&mut self, subnet: Ipv4Net, owner: NodeId, vtep: Option<MacAddress>) {
+        let holder = Some((owner.public_ip(), vtep));
+        self.begin_tenure(subnet, holder, Revision(0), Instant::ZERO);
+        self.end_tenure(subnet, Instant::ZERO);
+    }
+
+    /// Tells whether a plain route may be left that flannel made, and that nothing tells from an operator's: the peer has had
+    /// no lease for it since.
+    fn may_be_left(&self, destination: Ipv4Addr, peer: Ipv4Addr) -> bool {
+        let is_former = |tenure: &Tenure| tenure.from_revision == Revision(0) && tenure.vtep.is_none();
+        self.history_of(destination).any(|(_, tenures)| {
+            let mut of_peer = tenures.iter().filter(|tenure| tenure.owner == peer).peekable();
+            of_peer.peek().is_some() && of_peer.all(is_former)
+        })
     }
 
     /// Takes the leases of a store that was restored or wiped: what is not among them is gone, and every node has to find
@@ -232,14 +260,21 @@ impl RefCluster {
         self.holders.overlapping(subnet)
     }
 
-    /// Returns the subnets that a node holds now, in order.
+    /// Returns the subnets that a node holds now, in order: those under its present address, or if there are none, those
+    /// under another that it had.
     pub(crate) fn subnets_held_by(&self, node: NodeId) -> impl Iterator<Item = Ipv4Net> {
-        self.holders.of_owner(node.public_ip())
+        let present = self.address_of(node);
+        let before = node.public_ips().into_iter().find(|address| *address != present);
+        let before = before.filter(|_| self.holders.of_owner(present).next().is_none());
+        let of_before = before
+            .into_iter()
+            .flat_map(|before| self.holders.of_owner(before));
+        self.holders.of_owner(present).chain(of_before)
     }
 
     /// Tells whether an operator gives a subnet to a node for good.
     pub(crate) fn is_reserved(&self, node: NodeId, subnet: Ipv4Net) -> bool {
-        self.keys.is_reserved(subnet, node.public_ip())
+        self.keys.is_reserved(subnet, node)
     }
 
     /// Returns when a subnet may last have become free.
@@ -269,7 +304,7 @@ impl RefCluster {
         let Some(knowledge) = self.knowledge.get(node.index()) else {
             return false;
         };
-        let informed = knowledge.informed(&self.windows, now);
+        let informed = knowledge.carries_by(&self.windows, now);
         let may_believe = self
             .history_of(destination)
             .flat_map(|(_, tenures)| tenures)
@@ -280,6 +315,7 @@ impl RefCluster {
                     .is_none_or(|until| informed.is_none_or(|informed| until > informed))
             });
         may_believe
+            || self.may_be_left(destination, peer)
             || self.may_misjudge(node, destination, peer, now)
             || self
                 .history_of(destination)
@@ -289,16 +325,17 @@ impl RefCluster {
     /// Tells whether `node` may take itself for the holder of `address`: it has seen such a lease, and need not know of
     /// its end.
     pub(crate) fn may_hold(&self, node: NodeId, address: Ipv4Addr, now: Instant) -> bool {
-        self.may_send(node, address, node.public_ip(), now)
+        let mut addresses = node.public_ips().into_iter();
+        addresses.any(|own| self.may_send(node, address, own, now))
     }
 
-    /// Tells whether `node` has to know who holds `address`, and that it is `owner`.
+    /// Tells whether `node` has to know who holds `address`, and that it is `owner`, where it is at the moment.
     pub(crate) fn must_know(&self, node: NodeId, address: Ipv4Addr, owner: NodeId, now: Instant) -> bool {
         let Some((_, tenure)) = self.lease_of(address) else {
             return false;
         };
         let informed = self.informed(node, now);
-        tenure.owner == owner.public_ip() && informed.is_some_and(|informed| tenure.from <= informed)
+        self.is_true(owner, tenure) && informed.is_some_and(|informed| tenure.from <= informed)
     }
 
     /// Tells whether `node` has to carry packets: it holds a lease that it has to know, and its tunnel has had time to
@@ -308,6 +345,7 @@ impl RefCluster {
             return false;
         };
         self.must_know(node, subnet.network(), node, now)
+            && self.is_attached(node)
             && self
                 .knowledge
                 .get(node.index())
@@ -336,7 +374,7 @@ impl RefCluster {
     pub(crate) fn taken_by_other(&self, node: NodeId, subnet: Ipv4Net) -> Option<(Ipv4Addr, Instant)> {
         let (other, owner) = self
             .leases_within(subnet)
-            .find(|(_, owner)| *owner != node.public_ip())?;
+            .find(|(_, owner)| !node.is_at(*owner))?;
         Some((owner, self.tenures.get(other)?.last()?.from))
     }
 
@@ -384,7 +422,7 @@ impl RefCluster {
     /// Takes note that a daemon of this model starts on a node without knowing anything.
     pub(crate) fn forget(&mut self, node: NodeId, model: Model, now: Instant) {
         if let Some(knowledge) = self.knowledge.get_mut(node.index()) {
-            knowledge.start_anew(model, now);
+            knowledge.start_anew(model, DataPath::of(self.backend), now);
         }
     }
 
@@ -404,14 +442,20 @@ impl RefCluster {
 
     /// Returns the key of the lease that a node holds now.
     pub(crate) fn key_held_by(&self, node: NodeId) -> Option<&[u8]> {
-        self.keys.of_owner(node.public_ip())
+        let addresses = node.public_ips().into_iter();
+        let mut present_first: Vec<Ipv4Addr> = addresses.collect();
+        present_first.sort_by_key(|address| *address != self.address_of(node));
+        present_first
+            .into_iter()
+            .find_map(|address| self.keys.of_owner(address))
     }
 
     fn count_records(&mut self) {
         self.most_records = self.most_records.max(self.keys.len() + self.junk.len());
     }
 
-    fn write_key(&mut self, kv: &KeyValue, owner: Option<Ipv4Addr>) -> (Option<String>, Reservation) {
+    fn write_key(&mut self, kv: &KeyValue, record: Option<&LeaseRecord>) -> (Option<String>, Reservation) {
+        let owner = record.map(|record| record.public_ip);
         let text = kv
             .key
             .strip_prefix(self.prefix.as_slice())
@@ -423,6 +467,7 @@ impl RefCluster {
             v4,
             v6,
             owner,
+            way: record.and_then(|record| presence::way_to(self.backend, record)),
             is_reserved: kv.lease.is_none(),
             create_revision: kv.create_revision,
         };
@@ -453,24 +498,31 @@ impl RefCluster {
     }
 
     /// A write that changes nothing about who holds the subnet, such as a renewal, begins nothing.
-    fn begin_tenure(&mut self, subnet: Ipv4Net, owner: Option<Ipv4Addr>, revision: Revision, now: Instant) {
+    fn begin_tenure(
+        &mut self,
+        subnet: Ipv4Net,
+        holder: Option<(Ipv4Addr, Option<MacAddress>)>,
+        revision: Revision,
+        now: Instant,
+    ) {
         let tenures = self.tenures.entry(subnet);
         if let Some(last) = tenures.last_mut().filter(|last| last.until.is_none()) {
-            if Some(last.owner) == owner {
+            if Some((last.owner, last.vtep)) == holder {
                 return;
             }
             last.end(now, self.hand);
         }
-        if let Some(owner) = owner {
+        if let Some((owner, vtep)) = holder {
             tenures.push(Tenure {
                 owner,
+                vtep,
                 from_revision: revision,
                 from: now,
                 until: None,
                 ended_by: Hand::Node,
             });
         }
-        self.note_holder(subnet, owner, now);
+        self.note_holder(subnet, holder.map(|(owner, _)| owner), now);
     }
 
     fn end_tenure(&mut self, subnet: Ipv4Net, now: Instant) {
@@ -489,11 +541,6 @@ impl RefCluster {
         self.last_change = now;
         self.changes += 1;
     }
-}
-
-/// A lease of a backend that no node of the cluster runs leads nowhere. Flannel's `udp` and `alloc` name none.
-fn is_of_our_backends(record: &LeaseRecord) -> bool {
-    ["", "udp", "alloc"].contains(&record.backend_type.as_str())
 }
 
 const fn event_revision(event: &WatchEvent) -> Revision {

@@ -242,7 +242,9 @@ impl Player {
                 Action::Request { .. }
                 | Action::Watch { .. }
                 | Action::CancelWatch(_)
+                | Action::Reconnect
                 | Action::Kernel { .. }
+                | Action::Survey { .. }
                 | Action::Forwarding(_)
                 | Action::Ready => self.note(self.now, || format!("> {action:?}")),
             }

@@ -78,11 +78,13 @@ pub enum Sabotage {
     Despair,
     /// It never asks for a lease.
     SitIdle,
+    /// It does not see that its underlay address is another.
+    KeepOldAddress,
 }
 
 impl Sabotage {
     /// Every way.
-    pub const ALL: [Self; Self::SitIdle as usize + 1] = [
+    pub const ALL: [Self; Self::KeepOldAddress as usize + 1] = [
         Self::WriteBlindly,
         Self::CarryOn,
         Self::IgnoreFence,
@@ -118,6 +120,7 @@ impl Sabotage {
         Self::StayFenced,
         Self::Despair,
         Self::SitIdle,
+        Self::KeepOldAddress,
     ];
 }
 
@@ -159,6 +162,7 @@ impl fmt::Display for Sabotage {
             Self::StayFenced => "stays fenced",
             Self::Despair => "asks for no other lease",
             Self::SitIdle => "never asks for a lease",
+            Self::KeepOldAddress => "does not see that its address is another",
         })
     }
 }

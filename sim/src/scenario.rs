@@ -1,10 +1,12 @@
 //! A whole run as plain data: who takes part, how the network behaves, what goes wrong and when.
 
+mod backend;
 mod bytes;
 mod draw;
 mod generate;
 mod hollow;
 mod identity;
+mod legacy;
 mod liveness;
 mod model;
 mod profile;
@@ -22,7 +24,9 @@ use crate::fault::TimedFault;
 use crate::links::LinkOptions;
 use crate::node_id::NodeId;
 use crate::store_path::StorePathOptions;
+pub use backend::{Backend, DirectRouting, VxlanOptions};
 pub use identity::Identity;
+pub use legacy::Legacy;
 pub use liveness::Liveness;
 pub use model::Model;
 pub use profile::Profile;
@@ -45,6 +49,12 @@ pub struct Scenario {
     pub hollow: u32,
     /// The network config that is in the store before the first node starts.
     pub config: String,
+    /// The backend that the config asks for, unless it says another itself.
+    pub backend: Backend,
+    /// The options of that backend if it is `vxlan`.
+    pub vxlan: VxlanOptions,
+    /// What is on the nodes before the first start of a daemon.
+    pub legacy: Legacy,
     /// Where the cluster lives in the store.
     pub prefix: StorePrefix,
     /// The underlay.
@@ -88,6 +98,8 @@ pub struct NodePlan {
     pub starts_at: Duration,
     /// Which daemon it runs.
     pub model: Model,
+    /// Which segment of the underlay it is in; a router joins them.
+    pub segment: u8,
     /// Which machine it takes itself for.
     #[serde(default, skip_serializing_if = "Identity::is_own")]
     pub identity: Identity,
@@ -99,6 +111,7 @@ impl Scenario {
         let starts = (0..nodes).map(|number| NodePlan {
             starts_at: Duration::from_millis(200) * number,
             model: Model::default(),
+            segment: 0,
             identity: Identity::default(),
         });
         Self {
@@ -106,6 +119,9 @@ impl Scenario {
             config: Self::usual_config(starts.len()),
             nodes: starts.collect(),
             hollow: 0,
+            backend: Backend::default(),
+            vxlan: VxlanOptions::default(),
+            legacy: Legacy::default(),
             prefix: StorePrefix::default(),
             links: LinkOptions::default(),
             store_path: StorePathOptions::default(),
@@ -113,7 +129,7 @@ impl Scenario {
             peer_grace: Duration::from_mins(2),
             on_expiry: OnExpiry::default(),
             on_loss: OnLoss::default(),
-            membership: Membership::default(),
+            membership: Membership::Enforce,
             masquerade: Masquerade::default(),
             probe_interval: Duration::from_millis(500),
             faults: Vec::new(),
@@ -147,7 +163,20 @@ impl Scenario {
 
     /// Tells whether the daemons carry packets: those of the `alloc` backend leave that to others.
     pub(crate) fn carries_packets(&self) -> bool {
-        !NetworkConfig::parse(self.config.as_bytes()).is_ok_and(|config| config.backend.kind == "alloc")
+        !NetworkConfig::parse(self.network_config().as_bytes())
+            .is_ok_and(|config| config.backend.kind == "alloc")
+    }
+
+    /// Returns the segment of the underlay that a node is in.
+    pub(crate) fn segment(&self, node: NodeId) -> u8 {
+        self.nodes.get(node.index()).map_or(0, |plan| plan.segment)
+    }
+
+    /// Tells whether some nodes are not in the segment of the others.
+    pub(crate) fn is_segmented(&self) -> bool {
+        let mut segments = self.nodes.iter().map(|plan| plan.segment);
+        let first = segments.next();
+        segments.any(|segment| Some(segment) != first)
     }
 
     /// Returns the names of the nodes.

@@ -3,6 +3,7 @@
 mod clock;
 mod daemon;
 mod handling;
+mod legacy;
 mod saboteur;
 mod selvedge;
 
@@ -11,15 +12,17 @@ use std::time::Duration;
 
 use ipnet::Ipv4Net;
 use selvedge_engine::{
-    Instant, LeasePolicy, LinkName, MachineId, NetworkConfig, PreviousSubnet, Rng, Setup, Underlay,
+    FLANNEL_ROUTE_PROTOCOL, Instant, LeasePolicy, LinkName, MachineId, NetworkConfig, NextHop,
+    PreviousSubnet, Rng, Selection, Setup, Underlay,
 };
 
 pub(crate) use daemon::{Daemon, Deed, Input, PacketFate};
 pub(crate) use handling::{Continuity, Handling};
+pub(crate) use legacy::former_leases;
 
-use crate::linux::{Foreign, Linux};
+use crate::linux::{Attachment, Foreign, ForeignRoute, Linux};
 use crate::node_id::NodeId;
-use crate::scenario::{Identity, Model, NodePlan, Scenario};
+use crate::scenario::{Identity, Legacy, Model, NodePlan, Scenario};
 
 /// A node of the cluster; the daemon comes and goes, the rest stays.
 #[derive(Debug)]
@@ -45,10 +48,16 @@ pub(crate) struct SimNode {
 }
 
 impl SimNode {
-    pub(crate) fn new(id: NodeId, plan: &NodePlan, handling: Handling, rng: &Rng) -> Self {
+    pub(crate) fn new(
+        id: NodeId,
+        plan: &NodePlan,
+        attachment: Attachment,
+        handling: Handling,
+        rng: &Rng,
+    ) -> Self {
         Self {
             id,
-            linux: shared_linux(id),
+            linux: shared_linux(attachment),
             daemon: None,
             life: 0,
             reboots: 0,
@@ -62,21 +71,37 @@ impl SimNode {
         }
     }
 
+    /// Puts there what ran on the nodes before.
+    pub(crate) fn after(mut self, scenario: &Scenario) -> Self {
+        match scenario.legacy {
+            Legacy::Nothing => {}
+            Legacy::Flannels => legacy::leave(&mut self.linux, scenario, self.id),
+        }
+        self
+    }
+
     /// Starts the daemon as a service manager would, with what an earlier run left in the subnet file.
     pub(crate) fn start_daemon(&mut self, scenario: &Scenario, now: Instant) {
         let previous = self.linux.subnet_file().map(PreviousSubnet::parse);
         let is_dual =
             NetworkConfig::parse(scenario.config.as_bytes()).is_ok_and(|config| config.v6.is_some());
         let announced = self.identity.original().unwrap_or(self.id);
+        let address = self.linux.underlay_address();
         let underlay = Underlay {
             interface: "eth0".to_owned(),
             index: 2,
-            mtu: 1500,
-            address: self.id.public_ip(),
-            public_ip: announced.public_ip(),
+            mtu: self.linux.attachment().mtu,
+            address,
+            address_v6: is_dual.then(|| self.id.public_ipv6()),
+            public_ip: self.identity.original().map_or(address, NodeId::public_ip),
             public_ipv6: is_dual.then(|| announced.public_ipv6()),
         };
         let setup = Setup {
+            selection: Selection {
+                public_ip: self.identity.original().map(NodeId::public_ip),
+                public_ipv6: self.identity.original().map(NodeId::public_ipv6),
+                ..Selection::default()
+            },
             prefix: scenario.prefix.clone(),
             previous: previous.unwrap_or_default(),
             renew_margin: scenario.renew_margin,
@@ -128,7 +153,7 @@ impl SimNode {
 
     /// Boots the machine anew: what lay in its memory is gone, `/run` included.
     pub(crate) fn reboot(&mut self) {
-        self.linux = shared_linux(self.id);
+        self.linux = shared_linux(self.linux.attachment().clone());
         self.reboots += 1;
     }
 
@@ -156,15 +181,31 @@ impl SimNode {
 }
 
 /// Makes a node on which other programs are at home.
-fn shared_linux(id: NodeId) -> Linux {
-    let mut linux = Linux::new(id.public_ip());
-    linux.occupy(Foreign::Link(LinkName("docker0".to_owned())));
-    linux.occupy(Foreign::Route(DOCKERS_NETWORK));
+fn shared_linux(attachment: Attachment) -> Linux {
+    let docker0 = LinkName(DOCKERS_BRIDGE.to_owned());
+    let by_docker0 = |destination: Ipv4Net, protocol| ForeignRoute {
+        destination: destination.into(),
+        hop: Some(NextHop::Link(docker0.clone())),
+        protocol,
+        priority: 0,
+    };
+    let mut linux = Linux::new(attachment);
+    linux.occupy(Foreign::Link(docker0.clone()));
+    linux.occupy(Foreign::Route(by_docker0(DOCKERS_NETWORK, KERNEL_ROUTE)));
+    linux.occupy(Foreign::Route(by_docker0(
+        OPERATORS_NETWORK,
+        FLANNEL_ROUTE_PROTOCOL,
+    )));
     linux.occupy(Foreign::Port(RESOLVERS_PORT));
     linux
 }
 
-pub(crate) const DOCKERS_NETWORK: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::new(172, 17, 0, 0), 16);
+pub(crate) const DOCKERS_BRIDGE: &str = "docker0";
+const DOCKERS_NETWORK: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::new(172, 17, 0, 0), 16);
+/// `RTPROT_KERNEL`.
+const KERNEL_ROUTE: u8 = 2;
+/// A route that somebody added by hand, which gives it the mark of flannel's.
+pub(crate) const OPERATORS_NETWORK: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::new(172, 18, 0, 0), 16);
 const RESOLVERS_PORT: u16 = 53;
 /// How long the kernel takes for an operation on average.
 const KERNEL_WORK: Duration = Duration::from_micros(100);

@@ -73,7 +73,7 @@ fn facts(report: &Report) -> Vec<(&'static str, String)> {
         ("requests to the store", statistics.store_requests.to_string()),
         ("starts", statistics.starts.to_string()),
         ("probes", statistics.probes.to_string()),
-        ("network config", report.scenario().config.clone()),
+        ("network config", report.scenario().network_config()),
         ("trace hash", format!("{:016x}", report.trace_hash())),
     ]
 }

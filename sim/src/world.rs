@@ -25,6 +25,7 @@ mod store_traffic;
 mod supervisor;
 mod underlay_faults;
 mod view;
+mod wire;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -46,11 +47,12 @@ use crate::recovery::Recoveries;
 use crate::ref_cluster::{RefCluster, Windows};
 use crate::report::Report;
 use crate::scenario::Scenario;
-use crate::sim_node::{Handling, SimNode};
+use crate::sim_node::{Handling, SimNode, former_leases};
 use crate::statistics::Statistics;
 use crate::store_path::StorePath;
 use crate::store_service::{StoreService, ToStore};
 use crate::trace::{Keep, Occurrence, Topic, Trace};
+use crate::underlay;
 use crate::violation::{Attributed, Finding, Invariant};
 use agreement::Comparisons;
 use blame::Scars;
@@ -87,6 +89,7 @@ pub(crate) struct World {
     disturbed_at: Instant,
     prober_rngs: Vec<Rng>,
     forger_rng: Rng,
+    tamper_rng: Rng,
     hollow: HollowNodes,
     /// Until when nodes have something to do that they were too slow for.
     busy_until: BTreeMap<NodeId, Instant>,
@@ -131,6 +134,11 @@ impl World {
         keep: Keep,
         handling: Handling,
     ) -> Self {
+        // A config that names a backend itself counts before the scenario.
+        let scenario = Scenario {
+            backend: scenario.backend_served(),
+            ..scenario
+        };
         let rng = Rng::new(scenario.seed);
         let ids: Vec<NodeId> = scenario.node_ids().collect();
         let path_rng = rng.fork("store paths");
@@ -147,12 +155,16 @@ impl World {
             nodes: scenario
                 .node_ids()
                 .zip(&scenario.nodes)
-                .map(|(id, plan)| SimNode::new(id, plan, handling, &rng))
+                .map(|(id, plan)| {
+                    let attachment = underlay::attachment(&scenario, id);
+                    SimNode::new(id, plan, attachment, handling, &rng).after(&scenario)
+                })
                 .collect(),
             paths: ids.iter().map(path).collect(),
             rates: vec![RequestRate::default(); ids.len()],
             disturbed_at: Instant::ZERO,
             forger_rng: rng.fork("forger"),
+            tamper_rng: rng.fork("tamper"),
             hollow: HollowNodes::new(rng.fork("hollow nodes")),
             backups: BTreeMap::new(),
             prober_rngs: ids.iter().map(|id| prober_rng.fork(&id.to_string())).collect(),
@@ -165,7 +177,7 @@ impl World {
             started: BTreeSet::new(),
             missing: BTreeMap::new(),
             unanswered: BTreeMap::new(),
-            reference: RefCluster::new(ids.len(), leases.start().to_vec(), windows),
+            reference: RefCluster::new(ids.len(), leases.start().to_vec(), scenario.backend, windows),
             service: StoreService::new(leases),
             probes: ProbesInFlight::default(),
             rest_probes: BTreeSet::new(),
@@ -185,6 +197,9 @@ impl World {
             attributed: Vec::new(),
             scenario,
         };
+        for (subnet, node, vtep) in former_leases(&world.scenario) {
+            world.reference.remember(subnet, node, vtep);
+        }
         world.schedule();
         world
     }
@@ -242,6 +257,12 @@ impl World {
             Event::Supervise { node, life } => self.handle_supervise(node, life),
             Event::Relapse { node, life } => self.handle_relapse(node, life),
             Event::KernelOp { node, life, id, op } => self.handle_kernel_op(node, life, id, &op),
+            Event::Survey {
+                node,
+                life,
+                id,
+                survey,
+            } => self.handle_survey(node, life, id, &survey),
             Event::KernelNotice { node, life, event } => self.handle_kernel_notice(node, life, *event),
             Event::StoreHears { node, carried } => self.handle_store_hears(node, carried),
             Event::NodeHears { node, carried } => self.handle_node_hears(node, carried),
@@ -259,12 +280,13 @@ impl World {
             Event::StoreTimer => self.handle_store_timer(),
             Event::HollowRenewal(place) => self.handle_hollow_renewal(place),
             Event::Probe(node) => self.handle_probe(node),
-            Event::Datagram {
+            Event::Arrival {
                 from,
                 to,
+                carriage,
                 cargo,
                 packet,
-            } => self.handle_datagram(from, to, cargo, packet),
+            } => self.handle_arrival(from, to, carriage, cargo, packet),
             Event::Sweep => self.sweep(),
             Event::Minute => {
                 self.report_probes();
@@ -310,20 +332,20 @@ impl World {
         let Some(waiting) = event.node().and_then(|node| self.paused.get_mut(&node)) else {
             return Some(event);
         };
-        let Event::Datagram { to, cargo, .. } = &event else {
+        let Event::Arrival { to, cargo, .. } = &event else {
             waiting.push(event);
             return None;
         };
         let (to, cargo) = (*to, *cargo);
         let queued = waiting
             .iter()
-            .filter(|event| matches!(event, Event::Datagram { .. }))
+            .filter(|event| matches!(event, Event::Arrival { .. }))
             .count();
         if queued < SOCKET_QUEUE {
             waiting.push(event);
             self.queue_probe(cargo);
         } else {
-            self.overflow(to.1, cargo);
+            self.overflow(to, cargo);
         }
         None
     }

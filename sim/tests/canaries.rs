@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use selvedge_sim::{
-    Cluster, Forgery, Invariant, Liveness, Model, Sabotage, Scenario, StoreFault, StoreWay, Violation,
+    Cluster, Forgery, Invariant, Liveness, Model, Sabotage, Scenario, StoreFault, StoreWay, Tampering,
+    Violation,
 };
 
 #[test]
@@ -99,7 +100,7 @@ fn canary_of(sabotage: Sabotage) -> Canary {
         Sabotage::StayDue => (Invariant::Contract, "not in the future", quiet),
         Sabotage::GiveUp => (Invariant::Contract, "ended: asked to stop", quiet),
         Sabotage::Hoard => (Invariant::Bounds, "4 records", rebooted),
-        Sabotage::DeleteForeignRoute => (Invariant::ForeignState, "172.17.0.0/16", quiet),
+        Sabotage::DeleteForeignRoute => (Invariant::ForeignState, "172.18.0.0/16", quiet),
         Sabotage::ForgetPeers => (Invariant::FailStatic, "the store has said nothing", storeless),
         Sabotage::ForgetPeersWithStore => (Invariant::FailStatic, "nothing stands against", wiped),
         Sabotage::KeepStalePeers => (Invariant::Convergence, "has 10.5.", wiped_without_one),
@@ -117,6 +118,7 @@ fn canary_of(sabotage: Sabotage) -> Canary {
         Sabotage::StayFenced => (Invariant::Delivery, "without excuse", fenced),
         Sabotage::Despair => (Invariant::Liveness, "is not at rest: n1", healed),
         Sabotage::SitIdle => (Invariant::AtRest, "holds 0 leases", quiet),
+        Sabotage::KeepOldAddress => (Invariant::Convergence, "to say where it is", moved),
     };
     Canary {
         breaks,
@@ -256,6 +258,11 @@ fn wiped_without_one(seed: u64) -> Cluster {
         .probe_every(Duration::ZERO)
         .crash_at(second(50), 2)
         .wipe_store_at(second(60))
+}
+
+/// A node gets another underlay address.
+fn moved(seed: u64) -> Cluster {
+    Cluster::of(Scenario::new(seed, 3, second(180))).tamper_at(second(60), 1, Tampering::MoveUnderlay)
 }
 
 /// An operator reserves the subnet that a node holds.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use selvedge_engine::{OnExpiry, Rival};
-use selvedge_sim::{Cluster, Fault, Identity, NodeId, Profile, Report, Scenario, StoreFault};
+use selvedge_sim::{Backend, Cluster, Fault, Identity, NodeId, Profile, Report, Scenario, StoreFault};
 
 const ORIGINAL: NodeId = NodeId::new(1);
 
@@ -54,6 +54,8 @@ fn scenario(seed: u64, identity: Identity) -> Scenario {
     scenario.nodes[0].starts_at = Duration::ZERO;
     scenario.nodes[4].starts_at = Duration::from_secs(30);
     scenario.nodes[4].identity = identity;
+    // With host-gw a node refuses to announce an address that is not its own.
+    scenario.backend = Backend::Udp;
     if identity == Identity::CopyOf(ORIGINAL) {
         // Until the first objection a copy carries what the first does, which strict mode forbids.
         scenario.on_expiry = OnExpiry::Keep;

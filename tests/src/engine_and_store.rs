@@ -1,16 +1,17 @@
 //! Engines wired straight to the store's model: no network, no delay, so that a test decides what is lost.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use ipnet::Ipv6Net;
 use selvedge_engine::{
     Action, Command, Engine, Event, ExitReason, ForwardingTable, Instant, KernelEvent, KernelObject,
     KernelOp, MachineId, Page, RequestId, Setup, StoreError, StoreErrorKind, StoreEvent, StoreRequest,
     StoreResponse, Subnet, TxnOp, Underlay, WatchEnd, WatchId,
 };
-use selvedge_sim::{EtcdStore, WatchMessage, WatcherId};
+use selvedge_sim::{Attachment, EtcdStore, Linux, WatchMessage, WatcherId};
 
 /// The key prefix of every test.
 pub const PREFIX: &str = "/coreos.com/network";
@@ -36,6 +37,8 @@ pub struct BenchNode {
     pub events: Vec<Event>,
     /// Every request it made of the store.
     pub requests: Vec<StoreRequest>,
+    /// Its kernel.
+    pub linux: Linux,
     /// The kernel objects that it made.
     pub kernel: Vec<KernelObject>,
     /// Its newest forwarding table.
@@ -103,10 +106,12 @@ impl Bench {
             .public_ipv6
             .map_or(0, |address| address.segments()[7]);
         let seed = u64::from(u32::from(setup.underlay.public_ip)) ^ u64::from(v6);
+        let linux = linux(&setup.underlay);
         self.nodes.push(BenchNode {
             engine: Engine::new(setup, seed, self.now),
             events: Vec::new(),
             requests: Vec::new(),
+            linux,
             kernel: Vec::new(),
             table: None,
             exit: None,
@@ -351,14 +356,20 @@ impl Bench {
                 });
             }
             Action::Kernel { id, op } => {
+                let result = node.linux.apply(&op);
                 match op {
-                    KernelOp::Ensure(object) => node.kernel.push(object),
+                    _ if result.is_err() => {}
+                    KernelOp::Ensure(object) | KernelOp::Replace(object) => node.kernel.push(object),
                     KernelOp::Remove(object) => node.kernel.retain(|own| *own != object),
                 }
-                answers.push(Answer::Kernel(KernelEvent::OpDone { id, result: Ok(()) }));
+                answers.push(Answer::Kernel(KernelEvent::OpDone { id, result }));
             }
+            Action::Survey { id, survey } => answers.push(Answer::Kernel(KernelEvent::Surveyed {
+                id,
+                result: Ok(Box::new(node.linux.survey(&survey))),
+            })),
             Action::Forwarding(table) => node.table = Some(table),
-            Action::Ready => {}
+            Action::Reconnect | Action::Ready => {}
             Action::Event(event) => node.events.push(event),
             Action::Exit(reason) => node.exit = Some(reason),
         }
@@ -399,7 +410,7 @@ impl BenchNode {
         let peers = self.engine.status().peers;
         peers
             .iter()
-            .map(|(subnet, public_ip): (&Subnet, &Ipv4Addr)| format!("{subnet} {public_ip}"))
+            .map(|(subnet, public_ip): (&Subnet, &IpAddr)| format!("{subnet} {public_ip}"))
             .collect()
     }
 
@@ -435,6 +446,7 @@ pub fn setup(public_ip: [u8; 4]) -> Setup {
         index: 2,
         mtu: 1500,
         address,
+        address_v6: None,
         public_ip: address,
         public_ipv6: None,
     };
@@ -445,10 +457,12 @@ pub fn setup(public_ip: [u8; 4]) -> Setup {
 /// Returns the setup of a node with this host's address of IPv6 alone, on a machine of its own.
 pub fn setup_v6(host: u16) -> Setup {
     let v4 = setup([0, 0, 0, 0]);
+    let address = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, host);
     Setup {
         machine: MachineId::new(host.into(), host.into()),
         underlay: Underlay {
-            public_ipv6: Some(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, host)),
+            address_v6: Some(address),
+            public_ipv6: Some(address),
             ..v4.underlay
         },
         ..v4
@@ -460,11 +474,21 @@ pub fn setup_dual(host: u8) -> Setup {
     let v4 = setup([192, 0, 2, host]);
     Setup {
         underlay: Underlay {
+            address_v6: setup_v6(host.into()).underlay.address_v6,
             public_ipv6: setup_v6(host.into()).underlay.public_ipv6,
             ..v4.underlay
         },
         ..v4
     }
+}
+
+fn linux(underlay: &Underlay) -> Linux {
+    let v6 = |address| Ipv6Net::new(address, 64).expect("a prefix length");
+    Linux::new(Attachment {
+        address_v6: underlay.address_v6.map(v6),
+        mtu: underlay.mtu,
+        ..Attachment::from(underlay.address)
+    })
 }
 
 fn takes_room(request: &StoreRequest) -> bool {

@@ -1,9 +1,12 @@
 //! What the tests that cross packages share.
 
+pub mod backend;
 pub mod capture;
+pub mod chaos;
 pub mod engine_and_store;
 pub mod etcd;
 pub mod memory_tun;
+pub mod names;
 pub mod real_nodes;
 pub mod requirement;
 pub mod skip;

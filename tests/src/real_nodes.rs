@@ -1,19 +1,28 @@
 //! Real daemons in network namespaces, with a real etcd in the place of the lab's store.
 
 use std::future::Future;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::Ipv4Addr;
 use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
-use etcd_client::{Client, GetOptions};
-use selvedge_host::lab::{Interrupt, Lab, LabOptions, NodeNumber, Place, Stopwatch, StoreChoice};
+use etcd_client::{Client, GetOptions, Txn, TxnOp};
+use selvedge_host::lab::{
+    Interrupt, Lab, LabOptions, Namespace, NodeNumber, Pace, Place, Stopwatch, StoreChoice,
+};
 
 use crate::etcd::{self, Etcd};
+use crate::names::Names;
 use crate::turn::Turn;
 
 /// Where etcd serves the nodes.
 pub const STORE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 250);
+/// A hundred probes a second until the stream is stopped.
+pub const HUNDRED_A_SECOND: Pace = Pace {
+    interval: Duration::from_millis(10),
+    patience: Duration::from_millis(500),
+    count: u16::MAX,
+};
 /// Where flannel keeps a cluster's keys by default.
 pub const PREFIX: &str = "/coreos.com/network";
 
@@ -71,6 +80,16 @@ impl RealNodes {
     /// If the namespaces cannot be had.
     pub fn wire(name: &str, nodes: u8, program: &str) -> Self {
         Self::wire_with(name, nodes, program, Vec::new())
+    }
+
+    /// As [`RealNodes::wire`], with more flags for the daemons.
+    ///
+    /// # Panics
+    ///
+    /// If the namespaces cannot be had.
+    pub fn wire_flagged(name: &str, nodes: u8, program: &str, flags: &[&str]) -> Self {
+        let flags = flags.iter().map(|flag| (*flag).to_owned());
+        Self::wire_with(name, nodes, program, flags.collect())
     }
 
     fn wire_with(name: &str, nodes: u8, program: &str, node_flags: Vec<String>) -> Self {
@@ -192,6 +211,23 @@ impl RealNodes {
         self.ask(async |mut client| client.put(key, value, None).await.map(drop));
     }
 
+    /// Writes many keys under the prefix.
+    ///
+    /// # Panics
+    ///
+    /// If etcd refuses.
+    pub fn put_all(&self, pairs: &[(String, String)]) {
+        let put =
+            |(key, value): &(String, String)| TxnOp::put(format!("{PREFIX}/{key}"), value.as_str(), None);
+        self.ask(async |mut client| {
+            for some in pairs.chunks(MOST_AT_ONCE) {
+                let puts: Vec<TxnOp> = some.iter().map(put).collect();
+                client.txn(Txn::new().and_then(puts)).await?;
+            }
+            Ok(())
+        });
+    }
+
     /// Returns the keys under the prefix with their values.
     ///
     /// # Panics
@@ -301,6 +337,9 @@ impl RealNodes {
     }
 }
 
+/// etcd takes no more than 128 operations in a transaction unless it is told to.
+const MOST_AT_ONCE: usize = 100;
+
 /// Returns a node's number.
 ///
 /// # Panics
@@ -308,6 +347,16 @@ impl RealNodes {
 /// For a number that no node has.
 pub fn node(number: u8) -> NodeNumber {
     NodeNumber::new(number).expect("a node's number")
+}
+
+/// Runs `ip` on a namespace's objects.
+///
+/// # Panics
+///
+/// If it fails.
+pub fn run_ip(namespace: &Namespace, arguments: &[&str]) {
+    let done = namespace.ip(arguments);
+    done.unwrap_or_else(|error| panic!("{error}"));
 }
 
 /// Tries a condition until it holds or the time is over; returns whether it held.
@@ -322,6 +371,19 @@ pub fn wait_until(limit: Duration, mut holds: impl FnMut() -> bool) -> bool {
         }
         thread::sleep(Duration::from_millis(20));
     }
+}
+
+/// Returns a process's resident memory in KiB.
+///
+/// # Panics
+///
+/// If the process is gone.
+pub fn resident(pid: nix::unistd::Pid) -> u64 {
+    let status = std::fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("status"));
+    let status = status.expect("the process runs");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let number = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
+    number.expect("a number of KiB")
 }
 
 /// Returns how much processor time a process has used.
@@ -342,23 +404,7 @@ pub fn cpu_time(pid: nix::unistd::Pid) -> Duration {
     Duration::from_millis(10 * ticks.sum::<u64>())
 }
 
-/// Replaces what differs from run to run in what `ip` and others print: the random subnets of nodes 1 and 2
-/// become 10.50.1 and 10.50.2, link-local addresses lose their digits, blanks are made equal.
+/// Puts the names of [`Names`] in place of what differs from run to run in what `ip` and others print, line by line.
 pub fn normalise(text: &str, real: &RealNodes) -> String {
-    let mut text = text.to_owned();
-    // Not in one step: one node's real subnet may be what another's becomes.
-    for (number, mark) in [(1, "FIRST"), (2, "SECOND")] {
-        let [a, b, c, _] = real.subnet_address(number).octets();
-        text = text.replace(&format!("{a}.{b}.{c}."), mark);
-    }
-    text = text.replace("FIRST", "10.50.1.").replace("SECOND", "10.50.2.");
-    let word = |word: &str| {
-        let address = word.split_once('/').map_or(word, |(address, _)| address);
-        match address.parse::<Ipv6Addr>() {
-            Ok(address) if address.is_unicast_link_local() => "<link-local>".to_owned(),
-            Ok(_) | Err(_) => word.to_owned(),
-        }
-    };
-    let line = |line: &str| line.split_whitespace().map(word).collect::<Vec<_>>().join(" ");
-    text.lines().map(line).collect::<Vec<_>>().join("\n")
+    Names::of(real, &[]).replace_in(text)
 }

@@ -1,14 +1,17 @@
-//! A node without a kernel: objects exist once they were asked for, and the tunnel runs between a [`MemoryTun`] and
-//! a simulated socket.
+//! A node with the simulator's kernel, whose tunnel runs between a [`MemoryTun`] and a simulated socket.
 
 use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use selvedge_engine::{KernelError, KernelErrorKind, KernelEvent, KernelObject, KernelOp};
-use selvedge_host::kernel::Kernel;
+use selvedge_engine::{
+    KernelError, KernelErrorKind, KernelEvent, KernelFacts, KernelObject, KernelOp, OpId, Survey,
+};
+use selvedge_host::kernel::{Kernel, Outcome};
 use selvedge_host::tunnel::worker::Worker;
 use selvedge_host::tunnel::{Query, SharedTable};
+use selvedge_sim::Linux;
 use tokio::sync::mpsc;
 
 use crate::memory_tun::MemoryTun;
@@ -20,9 +23,10 @@ pub type Objects = Arc<Mutex<BTreeSet<KernelObject>>>;
 /// How long a [`StubKernel`] takes for each operation, for the test to set.
 pub type Pace = Arc<Mutex<Duration>>;
 
-/// A kernel that grants everything.
+/// A kernel that grants everything, and remembers it as the simulator's does.
 #[derive(Debug)]
 pub struct StubKernel {
+    linux: Linux,
     objects: Objects,
     pace: Pace,
     clock: SimClock,
@@ -32,10 +36,18 @@ pub struct StubKernel {
 }
 
 impl StubKernel {
-    /// Makes a kernel without objects.
-    pub fn new(objects: Objects, pace: Pace, clock: SimClock, tun: MemoryTun, table: SharedTable) -> Self {
+    /// Makes a kernel that has no more than this address.
+    pub fn new(
+        address: Ipv4Addr,
+        objects: Objects,
+        pace: Pace,
+        clock: SimClock,
+        tun: MemoryTun,
+        table: SharedTable,
+    ) -> Self {
         objects.lock().unwrap_or_else(PoisonError::into_inner).clear();
         Self {
+            linux: Linux::new(address),
             objects,
             pace,
             clock,
@@ -75,18 +87,25 @@ impl StubKernel {
 }
 
 impl Kernel for StubKernel {
-    async fn apply(&mut self, op: KernelOp) -> Result<(), KernelError> {
+    async fn apply(&mut self, _id: OpId, op: KernelOp) -> Outcome {
         let pace = *self.pace.lock().unwrap_or_else(PoisonError::into_inner);
         if !pace.is_zero() {
             tokio::time::sleep(pace).await;
         }
-        match op {
-            KernelOp::Ensure(object) => self.ensure(object).await,
+        if let Err(error) = self.linux.apply(&op) {
+            return Outcome::Ended(Err(error));
+        }
+        Outcome::Ended(match op {
+            KernelOp::Ensure(object) | KernelOp::Replace(object) => self.ensure(object).await,
             KernelOp::Remove(object) => {
                 self.remove(&object);
                 Ok(())
             }
-        }
+        })
+    }
+
+    async fn survey(&mut self, survey: &Survey) -> Result<Box<KernelFacts>, KernelError> {
+        Ok(Box::new(self.linux.survey(survey)))
     }
 
     async fn next_event(&mut self) -> KernelEvent {

@@ -32,15 +32,72 @@ fn a_node_of_ipv6_alone_leases_a_subnet_and_writes_the_subnet_file() {
     let node = bench.node(node);
     assert_eq!(node.engine.status().phase, Phase::Running);
     assert!(node.table.is_none());
-    let [KernelObject::SubnetFile(file)] = &node.kernel[..] else {
-        panic!("{:?}", node.kernel);
-    };
+    let file = node.kernel.iter().find_map(|object| {
+        let KernelObject::SubnetFile(file) = object else {
+            return None;
+        };
+        Some(file)
+    });
+    let file = file.expect("a subnet file");
     assert_eq!((file.v4, file.mtu), (None, 1500));
     let text = file.render();
     assert!(
         text.starts_with("FLANNEL_IPV6_NETWORK=fd05::/48\nFLANNEL_IPV6_SUBNET=fd05:0:0:"),
         "{text}"
     );
+}
+
+#[test]
+fn nodes_of_ipv6_alone_and_of_both_versions_learn_each_other_and_forget_who_left() {
+    let addresses = [(V6_ONLY, "2001:db8::2"), (DUAL, "192.0.2.2")];
+    for (network, address) in addresses {
+        let setup = |host| {
+            if network == DUAL {
+                setup_dual(host)
+            } else {
+                setup_v6(host.into())
+            }
+        };
+        let mut bench = Bench::new(network);
+        let nodes = [1, 2].map(|host| bench.add_with(setup(host)));
+        bench.settle();
+        let other = bench.subnet(nodes[1]).expect("the second node holds a subnet");
+        assert_eq!(bench.node(nodes[0]).peers(), [format!("{other} {address}")]);
+
+        bench.shut_down(nodes[1]);
+        bench.delete(&format!("subnets/{other}"));
+        bench.settle();
+
+        assert!(bench.node(nodes[0]).peers().is_empty());
+    }
+}
+
+#[test]
+fn an_overlap_in_one_ip_version_costs_a_lease_that_version_alone() {
+    let mut bench = Bench::new(DUAL);
+    let node = bench.add_with(setup_dual(1));
+    bench.settle();
+
+    for (subnet, host) in [
+        ("10.50.99.0-24&fd05:0:0:99::-64", 7),
+        ("10.50.99.128-25&fd05:0:0:98::-64", 8),
+    ] {
+        let value = format!(r#"{{"PublicIP":"192.0.2.{host}","PublicIPv6":"2001:db8::{host}"}}"#);
+        bench.put(&format!("subnets/{subnet}"), &value);
+    }
+    bench.settle();
+
+    let node = bench.node(node);
+    assert_eq!(
+        node.peers(),
+        [
+            "10.50.99.0-24&fd05:0:0:99::-64 192.0.2.7",
+            "10.50.99.128-25&fd05:0:0:98::-64 2001:db8::8"
+        ]
+    );
+    assert!(node.said(
+        "ignoring the IPv4 range of /coreos.com/network/subnets/10.50.99.128-25&fd05:0:0:98::-64: overlaps_peer"
+    ));
 }
 
 #[test]

@@ -720,6 +720,10 @@ const fn kind(object: &KernelObject) -> &'static str {
         KernelObject::Link(_) => "link",
         KernelObject::Sysctl(_) => "sysctl",
         KernelObject::Address(_) => "address",
+        KernelObject::Ruleset(_) => "ruleset",
+        KernelObject::Member(_) => "member",
+        KernelObject::FdbEntry(_) => "forwarding entry",
+        KernelObject::Neighbour(_) => "neighbour",
         KernelObject::Route(_) => "route",
         KernelObject::SubnetFile(_) => "subnet file",
     }

@@ -90,6 +90,71 @@ async fn a_silent_member_costs_no_more_than_the_deadline() {
 }
 
 #[tokio::test]
+async fn what_is_under_way_fails_at_once_when_connections_are_given_up() {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    let mut asker = Asker::new(&[endpoint], None);
+    let (id, patience) = (RequestId(7), Duration::from_mins(1));
+    asker.store.request(id, patience, read("/any", None));
+    asker
+        .store
+        .watch(WatchId(8), KeyRange::Key(b"/any".to_vec()), Revision(1));
+    // Both have connected, and hear nothing.
+    let _silent = listener.accept().await.unwrap();
+
+    asker.store.reconnect();
+
+    let mut failed = 0;
+    while failed < 2 {
+        let error = match asker.next().await {
+            StoreEvent::Response {
+                result: Err(error), ..
+            }
+            | StoreEvent::WatchEnded {
+                end: WatchEnd::Failed(error),
+                ..
+            } => error,
+            other @ (StoreEvent::Response { result: Ok(_), .. }
+            | StoreEvent::WatchCreated { .. }
+            | StoreEvent::WatchBatch { .. }
+            | StoreEvent::WatchEnded {
+                end: WatchEnd::Compacted(_),
+                ..
+            }) => panic!("{other:?}"),
+        };
+        assert_eq!(error.kind, StoreErrorKind::Unavailable);
+        assert!(error.message.contains("another address"), "{error}");
+        failed += 1;
+    }
+}
+
+#[tokio::test]
+async fn a_watch_that_stands_ends_when_connections_are_given_up_and_the_next_one_connects_anew() {
+    need!(etcd);
+    let etcd = start_etcd();
+    let mut asker = Asker::new(&etcd.endpoints(), None);
+    let watch = |asker: &mut Asker, id| {
+        asker
+            .store
+            .watch(WatchId(id), KeyRange::Key(b"/any".to_vec()), Revision(1));
+    };
+    watch(&mut asker, 1);
+    let created = asker.next().await;
+    assert!(matches!(created, StoreEvent::WatchCreated { .. }), "{created:?}");
+
+    asker.store.reconnect();
+
+    let ended = asker.next().await;
+    assert!(
+        matches!(&ended, StoreEvent::WatchEnded { end: WatchEnd::Failed(error), .. } if error.kind == StoreErrorKind::Unavailable),
+        "{ended:?}"
+    );
+    watch(&mut asker, 2);
+    let created = asker.next().await;
+    assert!(matches!(created, StoreEvent::WatchCreated { .. }), "{created:?}");
+}
+
+#[tokio::test]
 async fn users_and_passwords_are_honoured() {
     need!(etcd);
     let etcd = start_etcd();

@@ -1,22 +1,23 @@
 //! The `udp` backend: one inner IPv4 packet per UDP datagram, nothing added (backends.md, 3).
 
-use alloc::string::{String, ToString};
+use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
-use core::net::SocketAddrV4;
+use core::net::{IpAddr, SocketAddrV4};
 
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+use super::options::{Options, bad};
 use super::{ConfigError, Placement, subnet_file, v4_of};
 use crate::forwarding_table::TunnelParams;
-use crate::json::Object;
-use crate::kernel::{Address, KernelObject, Link, LinkKind, LinkName, Route, Sysctl};
-use crate::network_config::NetworkConfig;
+use crate::kernel::{Address, IpVersion, KernelObject, Link, LinkKind, LinkName, NextHop, Route, Sysctl};
+use crate::network_config::{BackendConfig, NetworkConfig};
 
 pub(super) const KIND: &str = "udp";
 
 const DEFAULT_PORT: u16 = 8285;
+const PORT_RULE: &str = "a UDP port, a number from 1 to 65535";
 /// 20 bytes of outer IPv4 and 8 of UDP.
 const OVERHEAD: u32 = 28;
 /// The kernel names TUN devices `flannel0`, `flannel1` and so on: the first free one is taken.
@@ -35,7 +36,7 @@ impl Udp {
             return Err(ConfigError::NeedsIpv4 { kind: KIND });
         }
         Ok(Self {
-            port: port(&network.backend.options)?,
+            port: port(&network.backend)?,
         })
     }
 
@@ -54,20 +55,19 @@ impl Udp {
                 name: link.clone(),
                 kind: LinkKind::Tun,
                 mtu,
+                alias: String::new(),
             }),
             KernelObject::Sysctl(Sysctl {
                 link: link.clone(),
+                version: IpVersion::V4,
                 key: "accept_local".into(),
                 value: "1".into(),
             }),
             KernelObject::Address(Address {
                 link: link.clone(),
-                net: Ipv4Net::from(subnet.network()),
+                net: IpNet::from(IpAddr::V4(subnet.network())),
             }),
-            KernelObject::Route(Route {
-                destination: range.network,
-                link,
-            }),
+            KernelObject::Route(Route::new(range.network.into(), NextHop::Link(link))),
             KernelObject::SubnetFile(subnet_file(placement, mtu)),
         ]
     }
@@ -86,19 +86,17 @@ impl Udp {
 }
 
 /// Port 0 would let the kernel choose one that no peer knows.
-fn port(options: &str) -> Result<u16, ConfigError> {
-    let object = Object::parse(options.as_bytes(), options.len()).unwrap_or_default();
-    let bad = |value: String| ConfigError::BadOption {
-        key: "Port",
-        value,
-        rule: "a UDP port, a number from 1 to 65535",
-    };
-    match object.get::<u16>("Port") {
-        Ok(None) => Ok(DEFAULT_PORT),
-        Ok(Some(0)) => Err(bad("0".to_string())),
-        Ok(Some(port)) => Ok(port),
-        Err(wrong) => Err(bad(wrong.value.to_string())),
+fn port(backend: &BackendConfig) -> Result<u16, ConfigError> {
+    match Options::of(backend).read("Port", PORT_RULE)? {
+        None => Ok(DEFAULT_PORT),
+        Some(0) => Err(bad("Port", &0, PORT_RULE)),
+        Some(port) => Ok(port),
     }
+}
+
+/// Tells whether the backend may give a device this name.
+pub(crate) fn may_be_called(link: &LinkName) -> bool {
+    (0..NAMES).any(|taken| link_name(taken) == *link)
 }
 
 fn link_name(taken: u32) -> LinkName {

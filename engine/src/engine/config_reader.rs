@@ -284,7 +284,9 @@ mod tests {
                 Action::Request { id, .. } => Some(id),
                 Action::Watch { .. }
                 | Action::CancelWatch(_)
+                | Action::Reconnect
                 | Action::Kernel { .. }
+                | Action::Survey { .. }
                 | Action::Forwarding(_)
                 | Action::Ready
                 | Action::Event(_)

@@ -4,6 +4,7 @@
 //! that the choice was made from, which guards both address families and overlaps of any size; an own key only
 //! if it is unchanged. A write whose outcome is unknown is followed by a fresh list before anything else.
 
+mod announcement;
 mod choice;
 mod contest;
 mod grant;
@@ -28,7 +29,7 @@ use crate::action::RequestId;
 use crate::backoff::Backoff;
 use crate::event::Event;
 use crate::lease::LeaseRecord;
-use crate::machine_id::{MachineId, Maker};
+use crate::machine_id::{MachineId, Maker, Standing};
 use crate::network_config::NetworkConfig;
 use crate::public_addresses::PublicAddresses;
 use crate::setup::{LeasePolicy, Setup, StorePrefix};
@@ -311,6 +312,11 @@ impl Keeper {
         }
     }
 
+    /// Carries the subnet that the node would take, without taking it.
+    pub(crate) fn propose(&mut self, claim: &Claim<'_>, follower: &Follower, outbox: &mut Outbox) {
+        self.carried = self.situation(claim, follower).choose(&mut outbox.rng).subnet();
+    }
+
     /// Takes an answer.
     pub(crate) fn handle_response(
         &mut self,
@@ -345,6 +351,7 @@ impl Keeper {
 
     pub(crate) fn handle_timeout(&mut self, claim: &Claim<'_>, follower: &mut Follower, outbox: &mut Outbox) {
         self.fence(outbox);
+        self.announce(claim, follower, outbox);
         match &mut self.state {
             State::Waiting(until) if *until <= outbox.now => {
                 // What the write was refused for, the watch should have brought since.
@@ -411,18 +418,9 @@ impl Keeper {
     fn decide(&mut self, claim: &Claim<'_>, follower: &Follower, outbox: &mut Outbox) {
         self.full_with = None;
         let leases = follower.leases();
-        let situation = Situation {
-            claim,
-            machine: self.machine,
-            preferred: self.preferred,
-            avoided: self.avoided,
-            carried: self.carried,
-            known: self.known,
-            twin: self.twin,
-            matured: self.matured.take(),
-            leases,
-        };
-        match situation.choose(&mut outbox.rng) {
+        let choice = self.situation(claim, follower).choose(&mut outbox.rng);
+        self.matured = None;
+        match choice {
             Choice::Keep { held, origin } => self.hold(held, origin, outbox),
             Choice::Adopt { write, lease } => {
                 let request = outbox.request(StoreRequest::LeaseKeepAlive { id: lease });
@@ -465,6 +463,20 @@ impl Keeper {
         }
     }
 
+    const fn situation<'a>(&self, claim: &'a Claim<'a>, follower: &'a Follower) -> Situation<'a> {
+        Situation {
+            claim,
+            machine: self.machine,
+            preferred: self.preferred,
+            avoided: self.avoided,
+            carried: self.carried,
+            known: self.known,
+            twin: self.twin,
+            matured: self.matured,
+            leases: follower.leases(),
+        }
+    }
+
     fn handle_cleared(
         &mut self,
         result: Result<StoreResponse, StoreError>,
@@ -485,6 +497,11 @@ impl Keeper {
     /// Tells whether this machine made an etcd lease; what others made is theirs to end.
     fn is_own(&self, lease: EtcdLeaseId) -> bool {
         matches!(self.machine.maker_of(lease), Maker::This(_))
+    }
+
+    /// Tells whether this machine holds what hangs on an etcd lease.
+    fn holds_by(&self, lease: EtcdLeaseId) -> bool {
+        self.machine.maker_of(lease) == Maker::This(Standing::Held)
     }
 
     /// Takes note of an etcd lease whose key goes to another, or goes. What this program did not make may have other keys

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::action::{Action, OpId, RequestId, WatchId};
 use crate::event::Event;
-use crate::kernel::KernelOp;
+use crate::kernel::{KernelOp, Survey};
 use crate::rng::Rng;
 use crate::store::{KeyRange, Revision, StoreRequest};
 use crate::time::Instant;
@@ -65,6 +65,12 @@ impl Outbox {
     pub(crate) fn kernel(&mut self, op: KernelOp) -> OpId {
         let id = OpId(self.number());
         self.actions.push_back(Action::Kernel { id, op });
+        id
+    }
+
+    pub(crate) fn survey(&mut self, survey: Survey) -> OpId {
+        let id = OpId(self.number());
+        self.actions.push_back(Action::Survey { id, survey });
         id
     }
 

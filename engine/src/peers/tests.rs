@@ -1,18 +1,13 @@
-use alloc::format;
-use alloc::string::String;
+mod properties;
+mod support;
+
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use proptest::prelude::*;
-
-use super::ref_peers::{RefPeers, Situation};
+use self::support::{
+    Cluster, DUAL, V4, V6, accepted, at, mac, reasons, refusals, standpoint, vxlan, vxlan_value,
+};
 use super::*;
-use crate::leases::Extent;
-use crate::network_config::NetworkConfig;
-use crate::setup::StorePrefix;
-use crate::store::{Header, KeyValue, WatchEvent};
-
-/// Three steps of the property test.
-const GRACE: Duration = Duration::from_secs(20);
 
 #[test]
 fn of_overlapping_leases_the_oldest_wins_whatever_their_order() {
@@ -65,14 +60,267 @@ fn a_public_ip_that_reaches_nobody_is_refused() {
 }
 
 #[test]
-fn a_dual_stack_lease_is_a_peer_by_its_ipv4_part_and_an_ipv6_one_is_none() {
-    let peers = select(&[
-        ("10.50.2.0-24&fd50:0:0:2::-64", "192.0.2.2", 1),
-        ("0.0.0.0-0&fd50:0:0:3::-64", "192.0.2.3", 2),
-    ]);
+fn a_lease_counts_for_the_ip_versions_that_the_network_has() {
+    let value = r#"{"PublicIP":"192.0.2.2","PublicIPv6":"2001:db8::2"}"#;
+    let leases = [
+        ("10.50.2.0-24&fd50:0:0:2::-64", value, 1),
+        ("0.0.0.0-0&fd50:0:0:3::-64", value, 2),
+        ("10.50.4.0-24", value, 3),
+    ];
 
-    assert_eq!(peers.v4().count(), 1);
-    assert_eq!(reasons(&peers), [RejectReason::WrongFamily]);
+    let places = |versions| {
+        let mut cluster = Cluster::new(standpoint(&Backend::Alloc, versions, 1, 1));
+        cluster.list_values(&leases, Departure::Seen, 0);
+        (cluster.places(), reasons(&cluster.peers))
+    };
+
+    let v4 = ["10.50.2.0/24 192.0.2.2", "10.50.4.0/24 192.0.2.2"].map(String::from);
+    let v6 = ["fd50:0:0:2::/64 2001:db8::2", "fd50:0:0:3::/64 2001:db8::2"].map(String::from);
+    assert_eq!(places(V4), (v4.to_vec(), [RejectReason::WrongFamily].to_vec()));
+    assert_eq!(places(V6), (v6.to_vec(), [RejectReason::WrongFamily].to_vec()));
+    assert_eq!(places(DUAL), ([v4, v6].concat(), Vec::new()));
+}
+
+#[test]
+fn what_stands_against_one_range_of_a_lease_leaves_the_other_alone() {
+    let value = r#"{"PublicIP":"192.0.2.2","PublicIPv6":"2001:db8::2"}"#;
+    let other = r#"{"PublicIP":"192.0.2.3","PublicIPv6":"2001:db8::3"}"#;
+    let without_v6 = r#"{"PublicIP":"192.0.2.4"}"#;
+    let mut cluster = Cluster::new(standpoint(&Backend::Alloc, DUAL, 1, 1));
+    let leases = [
+        ("10.50.2.0-24&fd50:0:0:2::-64", value, 1),
+        ("10.50.2.128-25&fd50:0:0:3::-64", other, 2),
+        ("10.50.4.0-24&fd50:0:0:4::-64", without_v6, 3),
+        ("10.60.5.0-24&fd50:0:0:2::-80", other, 4),
+    ];
+
+    let first = cluster.list_values(&leases, Departure::Seen, 0);
+    let refused = refusals(&cluster.peers);
+    let places = cluster.places();
+    let second = cluster.list_values(&leases[1..], Departure::Seen, 1);
+
+    assert_eq!(
+        refused,
+        [
+            Refusal::Part(IpVersion::V4, RejectReason::OverlapsPeer),
+            Refusal::Part(IpVersion::V6, RejectReason::BadPublicIp),
+            Refusal::Both {
+                v4: RejectReason::OutsideNetwork,
+                v6: RejectReason::OverlapsPeer
+            },
+        ]
+    );
+    assert_eq!(
+        places,
+        [
+            "10.50.2.0/24 192.0.2.2",
+            "10.50.4.0/24 192.0.2.4",
+            "fd50:0:0:2::/64 2001:db8::2",
+            "fd50:0:0:3::/64 2001:db8::3",
+        ]
+    );
+    let public_ips = |news: PeerNews| {
+        news.added
+            .into_values()
+            .map(|ip| ip.to_string())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(public_ips(first), ["192.0.2.2", "2001:db8::3", "192.0.2.4"]);
+    assert_eq!(
+        public_ips(second),
+        ["192.0.2.3", "2001:db8::3"],
+        "one is whole now, one has its IPv6 range"
+    );
+    assert_eq!(cluster.accepted().len(), 3);
+}
+
+#[test]
+fn of_two_nodes_with_one_hardware_address_the_older_lease_wins_until_it_goes_or_has_another() {
+    let two = vxlan_value(2, 2, 2, 2);
+    let copy = vxlan_value(3, 2, 3, 2);
+    let of_its_own = vxlan_value(2, 4, 2, 2);
+    let both = |older| [("10.50.2.0-24", older, 1), ("10.50.3.0-24", copy.as_str(), 2)];
+    let mut cluster = Cluster::new(standpoint(&vxlan(), V4, 1, 1));
+
+    cluster.list_values(&both(&two), Departure::Seen, 0);
+    let (older, refused) = (cluster.places(), reasons(&cluster.peers));
+    let changed = cluster.list_values(&both(&of_its_own), Departure::Seen, 1);
+    let after = cluster.places();
+    cluster.list_values(&both(&two), Departure::Seen, 2);
+    let again = cluster.places();
+    cluster.list_values(&both(&two)[1..], Departure::Seen, 3);
+
+    assert_eq!(older, ["10.50.2.0/24 192.0.2.2 02:00:00:00:00:02"]);
+    assert_eq!(refused, [RejectReason::DuplicateMac]);
+    assert_eq!(
+        after,
+        [
+            "10.50.2.0/24 192.0.2.2 02:00:00:00:00:04",
+            "10.50.3.0/24 192.0.2.3 02:00:00:00:00:02"
+        ]
+    );
+    assert_eq!(changed.routes.len(), 2, "another hardware address is news");
+    assert_eq!(changed.added.len(), 2);
+    assert_eq!(again, older);
+    assert_eq!(cluster.places(), ["10.50.3.0/24 192.0.2.3 02:00:00:00:00:02"]);
+}
+
+#[test]
+fn another_nodes_hardware_address_is_told_before_an_overlap_whatever_came_first() {
+    let values = [
+        vxlan_value(2, 2, 2, 2),
+        vxlan_value(3, 3, 3, 3),
+        vxlan_value(4, 2, 4, 2),
+    ];
+    let leases = [
+        ("10.50.2.0-24", values[0].as_str(), 1),
+        ("10.50.3.0-24", values[1].as_str(), 2),
+        ("10.50.3.0-25", values[2].as_str(), 3),
+    ];
+    let mut cluster = Cluster::new(standpoint(&vxlan(), V4, 1, 1));
+
+    cluster.list_values(&leases[1..], Departure::Seen, 0);
+    let overlapping = reasons(&cluster.peers);
+    cluster.list_values(&leases, Departure::Seen, 1);
+
+    assert_eq!(overlapping, [RejectReason::OverlapsPeer]);
+    assert_eq!(reasons(&cluster.peers), [RejectReason::DuplicateMac]);
+}
+
+#[test]
+fn a_hardware_address_counts_in_each_ip_version_by_itself() {
+    let two = vxlan_value(2, 2, 2, 3);
+    let three = vxlan_value(3, 3, 3, 3);
+    let mut cluster = Cluster::new(standpoint(&vxlan(), DUAL, 1, 1));
+
+    cluster.list_values(
+        &[
+            ("10.50.2.0-24&fd50:0:0:2::-64", two.as_str(), 1),
+            ("10.50.3.0-24&fd50:0:0:3::-64", three.as_str(), 2),
+        ],
+        Departure::Seen,
+        0,
+    );
+
+    assert_eq!(
+        cluster.places(),
+        [
+            "10.50.2.0/24 192.0.2.2 02:00:00:00:00:02",
+            "10.50.3.0/24 192.0.2.3 02:00:00:00:00:03",
+            "fd50:0:0:2::/64 2001:db8::2 02:00:00:00:00:03",
+        ]
+    );
+    assert_eq!(
+        refusals(&cluster.peers),
+        [Refusal::Part(IpVersion::V6, RejectReason::DuplicateMac)]
+    );
+}
+
+#[test]
+fn one_node_may_hold_several_leases_with_its_hardware_address() {
+    let value = vxlan_value(2, 2, 2, 2);
+    let mut cluster = Cluster::new(standpoint(&vxlan(), V4, 1, 1));
+
+    cluster.list_values(
+        &[
+            ("10.50.2.0-24", value.as_str(), 1),
+            ("10.50.3.0-24", value.as_str(), 2),
+        ],
+        Departure::Seen,
+        0,
+    );
+
+    assert_eq!(cluster.accepted().len(), 2);
+}
+
+#[test]
+fn a_lease_without_a_usable_hardware_address_is_refused() {
+    let own = vxlan_value(2, 1, 2, 1);
+    let group =
+        r#"{"PublicIP":"192.0.2.3","BackendType":"vxlan","BackendData":{"VtepMAC":"01:00:5e:00:00:01"}}"#;
+    let none = r#"{"PublicIP":"192.0.2.4","BackendType":"vxlan"}"#;
+    let mut cluster = Cluster::new(standpoint(&vxlan(), V4, 1, 1));
+
+    cluster.list_values(
+        &[
+            ("10.50.2.0-24", own.as_str(), 1),
+            ("10.50.3.0-24", group, 2),
+            ("10.50.4.0-24", none, 3),
+        ],
+        Departure::Seen,
+        0,
+    );
+
+    assert!(cluster.places().is_empty());
+    assert_eq!(
+        reasons(&cluster.peers),
+        [
+            RejectReason::OwnMac,
+            RejectReason::BadBackendData,
+            RejectReason::BadBackendData
+        ]
+    );
+}
+
+#[test]
+fn a_lease_with_the_hardware_address_of_a_stale_peer_ends_its_time() {
+    let (two, copy) = (vxlan_value(2, 2, 2, 2), vxlan_value(3, 2, 3, 2));
+    let mut cluster = Cluster::new(standpoint(&vxlan(), V4, 1, 1));
+    cluster.list_values(&[("10.50.2.0-24", &two, 5)], Departure::Seen, 0);
+    cluster.list_values(&[], Departure::Unseen, 100);
+    let stale = cluster.peers.stale().count();
+
+    cluster.list_values(&[("10.50.3.0-24", &copy, 7)], Departure::Seen, 101);
+
+    assert_eq!(stale, 1);
+    assert_eq!(cluster.places(), ["10.50.3.0/24 192.0.2.3 02:00:00:00:00:02"]);
+}
+
+#[test]
+fn a_stale_peer_whose_hardware_address_this_node_gets_is_none_any_more() {
+    let three = vxlan_value(3, 3, 3, 3);
+    let mut cluster = Cluster::new(standpoint(&vxlan(), V4, 1, 1));
+    cluster.list_values(&[("10.50.2.0-24", &three, 5)], Departure::Seen, 0);
+    cluster.list_values(&[], Departure::Unseen, 100);
+    let own = cluster.standpoint.ranges.get_mut(&IpVersion::V4).unwrap();
+    own.vtep = Some(mac(3));
+
+    let news = cluster.judge_all(101);
+
+    assert_eq!(news.removed.len(), 1);
+    assert!(cluster.places().is_empty());
+}
+
+#[test]
+fn a_stale_peer_is_known_to_be_of_a_node_by_any_of_its_addresses() {
+    let v6_alone = r#"{"PublicIPv6":"2001:db8::2"}"#;
+    let both = r#"{"PublicIP":"192.0.2.2","PublicIPv6":"2001:db8::2"}"#;
+    let mut cluster = Cluster::new(standpoint(&Backend::Alloc, DUAL, 1, 1));
+    cluster.list_values(&[("0.0.0.0-0&fd50:0:0:2::-64", v6_alone, 5)], Departure::Seen, 0);
+    cluster.list_values(&[], Departure::Unseen, 100);
+    let stale = cluster.peers.stale().count();
+
+    cluster.list_values(&[("10.50.3.0-24", both, 6)], Departure::Seen, 101);
+
+    assert_eq!(stale, 1);
+    assert_eq!(cluster.places(), ["10.50.3.0/24 192.0.2.2"]);
+}
+
+#[test]
+fn a_peer_whose_hardware_address_changed_while_nobody_judged_has_no_grace() {
+    let (before, after) = (vxlan_value(2, 2, 2, 2), vxlan_value(2, 3, 2, 2));
+    let mut cluster = Cluster::new(standpoint(&vxlan(), V4, 1, 1));
+    cluster.list_values(&[("10.50.2.0-24", &before, 5)], Departure::Seen, 0);
+    cluster.take(&[("10.50.2.0-24", &after, 6)], Departure::Seen);
+    let changes = cluster.leases.take_changes();
+    let backend = &cluster.standpoint.backend;
+    cluster
+        .peers
+        .note_departures(&changes, &cluster.leases, backend, at(1));
+
+    let news = cluster.list_values(&[], Departure::Unseen, 2);
+
+    assert!(news.stale.is_empty() && cluster.places().is_empty());
 }
 
 #[test]
@@ -89,22 +337,20 @@ fn a_lease_of_another_backend_is_no_peer_and_one_without_a_type_is() {
             r#"{"PublicIP":"192.0.2.5","BackendType":"","BackendData":[1,"2",{}]}"#,
         ),
     ];
-    let kvs = values.map(|(subnet, value)| key_value(subnet, value, Revision(2)));
-    let mut leases = Leases::new(StorePrefix::default());
-    leases.apply_list(&Header::default(), kvs.to_vec(), Extent::Whole, Departure::Seen);
-    let mut peers = Peers::new(GRACE);
+    let values = values.map(|(subnet, value)| (subnet, value, 2));
+    let mut cluster = Cluster::of(&[]);
 
-    peers.judge(&leases.take_changes(), &leases, &standpoint(1), Instant::ZERO);
+    cluster.list_values(&values, Departure::Seen, 0);
 
     assert_eq!(
-        accepted(&peers),
+        cluster.accepted(),
         [
             "10.50.2.0-24 192.0.2.2",
             "10.50.3.0-24 192.0.2.3",
             "10.50.5.0-24 192.0.2.5"
         ]
     );
-    assert_eq!(reasons(&peers), [RejectReason::ForeignBackend]);
+    assert_eq!(reasons(&cluster.peers), [RejectReason::ForeignBackend]);
 }
 
 #[test]
@@ -182,223 +428,6 @@ fn junk_and_other_subnets_leave_a_stale_peer_alone() {
     );
 }
 
-proptest! {
-    #[test]
-    fn judging_changes_comes_to_the_same_as_judging_everything(
-        steps in proptest::collection::vec(step(), 1..60),
-    ) {
-        let mut leases = Leases::new(StorePrefix::default());
-        let mut standpoint = standpoint(1);
-        let mut peers = Peers::new(GRACE);
-        let mut told = BTreeMap::new();
-        let mut now = Instant::ZERO;
-        peers.judge_all(&Changes::new(), &leases, &standpoint, now);
-
-        for (number, step) in steps.into_iter().enumerate() {
-            let before = RefPeers::from(&peers);
-            let revision = Revision(i64::try_from(number).unwrap() + 2);
-            let moved = matches!(step, Step::Move(_));
-            now = now + Duration::from_secs(7);
-            take(step, revision, &mut leases, &mut standpoint);
-            let changes = leases.take_changes();
-            let news = if moved {
-                peers.judge_all(&changes, &leases, &standpoint, now)
-            } else {
-                peers.judge(&changes, &leases, &standpoint, now)
-            };
-
-            let situation = Situation {
-                changes: &changes,
-                leases: &leases,
-                standpoint: &standpoint,
-                grace: GRACE,
-                now,
-            };
-            let expected = before.judge(&situation);
-            prop_assert_eq!(&RefPeers::from(&peers), &expected);
-            prop_assert_eq!(&news, &expected.news_since(&before, &situation));
-            prop_assert!(peers.first_end().is_none_or(|end| end > now));
-            follow(&mut told, &news);
-            prop_assert!(peers.v4().eq(told.iter().map(|(v4, ip)| (*v4, *ip))));
-        }
-    }
-}
-
-/// What can happen to the leases and to the node's place among them.
-#[derive(Clone, Debug)]
-enum Step {
-    /// Writes and deletions at one revision, reported by the watch.
-    Batch(Vec<(String, Option<String>)>, Departure),
-    /// The store was restored: its keys are others, with any revisions.
-    List(Vec<(String, String, i64)>, Departure),
-    /// The node holds another subnet.
-    Move(u8),
-}
-
-fn step() -> impl Strategy<Value = Step> {
-    let write = (subnet_text(), proptest::option::weighted(0.6, value()));
-    let listed = (subnet_text(), value(), 1..40_i64);
-    let departure = || prop_oneof![Just(Departure::Seen), Just(Departure::Unseen)];
-    let batch = (proptest::collection::vec(write, 1..4), departure());
-    let list = (proptest::collection::vec(listed, 0..20), departure());
-    prop_oneof![
-        20 => batch.prop_map(|(writes, departure)| Step::Batch(writes, departure)),
-        1 => list.prop_map(|(listed, departure)| Step::List(listed, departure)),
-        1 => (0..12_u8).prop_map(Step::Move),
-    ]
-}
-
-/// Few subnets of several sizes, so that they nest, and some that are none or no peer's.
-fn subnet_text() -> impl Strategy<Value = String> {
-    prop_oneof![
-        8 => (0..8_u32, 20..28_u8).prop_map(|(slot, length)| {
-            let address = Ipv4Addr::from(0x0a32_0000 + slot * 0x100);
-            let net = Ipv4Net::new(address, length).unwrap().trunc();
-            format!("{}-{length}", net.addr())
-        }),
-        1 => (0..4_u32, 1..4_u32).prop_map(|(slot, v6)| format!("10.50.{slot}.0-24&fd50:0:0:{v6}::-64")),
-        1 => prop_oneof!["10.50.0.0-16", "0.0.0.0-0", "10.60.1.0-24", "junk", "0.0.0.0-0&fd50:0:0:3::-64"]
-            .prop_map(Into::into),
-    ]
-}
-
-fn value() -> impl Strategy<Value = String> {
-    prop_oneof![
-        6 => (1..6_u8).prop_map(|host| format!(r#"{{"PublicIP":"192.0.2.{host}"}}"#)),
-        1 => (1..6_u8, prop_oneof!["vxlan", "udp", "UDP"]).prop_map(|(host, kind)| {
-            format!(r#"{{"PublicIP":"192.0.2.{host}","BackendType":"{kind}"}}"#)
-        }),
-        1 => Just("junk".into()),
-        1 => Just(r#"{"PublicIP":"127.0.0.1"}"#.into()),
-    ]
-}
-
-fn take(step: Step, revision: Revision, leases: &mut Leases, standpoint: &mut Standpoint) {
-    match step {
-        Step::Batch(writes, departure) => {
-            let events = writes.into_iter().map(|(subnet, value)| {
-                let key = key(&subnet);
-                let Some(value) = value else {
-                    return WatchEvent::Delete {
-                        key,
-                        mod_revision: revision,
-                    };
-                };
-                let known = leases.get(&key).map(|entry| entry.create_revision);
-                WatchEvent::Put(KeyValue {
-                    create_revision: known.unwrap_or(revision),
-                    ..key_value(&subnet, &value, revision)
-                })
-            });
-            let events = events.collect();
-            let unseen = match departure {
-                Departure::Seen => Revision(0),
-                Departure::Unseen => revision,
-            };
-            leases.apply_events(&Header::default(), events, unseen);
-        }
-        Step::List(listed, departure) => {
-            let kvs: BTreeMap<_, _> = listed
-                .into_iter()
-                .map(|(subnet, value, created)| {
-                    let kv = key_value(&subnet, &value, Revision(created));
-                    (kv.key.clone(), kv)
-                })
-                .collect();
-            let header = Header {
-                revision,
-                ..Header::default()
-            };
-            leases.apply_list(&header, kvs.into_values().collect(), Extent::Whole, departure);
-        }
-        Step::Move(slot) => *standpoint = self::standpoint(slot),
-    }
-}
-
-fn follow(told: &mut BTreeMap<Ipv4Net, Ipv4Addr>, news: &PeerNews) {
-    for (v4, public_ip) in &news.routes {
-        match public_ip {
-            Some(public_ip) => told.insert(*v4, *public_ip),
-            None => told.remove(v4),
-        };
-    }
-}
-
-/// A node among leases.
-struct Cluster {
-    leases: Leases,
-    peers: Peers,
-}
-
-impl Cluster {
-    fn of(leases: &[(&str, &str, i64)]) -> Self {
-        let mut cluster = Self {
-            leases: Leases::new(StorePrefix::default()),
-            peers: Peers::new(GRACE),
-        };
-        cluster.list(leases, Departure::Seen, 0);
-        cluster
-    }
-
-    /// Replaces all leases by these.
-    fn list(&mut self, leases: &[(&str, &str, i64)], departure: Departure, second: u64) -> PeerNews {
-        let kvs = leases.iter().map(|(subnet, public_ip, revision)| {
-            let value = format!(r#"{{"PublicIP":"{public_ip}"}}"#);
-            key_value(subnet, &value, Revision(*revision))
-        });
-        self.leases
-            .apply_list(&Header::default(), kvs.collect(), Extent::Whole, departure);
-        self.wait_until(second)
-    }
-
-    fn wait_until(&mut self, second: u64) -> PeerNews {
-        let changes = self.leases.take_changes();
-        let now = Instant::ZERO + Duration::from_secs(second);
-        self.peers.judge(&changes, &self.leases, &standpoint(1), now)
-    }
-
-    fn accepted(&self) -> Vec<String> {
-        accepted(&self.peers)
-    }
-}
-
 fn select(leases: &[(&str, &str, i64)]) -> Peers {
     Cluster::of(leases).peers
-}
-
-fn standpoint(slot: u8) -> Standpoint {
-    let config = NetworkConfig::parse(br#"{"Network":"10.50.0.0/16"}"#).unwrap();
-    Standpoint {
-        backend: Backend::new(&config).unwrap(),
-        network: "10.50.0.0/16".parse().unwrap(),
-        public_ip: Ipv4Addr::new(192, 0, 2, 1),
-        own_key: key(&format!("10.50.{slot}.0-24")).into(),
-        own_subnet: Ipv4Net::new(Ipv4Addr::new(10, 50, slot, 0), 24).unwrap(),
-    }
-}
-
-fn key_value(subnet: &str, value: &str, revision: Revision) -> KeyValue {
-    KeyValue {
-        key: key(subnet),
-        value: value.as_bytes().to_vec(),
-        create_revision: revision,
-        mod_revision: revision,
-        version: 1,
-        lease: None,
-    }
-}
-
-fn key(subnet: &str) -> Vec<u8> {
-    format!("/coreos.com/network/subnets/{subnet}").into_bytes()
-}
-
-fn accepted(peers: &Peers) -> Vec<String> {
-    peers
-        .iter()
-        .map(|(subnet, public_ip)| format!("{subnet} {public_ip}"))
-        .collect()
-}
-
-fn reasons(peers: &Peers) -> Vec<RejectReason> {
-    peers.rejected.values().map(|(_, reason)| *reason).collect()
 }

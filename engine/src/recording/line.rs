@@ -1,5 +1,6 @@
 //! The lines of a recording.
 
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -76,7 +77,7 @@ impl RecordingHeader {
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Line {
-    Recording(RecordingHeader),
+    Recording(Box<RecordingHeader>),
     Input(InputLine),
     End(EndLine),
 }

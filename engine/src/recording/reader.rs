@@ -112,7 +112,7 @@ impl<'a> Recording<'a> {
                 .continued
                 .as_ref()
                 .map_or(header.start, |continued| continued.at),
-            header,
+            header: *header,
             rest,
             number: 1,
             mirror: Mirror::default(),

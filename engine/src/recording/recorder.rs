@@ -1,5 +1,6 @@
 //! The writing of a recording.
 
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::mem;
@@ -34,7 +35,7 @@ pub struct Recorder {
 impl Recorder {
     /// Begins a recording; returns its first line.
     pub fn start(header: RecordingHeader) -> (Self, String) {
-        let first = text(&Line::Recording(header.clone()));
+        let first = text(&Line::Recording(Box::new(header.clone())));
         let recorder = Self {
             header,
             actions: ActionHash::EMPTY,
@@ -59,10 +60,10 @@ impl Recorder {
             engine: masked(engine.snapshot()?)?,
         };
         let last = self.end(RecordingEnd::Continued, at);
-        let first = text(&Line::Recording(RecordingHeader {
+        let first = text(&Line::Recording(Box::new(RecordingHeader {
             continued: Some(continued),
             ..self.header.clone()
-        }));
+        })));
         self.mirror = Mirror::default();
         Ok(Continuation { last, first })
     }

@@ -1,4 +1,5 @@
 use alloc::borrow::Cow;
+use alloc::boxed::Box;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use alloc::{format, vec};
@@ -10,19 +11,22 @@ use proptest::prelude::*;
 use super::*;
 use crate::action::{Action, Command, KernelEvent, OpId, RequestId, StoreEvent, WatchId};
 use crate::engine::Engine;
+use crate::firewall::TrafficOptions;
 use crate::input::Input;
+use crate::kernel::KernelFacts;
 use crate::kernel::{
-    Address, KernelError, KernelErrorKind, KernelObject, Link, LinkKind, LinkName, Route, Sysctl,
+    Address, IpVersion, KernelError, KernelErrorKind, KernelObject, Link, LinkKind, LinkName, NextHop, Route,
+    Sysctl,
 };
 use crate::machine_id::MachineId;
-use crate::setup::{LeasePolicy, Membership, OnExpiry, OnLoss, Setup, StorePrefix};
+use crate::setup::{Errand, LeasePolicy, Membership, OnExpiry, OnLoss, OnOverlap, Setup, StorePrefix};
 use crate::store::{
     EtcdLeaseId, Header, KeyValue, Revision, StoreError, StoreErrorKind, StoreResponse, TxnOpResponse,
     TxnOutcome, WatchEnd, WatchEvent,
 };
 use crate::subnet_file::{Masquerade, PreviousSubnet, SubnetFile};
 use crate::time::Instant;
-use crate::underlay::Underlay;
+use crate::underlay::{Families, InterfaceChoice, Selection, Underlay};
 
 const HEADER: Header = Header {
     cluster_id: u64::MAX,
@@ -370,9 +374,11 @@ fn kernel_events() -> Vec<KernelEvent> {
             name: link.clone(),
             kind: LinkKind::Tun,
             mtu: 1472,
+            alias: String::new(),
         }),
         KernelObject::Sysctl(Sysctl {
             link: link.clone(),
+            version: IpVersion::V4,
             key: Cow::Borrowed("accept_local"),
             value: Cow::Borrowed("1"),
         }),
@@ -380,10 +386,10 @@ fn kernel_events() -> Vec<KernelEvent> {
             link: link.clone(),
             net: "10.5.3.0/32".parse().unwrap(),
         }),
-        KernelObject::Route(Route {
-            destination: "10.5.0.0/16".parse().unwrap(),
-            link: link.clone(),
-        }),
+        KernelObject::Route(Route::new(
+            "10.5.0.0/16".parse().unwrap(),
+            NextHop::Link(link.clone()),
+        )),
         file(Masquerade::Off, Some(v4), None),
         file(Masquerade::On, None, Some(v6)),
     ];
@@ -408,7 +414,11 @@ fn kernel_events() -> Vec<KernelEvent> {
         .chain(done)
         .chain([
             KernelEvent::LinkVanished(link.clone()),
-            KernelEvent::LinkDown(link),
+            KernelEvent::Doubted,
+            KernelEvent::Surveyed {
+                id: OpId(10),
+                result: Ok(Box::new(KernelFacts::default())),
+            },
         ])
         .collect()
 }
@@ -467,15 +477,28 @@ fn header() -> RecordingHeader {
 fn setup() -> Setup {
     let public_ip = Ipv4Addr::new(192, 0, 2, 1);
     Setup {
+        errand: Errand::Plan,
         machine: MachineId::new(u64::MAX, u64::MAX),
         underlay: Underlay {
             interface: "eth0".to_string(),
             index: 2,
             mtu: 1500,
             address: Ipv4Addr::new(10, 0, 0, 1),
+            address_v6: Some(Ipv6Addr::LOCALHOST),
             public_ip,
             public_ipv6: Some(Ipv6Addr::LOCALHOST),
         },
+        selection: Selection {
+            interfaces: vec![
+                InterfaceChoice::Name("eth0".to_string()),
+                InterfaceChoice::Address(public_ip.into()),
+                InterfaceChoice::CanReach(Ipv6Addr::LOCALHOST.into()),
+            ],
+            public_ip: Some(public_ip),
+            public_ipv6: None,
+            families: Families::Any,
+        },
+        former_networks: vec!["10.5.0.0/16".parse().unwrap()],
         prefix: StorePrefix::new("/coreos.com/network"),
         previous: PreviousSubnet {
             v4: Some("10.5.3.0/24".parse().unwrap()),
@@ -488,6 +511,9 @@ fn setup() -> Setup {
             on_expiry: OnExpiry::Fence,
         },
         masquerade: Masquerade::On,
+        traffic: TrafficOptions::default(),
+        on_overlap: OnOverlap::Serve,
+        store_addresses: vec![public_ip.into()],
         membership: Membership::Enforce,
     }
 }

@@ -5,7 +5,11 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
 use super::selection::Families;
+use crate::kernel::{FoundLink, FoundRoute, KernelFacts};
 
 /// The node's interfaces and the routes that matter for the choice among them.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -43,11 +47,11 @@ pub struct InterfaceAddress {
 }
 
 /// The flags of an address: `IFA_F_*` of `linux/if_addr.h`.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct AddressFlags(pub u32);
 
 /// The kernel's way to a destination.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct RouteLookup {
     /// The index of the interface that packets leave by.
     pub interface: u32,
@@ -70,6 +74,36 @@ impl AddressFlags {
 }
 
 impl Attachments {
+    /// Takes them from a survey.
+    pub fn of(facts: &KernelFacts) -> Self {
+        let interface = |link: &FoundLink| Interface {
+            name: link.name.0.clone(),
+            index: link.index,
+            mtu: link.mtu,
+            addresses: facts
+                .addresses
+                .iter()
+                .filter(|found| found.link == link.index)
+                .map(|found| InterfaceAddress {
+                    address: found.address,
+                    flags: found.flags,
+                })
+                .collect(),
+        };
+        let default_routes = |is_wanted: fn(&IpNet) -> bool| {
+            let routes = facts.routes.iter();
+            let routes =
+                routes.filter(|route| route.destination.prefix_len() == 0 && is_wanted(&route.destination));
+            routes.filter_map(FoundRoute::link).collect()
+        };
+        Self {
+            interfaces: facts.links.iter().map(interface).collect(),
+            default_routes: default_routes(|net| matches!(net, IpNet::V4(_))),
+            default_routes_v6: default_routes(|net| matches!(net, IpNet::V6(_))),
+            lookup: facts.lookup,
+        }
+    }
+
     pub(super) fn named(&self, name: &str) -> Option<&Interface> {
         self.interfaces.iter().find(|interface| interface.name == name)
     }
@@ -151,7 +185,8 @@ fn is_unicast(address: IpAddr) -> bool {
     !(address.is_unspecified() || address.is_loopback() || address.is_multicast() || is_broadcast)
 }
 
-fn is_link_local(address: IpAddr) -> bool {
+/// Tells whether an address is valid on its link alone.
+pub(super) fn is_link_local(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => address.is_link_local(),
         IpAddr::V6(address) => address.is_unicast_link_local(),

@@ -7,8 +7,12 @@ use core::fmt;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use core::str::FromStr;
 
+use serde::{Deserialize, Serialize};
+
+use crate::kernel::IpVersion;
+
 /// What the operator asks for.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Selection {
     /// The interfaces asked for: the first that fits is taken.
     pub interfaces: Vec<InterfaceChoice>,
@@ -20,8 +24,19 @@ pub struct Selection {
     pub families: Families,
 }
 
+impl Selection {
+    /// Returns the destination that the kernel has to be asked the way to.
+    pub fn destination(&self) -> Option<IpAddr> {
+        self.interfaces.iter().find_map(|choice| match choice {
+            InterfaceChoice::CanReach(destination) => Some(*destination),
+            InterfaceChoice::Name(_) | InterfaceChoice::Address(_) => None,
+        })
+    }
+}
+
 /// A way to name an interface.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum InterfaceChoice {
     /// By its name.
     Name(String),
@@ -32,7 +47,8 @@ pub enum InterfaceChoice {
 }
 
 /// The address families that the underlay has to have.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Families {
     /// IPv4 alone.
     #[default]
@@ -43,6 +59,18 @@ pub enum Families {
     Dual,
     /// IPv4, with IPv6 if the same interface has a global address; IPv6 alone if there is no IPv4.
     Any,
+}
+
+impl Families {
+    /// Tells whether an IP version is among them.
+    pub(crate) const fn has(self, version: IpVersion) -> bool {
+        match (self, version) {
+            (Self::V4, IpVersion::V4)
+            | (Self::V6, IpVersion::V6)
+            | (Self::Dual | Self::Any, IpVersion::V4 | IpVersion::V6) => true,
+            (Self::V4, IpVersion::V6) | (Self::V6, IpVersion::V4) => false,
+        }
+    }
 }
 
 impl fmt::Display for Families {

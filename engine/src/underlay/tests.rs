@@ -213,6 +213,43 @@ fn better_addresses_come_first_whatever_the_kernels_order() {
 }
 
 #[test]
+fn a_link_local_address_is_no_successor_of_another() {
+    let with = |addresses: &[(&str, AddressFlags)]| Attachments {
+        interfaces: vec![interface("eth0", 2, 1500, addresses)],
+        default_routes: vec![2],
+        ..Attachments::default()
+    };
+    let selection = Selection {
+        families: Families::Any,
+        ..Selection::default()
+    };
+    let both = with(&[
+        ("192.0.2.1", PERMANENT),
+        ("2001:db8::1", PERMANENT),
+        ("fe80::1", PERMANENT),
+    ]);
+    let underlay = Underlay::select(&both, &selection).unwrap();
+    let followed = |addresses: &[(&str, AddressFlags)]| underlay.follow(&with(addresses), &selection);
+
+    assert_eq!(
+        followed(&[("192.0.2.1", PERMANENT), ("fe80::1", PERMANENT)]),
+        None
+    );
+    assert_eq!(
+        followed(&[("169.254.0.1", PERMANENT), ("2001:db8::1", PERMANENT)]),
+        None
+    );
+    let moved = followed(&[
+        ("192.0.2.9", PERMANENT),
+        ("fe80::1", PERMANENT),
+        ("2001:db8::9", PERMANENT),
+    ]);
+    let moved = moved.unwrap();
+    assert_eq!(moved.public_ip, Ipv4Addr::new(192, 0, 2, 9));
+    assert_eq!(moved.public_ipv6, Some("2001:db8::9".parse().unwrap()));
+}
+
+#[test]
 fn errors_say_what_there_is_and_what_to_do() {
     let without_routes = Attachments {
         default_routes: Vec::new(),

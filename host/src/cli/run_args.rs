@@ -14,6 +14,10 @@ use crate::tunnel::worker_count::WorkerCount;
 /// Runs the daemon on this node.
 #[derive(Clone, Debug, clap::Args)]
 #[command(args_override_self = true, disable_version_flag = true)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a switch on the command line"
+)]
 pub struct RunArgs {
     /// etcd's client URLs, separated by commas; one that fails is left for the next
     #[arg(
@@ -93,7 +97,7 @@ pub struct RunArgs {
     #[arg(long, value_name = "SECONDS", default_value = "120", value_parser = parse_peer_grace, help_heading = "Node")]
     pub peer_grace: u32,
 
-    /// Written to the subnet file for those who read it; no masquerading rules are installed yet
+    /// Masquerade what leaves the overlay, by rules in the firewall; also written to the subnet file
     #[arg(
         long,
         value_name = "BOOL",
@@ -107,12 +111,58 @@ pub struct RunArgs {
     )]
     pub ip_masq: bool,
 
+    /// Serve an overlay that gives out addresses of the interface's network or etcd's, which would cut the node off
+    #[arg(
+        long,
+        value_name = "BOOL",
+        num_args = 0..=1,
+        require_equals = true,
+        default_value = "false",
+        default_missing_value = "true",
+        action = clap::ArgAction::Set,
+        value_parser = parse_bool,
+        help_heading = "Node"
+    )]
+    pub force: bool,
+
+    /// Let masqueraded connections keep their source ports where they can, instead of random ones
+    #[arg(
+        long,
+        value_name = "BOOL",
+        num_args = 0..=1,
+        require_equals = true,
+        default_value = "false",
+        default_missing_value = "true",
+        action = clap::ArgAction::Set,
+        value_parser = parse_bool,
+        help_heading = "Node"
+    )]
+    pub ip_masq_fully_random_disable: bool,
+
+    /// Accept what the node forwards from and to the overlay, by rules in the firewall
+    #[arg(
+        long,
+        value_name = "BOOL",
+        num_args = 0..=1,
+        require_equals = true,
+        default_value = "true",
+        default_missing_value = "true",
+        action = clap::ArgAction::Set,
+        value_parser = parse_bool,
+        help_heading = "Node"
+    )]
+    pub iptables_forward_rules: bool,
+
+    /// Accepted for flannel's sake: rules that are lost come back at once, without looking for them every few seconds
+    #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = parse_u32, help_heading = "Node")]
+    pub iptables_resync: u32,
+
     /// What happens to tunnel packets from hosts without a lease, or with a source outside the sender's subnet
     #[arg(
         long,
         value_enum,
         value_name = "MODE",
-        default_value = "enforce",
+        default_value = "log",
         help_heading = "Node"
     )]
     pub membership: MembershipArg,

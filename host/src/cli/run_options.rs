@@ -4,7 +4,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use selvedge_engine::{
-    Families, InterfaceChoice, LeasePolicy, Masquerade, Membership, Selection, StorePrefix,
+    Families, ForwardRules, InterfaceChoice, LeasePolicy, Masquerade, Membership, OnOverlap, Selection,
+    SourcePorts, StorePrefix,
 };
 
 use super::run_args::{LogLevel, RunArgs};
@@ -35,8 +36,14 @@ pub struct RunOptions {
     pub peer_grace: Duration,
     /// What happens when the lease is gone or about to end.
     pub lease_policy: LeasePolicy,
-    /// What the subnet file says about masquerading.
+    /// Whether what leaves the overlay is masqueraded, and what the subnet file says about it.
     pub masquerade: Masquerade,
+    /// What happens if the overlay would take addresses of the underlay.
+    pub on_overlap: OnOverlap,
+    /// How masqueraded connections get their source ports, where the node's tools can do it.
+    pub source_ports: SourcePorts,
+    /// Whether what is forwarded from and to the overlay is accepted.
+    pub forward_rules: ForwardRules,
     /// What happens to tunnel packets from outside the leases.
     pub membership: Membership,
     /// How packets are carried.
@@ -82,6 +89,21 @@ impl RunOptions {
                 Masquerade::On
             } else {
                 Masquerade::Off
+            },
+            on_overlap: if args.force {
+                OnOverlap::Serve
+            } else {
+                OnOverlap::Refuse
+            },
+            source_ports: if args.ip_masq_fully_random_disable {
+                SourcePorts::Kept
+            } else {
+                SourcePorts::FullyRandom
+            },
+            forward_rules: if args.iptables_forward_rules {
+                ForwardRules::On
+            } else {
+                ForwardRules::Off
             },
             membership: args.membership.into(),
             data_path: DataPath {

@@ -1,6 +1,6 @@
 use std::net::IpAddr;
 
-use selvedge_engine::{InterfaceChoice, Masquerade, Membership, StorePrefix};
+use selvedge_engine::{ForwardRules, InterfaceChoice, Masquerade, Membership, SourcePorts, StorePrefix};
 
 use super::*;
 
@@ -30,6 +30,10 @@ fn flannels_way_of_writing_flags_is_understood() {
         "eth1",
         "-iface=eth0",
         "--ip-masq",
+        "--ip-masq-fully-random-disable",
+        "--iptables-forward-rules=false",
+        "--iptables-resync",
+        "10",
         "-v",
         "2",
         "-subnet-lease-renew-margin=0x1e",
@@ -40,6 +44,8 @@ fn flannels_way_of_writing_flags_is_understood() {
     assert_eq!(options.prefix, StorePrefix::new("/atomic.io/network"));
     assert_eq!(options.selection.interfaces, [named("eth1"), named("eth0")]);
     assert_eq!(options.masquerade, Masquerade::On);
+    assert_eq!(options.source_ports, SourcePorts::Kept);
+    assert_eq!(options.forward_rules, ForwardRules::Off);
     assert_eq!(options.log_level, LogLevel::Debug);
     assert_eq!(options.renew_margin.as_secs(), 1800);
 }
@@ -54,7 +60,9 @@ fn the_defaults_are_flannels() {
     assert_eq!(options.subnet_file.to_str(), Some("/run/flannel/subnet.env"));
     assert_eq!(options.renew_margin.as_secs(), 3600);
     assert_eq!(options.masquerade, Masquerade::Off);
-    assert_eq!(options.membership, Membership::Enforce);
+    assert_eq!(options.source_ports, SourcePorts::FullyRandom);
+    assert_eq!(options.forward_rules, ForwardRules::On);
+    assert_eq!(options.membership, Membership::Log);
     assert_eq!(options.log_level, LogLevel::Info);
 }
 

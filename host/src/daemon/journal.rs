@@ -1,6 +1,6 @@
 //! What the log, the service manager and the recording are told.
 
-use selvedge_engine::{Action, Engine, Event, Input, Instant, Phase, Status, Twin};
+use selvedge_engine::{Action, Engine, Event, Input, Instant, Phase, Status, Summary, Twin};
 
 use crate::event_loop::Observer;
 use crate::logging;
@@ -11,6 +11,8 @@ use crate::supervisor::Supervisor;
 #[derive(Debug)]
 pub(super) struct Journal {
     supervisor: Supervisor,
+    /// What the line was last made from.
+    summary: Option<Summary>,
     line: String,
     recording: Option<RecordingFile>,
 }
@@ -19,6 +21,7 @@ impl Journal {
     pub(super) const fn new(supervisor: Supervisor, recording: Option<RecordingFile>) -> Self {
         Self {
             supervisor,
+            summary: None,
             line: String::new(),
             recording,
         }
@@ -50,6 +53,11 @@ impl Observer for Journal {
         if let Some(recording) = &mut self.recording {
             recording.flush();
         }
+        let summary = engine.summary();
+        if self.summary == Some(summary) {
+            return;
+        }
+        self.summary = Some(summary);
         let line = line(&engine.status());
         if line != self.line {
             self.supervisor.status(&line);
@@ -87,10 +95,21 @@ fn line(status: &Status) -> String {
 
 fn peers(status: &Status) -> String {
     let (peers, stale) = (status.peers.len(), status.stale.len());
-    match stale {
-        0 => format!("{peers} peers"),
-        _ => format!("{peers} peers, {stale} of them without a lease for the moment"),
-    }
+    let stale = match stale {
+        0 => String::new(),
+        _ => format!(", {stale} of them without a lease for the moment"),
+    };
+    let failing = match &status.failing[..] {
+        [] => String::new(),
+        [(object, error)] => format!("; cannot set up {object}: {error}"),
+        [(object, error), others @ ..] => {
+            format!(
+                "; cannot set up {object}: {error} ({} other failures)",
+                others.len()
+            )
+        }
+    };
+    format!("{peers} peers{stale}{failing}")
 }
 
 #[cfg(test)]
@@ -132,7 +151,7 @@ mod tests {
     #[test]
     fn the_service_manager_reads_how_many_peers_are_stale() {
         let subnet = |number| Subnet::V4(Ipv4Net::new(Ipv4Addr::new(10, 5, number, 0), 24).unwrap());
-        let peers = BTreeMap::from([2, 3].map(|number| (subnet(number), Ipv4Addr::new(192, 0, 2, number))));
+        let peers = BTreeMap::from([2, 3].map(|number| (subnet(number), IpAddr::from([192, 0, 2, number]))));
         let running = Status {
             phase: Phase::Running,
             subnet: Some(subnet(1)),
@@ -163,6 +182,8 @@ mod tests {
             stale: BTreeMap::new(),
             rejected: BTreeMap::new(),
             missed_changes: 0,
+            failing: Vec::new(),
+            off_link: Vec::new(),
         }
     }
 }

@@ -1,11 +1,14 @@
 //! What the operator says by signals.
 
+use std::collections::BTreeMap;
 use std::io;
 
-use selvedge_engine::Command;
+use selvedge_engine::{Command, FilterCounter};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
+use crate::kernel::firewall::Firewall;
+use crate::kernel::firewall::counters::FilterCount;
 use crate::tunnel::TunnelProbe;
 
 /// What the shell reports for a program that a signal killed: 128 and the signal's number.
@@ -57,10 +60,22 @@ async fn log_counters(mut requests: Signal, probe: TunnelProbe) {
     while requests.recv().await.is_some() {
         if let Some(report) = probe.report().await {
             tracing::info!("packets: {report}");
-        } else {
-            tracing::info!("packets: the tunnel is not running");
+            continue;
         }
+        let counted = Firewall::open().counters().await;
+        let report = counted.map_or_else(
+            |error| format!("neither a tunnel nor the membership filter runs here: {error}"),
+            |counts| counts_in_words(&counts),
+        );
+        tracing::info!("packets: {report}");
     }
+}
+
+fn counts_in_words(counts: &BTreeMap<FilterCounter, FilterCount>) -> String {
+    let words = counts
+        .iter()
+        .map(|(counter, count)| format!("{} {}", counter.name(), count.packets));
+    words.collect::<Vec<_>>().join(" ")
 }
 
 async fn answer_hang_ups(mut hang_ups: Signal) {

@@ -6,19 +6,31 @@ use std::net::SocketAddrV4;
 use std::path::PathBuf;
 
 use nix::errno::Errno;
-use selvedge_engine::{Address, KernelError, KernelErrorKind, LinkName, Route};
+use selvedge_engine::{
+    Address, FdbEntry, KernelError, KernelErrorKind, Link, LinkKind, LinkName, Neighbour, Route,
+};
 
 /// What was tried.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Attempt {
     /// Making a TUN device.
     CreateTun(LinkName),
-    /// Setting a device's MTU, or setting it up.
-    SetLink(LinkName),
+    /// Making a VXLAN device.
+    CreateVxlan(Link),
+    /// Setting a device's attributes, or setting it up.
+    SetLink(Link),
+    /// Deleting a device.
+    RemoveLink(LinkName),
     /// Adding or deleting an address.
     Address(Address),
+    /// Adding or deleting a forwarding entry.
+    FdbEntry(FdbEntry),
+    /// Adding or deleting a neighbour.
+    Neighbour(Neighbour),
     /// Adding or deleting a route.
     Route(Route),
+    /// Listing what there is.
+    Survey,
     /// Opening the tunnel's socket.
     Bind(SocketAddrV4),
     /// Writing a kernel setting.
@@ -92,6 +104,18 @@ impl Attempt {
             (Self::CreateTun(name), Errno::EBUSY | Errno::EINVAL) => Some(format!(
                 "{name} belongs to another program, perhaps flanneld; see `ip -d link show {name}`"
             )),
+            (Self::CreateVxlan(_), Errno::EOPNOTSUPP) => Some(
+                "this kernel has no VXLAN: load it with `modprobe vxlan`, or install the modules of this kernel".to_owned(),
+            ),
+            (Self::CreateVxlan(link), Errno::EEXIST) => vxlan_rival(link),
+            (Self::CreateVxlan(link) | Self::SetLink(link), Errno::EADDRINUSE) => port_in_use(link),
+            (Self::SetLink(Link { mtu, .. }), Errno::EINVAL) => Some(format!(
+                "perhaps its underlay device carries no packets for an MTU of {mtu}"
+            )),
+            (Self::Route(route), Errno::ENETUNREACH | Errno::EHOSTUNREACH) => {
+                let gateway = route.hop.gateway()?;
+                Some(format!("no route of this node leads directly to {gateway} on {}", route.hop.link()))
+            }
             (Self::Bind(local), Errno::EADDRINUSE) => Some(format!(
                 "another program holds it, perhaps flanneld or another selvedge; see `ss -ulpn sport = :{}`",
                 local.port()
@@ -108,7 +132,14 @@ impl fmt::Display for Attempt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::CreateTun(_) => f.write_str("/dev/net/tun"),
-            Self::SetLink(_) | Self::Address(_) | Self::Route(_) => f.write_str("netlink"),
+            Self::CreateVxlan(_)
+            | Self::SetLink(_)
+            | Self::RemoveLink(_)
+            | Self::Address(_)
+            | Self::FdbEntry(_)
+            | Self::Neighbour(_)
+            | Self::Route(_)
+            | Self::Survey => f.write_str("netlink"),
             Self::Bind(_) => f.write_str("bind"),
             Self::Sysctl(path) | Self::SubnetFile(path) => write!(f, "{}", path.display()),
             Self::StartTunnel => f.write_str("starting the tunnel's thread"),
@@ -116,9 +147,31 @@ impl fmt::Display for Attempt {
     }
 }
 
+fn vxlan_rival(link: &Link) -> Option<String> {
+    let LinkKind::Vxlan(vxlan) = &link.kind else {
+        return None;
+    };
+    Some(format!(
+        "another VXLAN device with VNI {} and port {} exists; see `ip -d link show type vxlan`",
+        vxlan.vni, vxlan.port
+    ))
+}
+
+fn port_in_use(link: &Link) -> Option<String> {
+    let LinkKind::Vxlan(vxlan) = &link.kind else {
+        return None;
+    };
+    let port = vxlan.port;
+    Some(format!(
+        "another program holds UDP port {port}; see `ss -ulpn sport = :{port}`"
+    ))
+}
+
 #[cfg(test)]
 mod tests {
     use std::net::Ipv4Addr;
+
+    use selvedge_engine::{GroupPolicy, Learning, MacAddress, NextHop, Vni, Vxlan};
 
     use super::*;
 
@@ -128,10 +181,19 @@ mod tests {
         let socket = Attempt::Bind(SocketAddrV4::new(Ipv4Addr::new(192, 0, 2, 1), 8285));
         let file = Attempt::SubnetFile(PathBuf::from("/run/flannel/subnet.env"));
         let sysctl = Attempt::Sysctl(PathBuf::from("/proc/sys/net/ipv4/conf/flannel0/accept_local"));
-        let route = Attempt::Route(Route {
-            destination: "10.5.0.0/16".parse().unwrap(),
-            link: LinkName("flannel0".to_owned()),
-        });
+        let route = Attempt::Route(Route::new(
+            "10.5.0.0/16".parse().unwrap(),
+            NextHop::Link(LinkName("flannel0".to_owned())),
+        ));
+        let gateway = Attempt::Route(Route::new(
+            "10.5.2.0/24".parse().unwrap(),
+            NextHop::Gateway {
+                gateway: Ipv4Addr::new(192, 0, 2, 2).into(),
+                link: LinkName("eth0".to_owned()),
+            },
+        ));
+        let create = Attempt::CreateVxlan(vxlan());
+        let set = Attempt::SetLink(vxlan());
         let cases = [
             (&tun, Errno::EPERM),
             (&tun, Errno::EBUSY),
@@ -146,6 +208,13 @@ mod tests {
             (&route, Errno::EPERM),
             (&route, Errno::ENETDOWN),
             (&route, Errno::EINVAL),
+            (&gateway, Errno::ENETUNREACH),
+            (&gateway, Errno::EHOSTUNREACH),
+            (&create, Errno::EOPNOTSUPP),
+            (&create, Errno::EEXIST),
+            (&create, Errno::EADDRINUSE),
+            (&create, Errno::EPERM),
+            (&set, Errno::EINVAL),
         ];
 
         let lines: Vec<String> = cases
@@ -158,5 +227,22 @@ mod tests {
             .collect();
 
         insta::assert_snapshot!("kernel_errors", lines.join("\n"));
+    }
+
+    fn vxlan() -> Link {
+        Link {
+            name: LinkName("flannel.1".to_owned()),
+            kind: LinkKind::Vxlan(Vxlan {
+                vni: Vni::new(1).unwrap(),
+                local: Ipv4Addr::new(192, 0, 2, 1).into(),
+                underlay: LinkName("eth0".to_owned()),
+                port: 8472,
+                learning: Learning::Off,
+                group_policy: GroupPolicy::Off,
+                mac: MacAddress::local([1; 6]),
+            }),
+            mtu: 1450,
+            alias: "selvedge".to_owned(),
+        }
     }
 }

@@ -1,21 +1,22 @@
-//! Devices, addresses and routes by netlink.
+//! Connections to the kernel's `NETLINK_ROUTE`: requests that change something, dumps, and notifications.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use futures::{StreamExt as _, TryStreamExt as _};
-use netlink_packet_core::NetlinkMessage;
-use netlink_packet_route::address::{AddressAttribute, AddressMessage};
-use netlink_packet_route::link::LinkMessage;
-use netlink_packet_route::route::{
-    RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteType,
+use netlink_packet_core::{
+    NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload,
 };
+use netlink_packet_route::address::AddressMessage;
+use netlink_packet_route::link::LinkMessage;
+use netlink_packet_route::neighbour::NeighbourMessage;
+use netlink_packet_route::route::RouteMessage;
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use nix::errno::Errno;
-use rtnetlink::{AddressMessageBuilder, Error, Handle, LinkUnspec, MulticastGroup, RouteMessageBuilder};
-use selvedge_engine::{Address, KernelError, KernelErrorKind, Link, ROUTE_PROTOCOL, Route};
-
-use super::error::Attempt;
+use nix::sys::socket::{setsockopt, sockopt};
+use rtnetlink::sys::AsyncSocket as _;
+use rtnetlink::{Error, Handle, MulticastGroup, RouteMessageBuilder};
+use selvedge_engine::{IpVersion, LinkName};
 
 /// Returns a value from the first attribute of a message that matches.
 macro_rules! attribute {
@@ -26,136 +27,150 @@ macro_rules! attribute {
             .find_map(|attribute| if let $pattern = attribute { $value } else { None })
     };
 }
-pub(crate) use attribute;
+pub(super) use attribute;
+
+/// A message that the kernel sends by itself.
+pub(super) type Notification = NetlinkMessage<RouteNetlinkMessage>;
 
 /// Messages that the kernel sends by itself.
-pub(crate) type Notifications = futures::channel::mpsc::UnboundedReceiver<(
-    NetlinkMessage<RouteNetlinkMessage>,
-    rtnetlink::sys::SocketAddr,
-)>;
+pub(super) type Notifications =
+    futures::channel::mpsc::UnboundedReceiver<(Notification, rtnetlink::sys::SocketAddr)>;
 
-/// A connection to the kernel's `NETLINK_ROUTE`.
+/// How many bytes of notifications the kernel keeps for us: those of several thousand changes.
+const NOTIFICATION_BUFFER: usize = 4 << 20;
+
+/// What becomes of an object that has the place already.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Mode {
+    /// It stays.
+    Ensure,
+    /// It is replaced.
+    Replace,
+}
+
+impl Mode {
+    /// Returns the flags of a request that makes an object.
+    pub(super) const fn flags(self) -> u16 {
+        match self {
+            Self::Ensure => NLM_F_CREATE | NLM_F_EXCL,
+            Self::Replace => NLM_F_CREATE | NLM_F_REPLACE,
+        }
+    }
+}
+
+/// A connection for requests.
 #[derive(Clone, Debug)]
 pub(crate) struct Netlink {
     handle: Handle,
+    port: u32,
 }
 
 impl Netlink {
     /// Opens a connection in the current network namespace; must be called inside a tokio runtime.
     pub(crate) fn open() -> io::Result<Self> {
-        let (connection, handle, _) = rtnetlink::new_connection()?;
+        let (mut connection, handle, _) = rtnetlink::new_connection()?;
+        // Without this a request on a connection that has ended would look like one that succeeded.
+        connection.set_forward_ack(true);
+        let address = connection.socket_mut().socket_mut().bind_auto()?;
         tokio::spawn(connection);
-        Ok(Self { handle })
+        Ok(Self {
+            handle,
+            port: address.port_number(),
+        })
     }
 
-    /// Opens a connection on which the kernel tells about devices, IPv4 addresses and IPv4 routes.
-    pub(crate) fn subscribe() -> io::Result<Notifications> {
-        let (connection, _, notifications) = rtnetlink::new_multicast_connection(&[
+    /// Opens a connection on which the kernel tells about devices, addresses, neighbours and routes.
+    pub(super) fn subscribe() -> io::Result<Notifications> {
+        let (mut connection, _, notifications) = rtnetlink::new_multicast_connection(&[
             MulticastGroup::Link,
+            MulticastGroup::Neigh,
             MulticastGroup::Ipv4Ifaddr,
             MulticastGroup::Ipv4Route,
+            MulticastGroup::Ipv6Ifaddr,
+            MulticastGroup::Ipv6Route,
         ])?;
+        let socket = connection.socket_mut().socket_mut();
+        if let Err(error) = setsockopt(socket, sockopt::RcvBufForce, &NOTIFICATION_BUFFER) {
+            // The kernel's default is enough for all but bursts.
+            tracing::debug!(%error, "cannot enlarge the buffer for notifications");
+        }
         tokio::spawn(connection);
         Ok(notifications)
     }
 
-    /// Sets a device's name and MTU, and sets it up.
-    pub(super) async fn set_link(&self, index: u32, link: &Link) -> io::Result<()> {
-        let message = LinkUnspec::new_with_index(index)
-            .name(link.name.0.as_str())
-            .mtu(link.mtu)
-            .up()
-            .build();
-        self.handle.link().set(message).execute().await.map_err(into_io)
+    /// Returns the port that the kernel names in notifications of what this connection did.
+    pub(super) const fn port(&self) -> u32 {
+        self.port
     }
 
-    /// Adds an address with scope global, without broadcast address and label; one that is there is fine.
-    pub(super) async fn add_address(&self, index: u32, address: &Address) -> io::Result<()> {
-        let mut request =
-            self.handle
-                .address()
-                .add(index, address.net.addr().into(), address.net.prefix_len());
-        request
-            .message_mut()
-            .attributes
-            .retain(|attribute| !matches!(attribute, AddressAttribute::Broadcast(_)));
-        ignoring(Errno::EEXIST, request.execute().await)
-    }
-
-    /// Deletes an address; one that is not there is fine.
-    pub(super) async fn delete_address(&self, index: u32, address: &Address) -> io::Result<()> {
-        let message = AddressMessageBuilder::<Ipv4Addr>::new()
-            .index(index)
-            .address(address.net.addr(), address.net.prefix_len())
-            .build();
-        ignoring(
-            Errno::EADDRNOTAVAIL,
-            self.handle.address().del(message).execute().await,
-        )
-    }
-
-    /// Adds a route marked as ours; an equal one is fine, one of ours through another device is replaced, and
-    /// another's is left alone.
-    pub(super) async fn add_route(&self, index: u32, route: &Route) -> Result<(), KernelError> {
-        let message = route_message(index, route);
-        let attempt = Attempt::Route(route.clone());
-        let added = self.handle.route().add(message.clone()).execute().await;
-        match added.map_err(into_io) {
-            Ok(()) => return Ok(()),
-            Err(error) if is(&error, Errno::EEXIST) => {}
-            Err(error) => return Err(attempt.failed(&error)),
-        }
-
-        let present = self
-            .routes()
-            .await
-            .map_err(|error| attempt.failed(&error))?
-            .into_iter()
-            .find(|present| competes(present, route));
-        match present {
-            Some(present) if is_through(&present, index) => Ok(()),
-            Some(present) if is_ours(&present) => {
-                let replaced = self.handle.route().add(message).replace().execute().await;
-                replaced.map_err(|error| attempt.failed(&into_io(error)))
+    /// Sends a request that changes something, at once; the future waits for the kernel's acknowledgement.
+    ///
+    /// The kernel carries out requests in the order in which they are sent.
+    pub(super) fn change(
+        &self,
+        message: RouteNetlinkMessage,
+        flags: u16,
+    ) -> impl Future<Output = io::Result<()>> + use<> {
+        let mut request = NetlinkMessage::from(message);
+        request.header.flags = NLM_F_REQUEST | NLM_F_ACK | flags;
+        let answers = self.handle.clone().request(request);
+        async move {
+            let mut answers = answers.map_err(into_io)?;
+            while let Some(answer) = answers.next().await {
+                if let NetlinkPayload::Error(outcome) = answer.payload {
+                    return outcome.code.map_or(Ok(()), |_| Err(outcome.to_io()));
+                }
             }
-            Some(present) => Err(taken(route, &present)),
-            // It vanished in the meantime.
-            None => Err(attempt.failed(&Errno::EEXIST.into())),
+            Err(io::ErrorKind::BrokenPipe.into())
         }
     }
 
-    /// Deletes a route if it is marked as ours; one that is not there is fine.
-    pub(super) async fn delete_route(&self, index: u32, route: &Route) -> io::Result<()> {
-        let message = route_message(index, route);
-        ignoring(Errno::ESRCH, self.handle.route().del(message).execute().await)
+    /// Finds a device by its name.
+    pub(super) async fn link(&self, name: &LinkName) -> io::Result<Option<LinkMessage>> {
+        let request = self.handle.link().get().match_name(name.0.as_str());
+        match request.execute().boxed().try_next().await.map_err(into_io) {
+            Err(error) if is(&error, Errno::ENODEV) => Ok(None),
+            found => found,
+        }
     }
 
     /// Lists the devices.
-    pub(crate) async fn links(&self) -> io::Result<Vec<LinkMessage>> {
+    pub(super) async fn links(&self) -> io::Result<Vec<LinkMessage>> {
         let links = self.handle.link().get().execute();
         links.try_collect().await.map_err(into_io)
     }
 
     /// Lists the addresses of all devices, in the kernel's order.
-    pub(crate) async fn addresses(&self) -> io::Result<Vec<AddressMessage>> {
+    pub(super) async fn addresses(&self) -> io::Result<Vec<AddressMessage>> {
         let addresses = self.handle.address().get().execute();
         addresses.try_collect().await.map_err(into_io)
     }
 
-    /// Lists the IPv4 routes of the main table, in the kernel's order.
-    pub(crate) async fn routes(&self) -> io::Result<Vec<RouteMessage>> {
-        self.main_routes(RouteMessageBuilder::<Ipv4Addr>::new().build())
-            .await
+    /// Lists the routes of all tables, in the kernel's order.
+    pub(super) async fn routes(&self, version: IpVersion) -> io::Result<Vec<RouteMessage>> {
+        let filter = match version {
+            IpVersion::V4 => RouteMessageBuilder::<Ipv4Addr>::new().build(),
+            IpVersion::V6 => RouteMessageBuilder::<Ipv6Addr>::new().build(),
+        };
+        let routes = self.handle.route().get(filter).execute();
+        routes.try_collect().await.map_err(into_io)
     }
 
-    /// Lists the IPv6 routes of the main table, in the kernel's order.
-    pub(crate) async fn routes_v6(&self) -> io::Result<Vec<RouteMessage>> {
-        self.main_routes(RouteMessageBuilder::<Ipv6Addr>::new().build())
-            .await
+    /// Lists the neighbours of both IP versions on all devices.
+    pub(super) async fn neighbours(&self) -> io::Result<Vec<NeighbourMessage>> {
+        let neighbours = self.handle.neighbours().get().execute();
+        neighbours.try_collect().await.map_err(into_io)
+    }
+
+    /// Lists the forwarding entries of all devices.
+    pub(super) async fn fdb(&self) -> io::Result<Vec<NeighbourMessage>> {
+        let request = self.handle.neighbours().get();
+        let entries = request.set_address_family(AddressFamily::Bridge).execute();
+        entries.try_collect().await.map_err(into_io)
     }
 
     /// Asks for the way that a packet to `destination` would take.
-    pub(crate) async fn way_to(&self, destination: IpAddr) -> io::Result<RouteMessage> {
+    pub(super) async fn way_to(&self, destination: IpAddr) -> io::Result<RouteMessage> {
         let bits = if destination.is_ipv4() { 32 } else { 128 };
         let wanted = RouteMessageBuilder::<IpAddr>::new()
             .destination_prefix(destination, bits)
@@ -165,106 +180,28 @@ impl Netlink {
         let route = routes.try_next().await.map_err(into_io)?;
         route.ok_or_else(|| Errno::ENETUNREACH.into())
     }
+}
 
-    async fn main_routes(&self, filter: RouteMessage) -> io::Result<Vec<RouteMessage>> {
-        let routes = self.handle.route().get(filter).execute();
-        routes
-            .try_filter(|route| std::future::ready(table(route) == u32::from(RouteHeader::RT_TABLE_MAIN)))
-            .boxed()
-            .try_collect()
-            .await
-            .map_err(into_io)
+/// What became of something that was to be removed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Removal {
+    /// It was there.
+    Removed,
+    /// It was not.
+    Absent,
+}
+
+/// Takes these reasons for not deleting something as its absence.
+pub(super) fn removal(result: io::Result<()>, absent: &[Errno]) -> io::Result<Removal> {
+    match result {
+        Ok(()) => Ok(Removal::Removed),
+        Err(error) if absent.iter().any(|errno| is(&error, *errno)) => Ok(Removal::Absent),
+        Err(error) => Err(error),
     }
 }
 
-/// Returns the destination of a route, the unspecified address for a default route.
-pub(crate) fn destination(route: &RouteMessage) -> IpAddr {
-    attribute!(route, RouteAttribute::Destination(address) => ip(address))
-        .unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED))
-}
-
-/// Returns the source address that a route prefers.
-pub(crate) fn preferred_source(route: &RouteMessage) -> Option<IpAddr> {
-    attribute!(route, RouteAttribute::PrefSource(address) => ip(address))
-}
-
-/// Returns the device of a route with one next hop.
-pub(crate) fn output(route: &RouteMessage) -> Option<u32> {
-    attribute!(route, RouteAttribute::Oif(index) => Some(*index))
-}
-
-/// Tells whether a route carries our mark.
-pub(super) fn is_ours(route: &RouteMessage) -> bool {
-    route.header.protocol == RouteProtocol::from(ROUTE_PROTOCOL)
-}
-
-/// Returns the routing table of a route.
-pub(super) fn table(route: &RouteMessage) -> u32 {
-    attribute!(route, RouteAttribute::Table(table) => Some(*table))
-        .unwrap_or_else(|| u32::from(route.header.table))
-}
-
-pub(super) fn route_message(index: u32, route: &Route) -> RouteMessage {
-    RouteMessageBuilder::<Ipv4Addr>::new()
-        .destination_prefix(route.destination.network(), route.destination.prefix_len())
-        .output_interface(index)
-        .protocol(RouteProtocol::from(ROUTE_PROTOCOL))
-        .build()
-}
-
-/// Tells whether the kernel takes two routes for the same: destination, TOS and priority are equal.
-pub(super) fn competes(present: &RouteMessage, wanted: &Route) -> bool {
-    let priority = attribute!(present, RouteAttribute::Priority(priority) => Some(*priority));
-    present.header.address_family == AddressFamily::Inet
-        && destination(present) == IpAddr::V4(wanted.destination.network())
-        && present.header.destination_prefix_length == wanted.destination.prefix_len()
-        && present.header.tos == 0
-        && priority.unwrap_or(0) == 0
-}
-
-/// Tells whether a route is a unicast route through a device, without a gateway.
-pub(super) fn is_through(route: &RouteMessage, index: u32) -> bool {
-    let gateway = route
-        .attributes
-        .iter()
-        .any(|attribute| matches!(attribute, RouteAttribute::Gateway(_) | RouteAttribute::Via(_)));
-    output(route) == Some(index) && route.header.kind == RouteType::Unicast && !gateway
-}
-
-fn ip(address: &RouteAddress) -> Option<IpAddr> {
-    if let RouteAddress::Inet(address) = address {
-        return Some(IpAddr::V4(*address));
-    }
-    if let RouteAddress::Inet6(address) = address {
-        return Some(IpAddr::V6(*address));
-    }
-    None
-}
-
-fn taken(wanted: &Route, present: &RouteMessage) -> KernelError {
-    let device = output(present)
-        .and_then(|index| nix::net::if_::if_indextoname(index).ok())
-        .and_then(|name| name.into_string().ok())
-        .unwrap_or_else(|| "another device".to_owned());
-    let protocol = u8::from(present.header.protocol);
-    let destination = wanted.destination;
-    KernelError {
-        kind: KernelErrorKind::Taken,
-        message: format!(
-            "a route to {destination} through {device} (protocol {protocol}) exists already and is not ours; \
-             remove it with `ip route del {destination}` or change Network"
-        ),
-    }
-}
-
-fn ignoring(errno: Errno, result: Result<(), Error>) -> io::Result<()> {
-    match result.map_err(into_io) {
-        Err(error) if is(&error, errno) => Ok(()),
-        result => result,
-    }
-}
-
-fn is(error: &io::Error, errno: Errno) -> bool {
+/// Tells whether the kernel gave this reason.
+pub(super) fn is(error: &io::Error, errno: Errno) -> bool {
     error.raw_os_error() == Some(errno as i32)
 }
 

@@ -2,12 +2,14 @@
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket};
+use std::os::fd::AsFd as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use etherparse::{IcmpEchoHeader, Icmpv4Header, Icmpv4Slice, Icmpv4Type, Ipv4HeaderSlice};
+use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::socket::{AddressFamily, SockFlag, SockProtocol, SockType, socket};
 
 use super::error::{IoContext, LabError};
@@ -212,9 +214,12 @@ impl Pinger {
 
     fn receive(&self, wait: Duration) -> Option<u16> {
         let mut buffer = [0; 2048];
-        self.socket
-            .set_read_timeout(Some(wait.max(Duration::from_millis(1))))
-            .ok()?;
+        // A socket's own timeout is rounded up to the kernel's ticks, of up to 10 ms.
+        let mut sockets = [PollFd::new(self.socket.as_fd(), PollFlags::POLLIN)];
+        let came = ppoll(&mut sockets, Some(wait.into()), None).ok()?;
+        if came == 0 {
+            return None;
+        }
         let (length, from) = self.socket.recv_from(&mut buffer).ok()?;
         let packet = buffer.get(..length)?;
         let header = Ipv4HeaderSlice::from_slice(packet).ok()?;

@@ -1,6 +1,7 @@
 //! Where etcd listens.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::str::FromStr;
 
 use tonic::codegen::http::Uri;
@@ -44,6 +45,12 @@ impl Endpoint {
     /// If it is malformed, has another scheme or carries credentials.
     pub fn parse(text: &str) -> Result<Self, EndpointError> {
         Self::parse_or(Scheme::Http, text)
+    }
+
+    /// Returns the member's address, if the URL has one and not a name.
+    pub fn address(&self) -> Option<IpAddr> {
+        let host = self.uri.host()?;
+        host.trim_start_matches('[').trim_end_matches(']').parse().ok()
     }
 
     /// Reads a URL, which may leave out its scheme if it is `default`.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use etcd_client::{Channel, Client, ConnectOptions, Error};
 use selvedge_engine::{StoreError, StoreErrorKind};
-use tokio::sync::OnceCell;
+use tokio::sync::{OnceCell, watch};
 use tokio::time::{Instant, timeout_at};
 use tonic::transport::Endpoint as Transport;
 
@@ -45,6 +45,7 @@ pub(super) struct Pool {
     current: AtomicUsize,
     login: Option<Login>,
     channels: Box<ChannelFactory>,
+    given_up: watch::Sender<()>,
 }
 
 /// An etcd member, and the way to it.
@@ -85,6 +86,7 @@ impl Pool {
             current: AtomicUsize::new(0),
             login: credentials.map(Login::new),
             channels,
+            given_up: watch::Sender::new(()),
         })
     }
 
@@ -101,6 +103,7 @@ impl Pool {
         F: Future<Output = Result<T, Error>>,
     {
         let deadline = Instant::now() + timeout;
+        let mut given_up = self.given_up();
         let first = self.current.load(Ordering::Relaxed);
         let mut refusals: Vec<String> = Vec::new();
 
@@ -109,7 +112,11 @@ impl Pool {
             let member = &self.members[index];
             let connection = member.connection.load_full();
             let attempt = async { call(connection.client(member, self.login.as_ref()).await?).await };
-            match timeout_at(deadline, attempt).await {
+            let outcome = tokio::select! {
+                outcome = timeout_at(deadline, attempt) => outcome,
+                Ok(()) = given_up.changed() => return Err(no_connection(&member.endpoint)),
+            };
+            match outcome {
                 Ok(Ok(value)) => {
                     self.current.store(index, Ordering::Relaxed);
                     member.answered.store(true, Ordering::Relaxed);
@@ -138,6 +145,19 @@ impl Pool {
             kind: StoreErrorKind::Unavailable,
             message: refusals.join("; "),
         })
+    }
+
+    /// Gives up all connections, and makes new ones when they are needed.
+    pub(super) fn reconnect(&self) {
+        for member in &self.members {
+            self.replace(member, &member.connection.load_full());
+        }
+        self.given_up.send_replace(());
+    }
+
+    /// Returns what changes when all connections that are in use by now are given up.
+    pub(super) fn given_up(&self) -> watch::Receiver<()> {
+        self.given_up.subscribe()
     }
 
     /// Leaves the member at `endpoint` for the next, because a stream from it broke.
@@ -254,6 +274,16 @@ impl fmt::Debug for Pool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let endpoints = self.members.iter().map(|member| member.endpoint.to_string());
         f.debug_list().entries(endpoints).finish()
+    }
+}
+
+/// Says that a connection was given up.
+pub(super) fn no_connection(endpoint: &Endpoint) -> StoreError {
+    StoreError {
+        kind: StoreErrorKind::Unavailable,
+        message: format!(
+            "etcd at {endpoint}: the connection was given up, because this node has another address"
+        ),
     }
 }
 

@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 
 use super::classify::{classify, classify_cancel};
 use super::endpoint::Endpoint;
-use super::pool::{Answered, Pool};
+use super::pool::{Answered, Pool, no_connection};
 use super::request::MAX_ANSWER;
 use super::translate;
 
@@ -23,13 +23,17 @@ pub(super) async fn follow(
     start: Revision,
     events: &mpsc::Sender<StoreEvent>,
 ) {
+    let mut given_up = pool.given_up();
     let opened = pool
         .call(OPEN_TIMEOUT, |client| open(client, range.clone(), start))
         .await;
     let end = match opened {
         Ok(Answered { value, endpoint }) => {
             let (stream, created) = value;
-            let end = report(stream, created, endpoint, id, events).await;
+            let end = tokio::select! {
+                end = report(stream, created, endpoint, id, events) => end,
+                Ok(()) = given_up.changed() => WatchEnd::Failed(no_connection(endpoint)),
+            };
             if let WatchEnd::Failed(error) = &end
                 && error.kind == StoreErrorKind::Unavailable
             {

@@ -10,11 +10,27 @@ use crate::violation::{Finding, Invariant};
 const MAX_WATCHES: usize = 4;
 /// Kernel objects for the daemon itself: sockets, devices, settings, addresses, routes, the subnet file.
 const OWN_OBJECTS: usize = 32;
-/// Kernel objects that a peer may cost: wanted and there, a route, a neighbour and a forwarding entry each.
-const OBJECTS_PER_PEER: usize = 6;
+/// Kernel objects that a peer may cost: wanted and there, a route, a neighbour, a forwarding entry and three members each.
+const OBJECTS_PER_PEER: usize = 12;
 
-/// Checks what an engine holds; `keys` is the most records that the store ever held below the leases' prefix.
-pub(crate) fn check(node: NodeId, holdings: &Holdings, watches: usize, keys: usize) -> Verdict {
+/// How much of what a daemon holds there is in its world.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Census {
+    /// The watches that it has open.
+    pub(crate) watches: usize,
+    /// The most records that the store ever held below the leases' prefix.
+    pub(crate) records: usize,
+    /// The ranges that so many leases can have.
+    pub(crate) ranges: usize,
+}
+
+/// Checks what an engine holds.
+pub(crate) fn check(node: NodeId, holdings: &Holdings, census: &Census) -> Verdict {
+    let Census {
+        watches,
+        records,
+        ranges,
+    } = *census;
     let Holdings {
         revision: _,
         leases,
@@ -24,12 +40,12 @@ pub(crate) fn check(node: NodeId, holdings: &Holdings, watches: usize, keys: usi
         kernel_objects,
         kernel_operations,
     } = *holdings;
-    let objects = OWN_OBJECTS + OBJECTS_PER_PEER * (keys + stale_peers);
+    let objects = OWN_OBJECTS + OBJECTS_PER_PEER * (ranges + stale_peers);
     let judged = peers.saturating_sub(stale_peers) + rejected;
     let limits = [
-        (leases, keys, "records"),
-        (judged, keys, "peers and refused records"),
-        (stale_peers, keys, "stale peers"),
+        (leases, records, "records"),
+        (judged, ranges, "peers and refused records"),
+        (stale_peers, ranges, "stale peers"),
         (kernel_objects, objects, "kernel objects"),
         (kernel_operations, objects, "kernel operations"),
         (watches, MAX_WATCHES, "watches"),
@@ -65,19 +81,25 @@ mod tests {
                 ..fits
             },
             Holdings {
-                kernel_objects: 100,
+                kernel_objects: 160,
                 ..fits
             },
             Holdings {
-                kernel_operations: 100,
+                kernel_operations: 160,
                 ..fits
             },
         ];
 
-        assert_eq!(check(N1, &fits, 2, 10), Ok(()));
-        assert!(check(N1, &fits, 5, 10).is_err());
+        let census = |watches| Census {
+            watches,
+            records: 10,
+            ranges: 10,
+        };
+
+        assert_eq!(check(N1, &fits, &census(2)), Ok(()));
+        assert!(check(N1, &fits, &census(5)).is_err());
         for holdings in too_many {
-            assert!(check(N1, &holdings, 2, 10).is_err(), "{holdings:?}");
+            assert!(check(N1, &holdings, &census(2)).is_err(), "{holdings:?}");
         }
     }
 }

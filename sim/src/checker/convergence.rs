@@ -52,7 +52,7 @@ pub(crate) fn difference(
 ) -> Option<String> {
     let expected: BTreeMap<Ipv4Net, Ipv4Addr> = cluster
         .leases()
-        .filter(|(subnet, owner)| *subnet != own && *owner != node.public_ip())
+        .filter(|(subnet, owner)| *subnet != own && *owner != cluster.address_of(node))
         .collect();
     if *peers == expected {
         return None;

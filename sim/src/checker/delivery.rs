@@ -11,7 +11,7 @@ use crate::linux::LinuxDrop;
 use crate::node_id::NodeId;
 use crate::packet;
 use crate::probe::Probe;
-use crate::ref_cluster::RefCluster;
+use crate::ref_cluster::{DataPath, RefCluster};
 use crate::sim_node::PacketFate;
 use crate::violation::{Finding, Invariant};
 
@@ -20,6 +20,8 @@ use crate::violation::{Finding, Invariant};
 pub(crate) enum Dropped {
     /// On the sender's node, before the forwarder.
     BySendersKernel(LinuxDrop),
+    /// By the router of the underlay, which the sender's kernel sent it to.
+    ByRouter,
     /// On the sender's node, which has no forwarding table.
     WithoutTable,
     /// By the sender's forwarder.
@@ -40,6 +42,7 @@ pub(crate) fn check_drop(
     dropped: Dropped,
     now: Instant,
 ) -> Verdict {
+    let path = cluster.data_path();
     let Probe {
         from,
         to,
@@ -50,6 +53,18 @@ pub(crate) fn check_drop(
     let knows_receiver = |node| cluster.must_know(node, destination, to, now);
     let knows_sender = |node| cluster.must_know(node, source, from, now);
     let is_misdirected = node != to && node != from;
+    let dropped = match dropped {
+        // A node passed on what it was sent.
+        Dropped::BySendersKernel(reason) if node != from => Dropped::ByReceiversKernel(reason),
+        Dropped::ByRouter if node != from => Dropped::ByReceiversKernel(LinuxDrop::NoRoute),
+        Dropped::BySendersKernel(_)
+        | Dropped::ByRouter
+        | Dropped::WithoutTable
+        | Dropped::Outbound(_)
+        | Dropped::Unreceived
+        | Dropped::Inbound(_)
+        | Dropped::ByReceiversKernel(_) => dropped,
+    };
     let is_wrong = match dropped {
         Dropped::Unreceived
         | Dropped::ByReceiversKernel(_)
@@ -58,12 +73,32 @@ pub(crate) fn check_drop(
         {
             false
         }
-        Dropped::BySendersKernel(_) | Dropped::WithoutTable => {
-            cluster.must_carry(from, now) && knows_sender(from)
+        Dropped::BySendersKernel(reason) => {
+            let knows_better = match (path, reason) {
+                (DataPath::Daemon, _) => true,
+                // It asks on the link for the receiver, which may be down.
+                (DataPath::Kernel, LinuxDrop::NoNeighbour) => {
+                    knows_receiver(from) && cluster.must_carry(to, now)
+                }
+                (DataPath::Kernel, _) => knows_receiver(from),
+            };
+            cluster.must_carry(from, now) && knows_sender(from) && knows_better
+        }
+        Dropped::ByRouter | Dropped::WithoutTable => {
+            let knows_better = match path {
+                DataPath::Daemon => true,
+                DataPath::Kernel => knows_receiver(from),
+            };
+            cluster.must_carry(from, now) && knows_sender(from) && knows_better
         }
         Dropped::Outbound(DropReason::NoRoute) => knows_receiver(from),
         Dropped::Unreceived | Dropped::ByReceiversKernel(_) => {
-            cluster.must_carry(to, now) && knows_receiver(to)
+            // A sender may not have heard yet where the receiver is.
+            let was_sent_well = match path {
+                DataPath::Daemon if !cluster.has_moved(to) => true,
+                DataPath::Daemon | DataPath::Kernel => knows_receiver(from),
+            };
+            cluster.must_carry(to, now) && knows_receiver(to) && was_sent_well
         }
         Dropped::Inbound(DropReason::NotOurs) => knows_receiver(to),
         Dropped::Inbound(DropReason::UnknownSender | DropReason::ForeignSource | DropReason::OwnSource) => {
@@ -158,13 +193,20 @@ pub(crate) fn check_damaged(node: NodeId, packet: &[u8]) -> Verdict {
     Err(Finding::new(Invariant::Delivery, [node], text))
 }
 
-/// Checks a forged packet that reached a pod on `node`.
-pub(crate) fn check_forged(node: NodeId, forgery: Forgery, membership: Membership) -> Verdict {
+/// Checks a forged packet that reached a pod on `node`. A kernel takes packets of all sources, and passes on what is for
+/// others.
+pub(crate) fn check_forged(
+    node: NodeId,
+    forgery: Forgery,
+    path: DataPath,
+    membership: Membership,
+) -> Verdict {
     let may_pass = match forgery {
-        Forgery::Stranger | Forgery::ForeignSource => membership != Membership::Enforce,
-        Forgery::OwnSource
-        | Forgery::ForeignDestination
-        | Forgery::BadChecksum
+        Forgery::Stranger | Forgery::ForeignSource => {
+            path == DataPath::Kernel || membership != Membership::Enforce
+        }
+        Forgery::OwnSource | Forgery::ForeignDestination => path == DataPath::Kernel,
+        Forgery::BadChecksum
         | Forgery::Truncated
         | Forgery::LastHop
         | Forgery::LoopbackSource
@@ -214,18 +256,19 @@ mod tests {
         let known = cluster(&[("10.5.1.0-24", N1), ("10.5.2.0-24", N2)]);
         let unknown = connected();
         let drops = [
-            Dropped::BySendersKernel(LinuxDrop::NoRoute),
-            Dropped::WithoutTable,
-            Dropped::Outbound(DropReason::NoRoute),
-            Dropped::Unreceived,
-            Dropped::Inbound(DropReason::NotOurs),
-            Dropped::Inbound(DropReason::UnknownSender),
-            Dropped::ByReceiversKernel(LinuxDrop::NoSuchPod),
+            (N1, Dropped::BySendersKernel(LinuxDrop::NoRoute)),
+            (N1, Dropped::ByRouter),
+            (N1, Dropped::WithoutTable),
+            (N1, Dropped::Outbound(DropReason::NoRoute)),
+            (N2, Dropped::Unreceived),
+            (N2, Dropped::Inbound(DropReason::NotOurs)),
+            (N2, Dropped::Inbound(DropReason::UnknownSender)),
+            (N2, Dropped::ByReceiversKernel(LinuxDrop::NoSuchPod)),
         ];
 
-        for dropped in drops {
-            let excused = check_drop(&unknown, &probe(1), N2, dropped, after(200));
-            let wrong = check_drop(&known, &probe(1), N2, dropped, after(200));
+        for (node, dropped) in drops {
+            let excused = check_drop(&unknown, &probe(1), node, dropped, after(200));
+            let wrong = check_drop(&known, &probe(1), node, dropped, after(200));
             assert!(excused.is_ok() && wrong.is_err(), "{dropped:?}");
         }
     }
@@ -273,7 +316,7 @@ mod tests {
 
     #[test]
     fn a_forged_packet_passes_only_where_membership_is_not_enforced() {
-        let check = |forgery, membership| check_forged(N1, forgery, membership).is_ok();
+        let check = |forgery, membership| check_forged(N1, forgery, DataPath::Daemon, membership).is_ok();
 
         assert!(check(Forgery::Stranger, Membership::Log));
         assert!(!check(Forgery::Stranger, Membership::Enforce));

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ipnet::Ipv4Net;
 use selvedge_engine::{
-    Action, Event, ForwardingTable, Instant, KernelOp, KeyRange, StoreEvent, WatchEnd, WatchId,
+    Action, Event, ForwardingTable, Instant, KernelObject, KernelOp, KeyRange, StoreEvent, WatchEnd, WatchId,
 };
 
 use super::Verdict;
@@ -98,7 +98,28 @@ impl FailStatic {
         if self.reason_at.is_some_and(|at| now <= at + GRACE) {
             return Ok(());
         }
+        let leads_to_peer = |op: &KernelOp| match op.object() {
+            KernelObject::FdbEntry(_)
+            | KernelObject::Neighbour(_)
+            | KernelObject::Route(_)
+            | KernelObject::Member(_) => true,
+            KernelObject::Socket(_)
+            | KernelObject::Link(_)
+            | KernelObject::Sysctl(_)
+            | KernelObject::Address(_)
+            | KernelObject::Ruleset(_)
+            | KernelObject::SubnetFile(_) => false,
+        };
+        let removes_peers = actions.iter().any(
+            |action| matches!(action, Action::Kernel { op: op @ KernelOp::Remove(_), .. } if leads_to_peer(op)),
+        );
+        // Where packets do not pass through the daemon, its kernel's objects are all that its peers are.
+        let lets_go = table.is_none() && removes_peers && self.may_forget_stale_peers(now);
         actions.iter().try_for_each(|action| match action {
+            Action::Kernel {
+                op: op @ KernelOp::Remove(_),
+                ..
+            } if lets_go && leads_to_peer(op) => Ok(()),
             Action::Forwarding(new) => match check_table(node, table, new) {
                 Err(_) if self.may_forget_stale_peers(now) => Ok(()),
                 verdict => verdict,
@@ -108,12 +129,14 @@ impl FailStatic {
                 ..
             } => Err(finding(node, &format!("{node} removes {object}"))),
             Action::Kernel {
-                op: KernelOp::Ensure(_),
+                op: KernelOp::Ensure(_) | KernelOp::Replace(_),
                 ..
             }
+            | Action::Survey { .. }
             | Action::Request { .. }
             | Action::Watch { .. }
             | Action::CancelWatch(_)
+            | Action::Reconnect
             | Action::Ready
             | Action::Event(_)
             | Action::Exit(_) => Ok(()),
@@ -171,7 +194,9 @@ fn check_kept(node: NodeId, actions: &[Action], old: Option<&ForwardingTable>) -
         Action::Request { .. }
         | Action::Watch { .. }
         | Action::CancelWatch(_)
+        | Action::Reconnect
         | Action::Kernel { .. }
+        | Action::Survey { .. }
         | Action::Ready
         | Action::Event(_)
         | Action::Exit(_) => None,
@@ -252,7 +277,7 @@ mod tests {
     use std::sync::Arc;
 
     use selvedge_engine::{
-        Header, KernelObject, LinkName, Membership, OpId, Revision, Route, StoreError, StoreErrorKind,
+        Header, LinkName, Membership, NextHop, OpId, Revision, Route, StoreError, StoreErrorKind,
         StoreResponse, TunnelParams,
     };
 
@@ -372,10 +397,8 @@ mod tests {
     }
 
     fn removal() -> Action {
-        let route = Route {
-            destination: "10.5.0.0/16".parse().unwrap(),
-            link: LinkName("flannel0".to_owned()),
-        };
+        let hop = NextHop::Link(LinkName("flannel0".to_owned()));
+        let route = Route::new("10.5.0.0/16".parse().unwrap(), hop);
         Action::Kernel {
             id: OpId(1),
             op: KernelOp::Remove(KernelObject::Route(route)),

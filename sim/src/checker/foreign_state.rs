@@ -17,20 +17,30 @@ pub(crate) fn check(node: NodeId, linux: &Linux) -> Verdict {
 
 #[cfg(test)]
 mod tests {
-    use selvedge_engine::{KernelObject, KernelOp, LinkName, Route};
+    use selvedge_engine::{
+        FLANNEL_ROUTE_PROTOCOL, KernelObject, KernelOp, LinkName, NextHop, Route, RouteMark,
+    };
 
     use super::*;
-    use crate::linux::Foreign;
+    use crate::linux::{Foreign, ForeignRoute};
     use crate::ref_cluster::fixture::N1;
 
     #[test]
     fn a_foreign_route_may_be_left_alone_or_vacated_and_not_removed() {
+        let docker0 = LinkName("docker0".to_owned());
         let route = Route {
-            destination: "172.17.0.0/16".parse().unwrap(),
-            link: LinkName("flannel0".to_owned()),
+            destination: "172.18.0.0/16".parse().unwrap(),
+            hop: NextHop::Link(docker0.clone()),
+            mark: RouteMark::Flannel,
         };
-        let foreign = Foreign::Route(route.destination);
+        let foreign = Foreign::Route(ForeignRoute {
+            destination: route.destination,
+            hop: Some(route.hop.clone()),
+            protocol: FLANNEL_ROUTE_PROTOCOL,
+            priority: 0,
+        });
         let mut linux = Linux::new(N1.public_ip());
+        linux.occupy(Foreign::Link(docker0));
         linux.occupy(foreign.clone());
         let mut vacated = linux.clone();
         vacated.vacate(&foreign);

@@ -1,6 +1,8 @@
 //! Once a node is at rest there is nothing left to do, and doing all of it again changes nothing.
 
-use selvedge_engine::{Engine, KernelOp};
+use std::collections::BTreeSet;
+
+use selvedge_engine::{Engine, KernelObject, KernelOp};
 
 use super::Verdict;
 use crate::linux::Linux;
@@ -10,7 +12,25 @@ use crate::violation::{Finding, Invariant};
 /// Checks what an engine plans for its node.
 pub(crate) fn check(node: NodeId, engine: &Engine, linux: &Linux) -> Verdict {
     let objects = engine.objects().cloned().map(KernelOp::Ensure);
-    check_ops(node, &engine.plan(), objects, linux)
+    check_ops(node, &engine.plan(), objects, linux)?;
+    check_possessions(node, &engine.objects().collect(), linux)
+}
+
+/// Checks that nothing of the daemon's is there that it does not want.
+fn check_possessions(node: NodeId, wanted: &BTreeSet<&KernelObject>, linux: &Linux) -> Verdict {
+    let possessions = linux.possessions().into_iter();
+    let stray: Vec<String> = possessions
+        .filter(|object| !wanted.contains(object))
+        .map(|object| object.to_string())
+        .collect();
+    if stray.is_empty() {
+        return Ok(());
+    }
+    let text = format!(
+        "{node} is at rest, and has what it does not want: {}",
+        stray.join(", ")
+    );
+    Err(finding(node, text))
 }
 
 fn check_ops(
@@ -43,8 +63,6 @@ fn finding(node: NodeId, text: String) -> Finding {
 
 #[cfg(test)]
 mod tests {
-    use selvedge_engine::KernelObject;
-
     use super::*;
     use crate::ref_cluster::fixture::N1;
 
@@ -56,7 +74,10 @@ mod tests {
 
         assert!(check_ops(N1, &ensure(), [].into_iter(), &linux).is_err());
         assert!(check_ops(N1, &[], ensure().into_iter(), &linux).is_err());
+        assert_eq!(check_possessions(N1, &BTreeSet::new(), &linux), Ok(()));
         linux.apply(&ensure()[0]).unwrap();
         assert_eq!(check_ops(N1, &[], ensure().into_iter(), &linux), Ok(()));
+        assert_eq!(check_possessions(N1, &BTreeSet::from([&socket]), &linux), Ok(()));
+        assert!(check_possessions(N1, &BTreeSet::new(), &linux).is_err());
     }
 }

@@ -39,7 +39,7 @@ pub(crate) fn check_source(cluster: &RefCluster, node: NodeId, source: Ipv4Addr,
     let knows = cluster
         .informed(node, now)
         .is_some_and(|informed| tenure.from <= informed);
-    if tenure.owner == node.public_ip() || !knows {
+    if node.is_at(tenure.owner) || !knows {
         return Ok(());
     }
     let text = format!(

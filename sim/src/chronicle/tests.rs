@@ -130,7 +130,7 @@ fn every_answered_request_has_its_question_and_its_answer() {
 
 #[test]
 fn a_long_run_of_many_nodes_still_makes_a_page_of_a_sensible_size() {
-    let mut scenario = Scenario::generate(3, 12, Duration::from_hours(2));
+    let mut scenario = Scenario::generate(4, 12, Duration::from_hours(2));
     scenario.probe_interval = Duration::from_secs(2);
 
     let report = Cluster::of(scenario).keep_timeline().run();

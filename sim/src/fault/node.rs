@@ -37,6 +37,8 @@ pub enum NodeFault {
         /// Which.
         by: Model,
     },
+    /// The node's card is down, and with it the way to all others and to the store.
+    UnderlayDown,
     /// Someone changes what the daemon has set up in the kernel (at once).
     Tamper(Tampering),
     /// Someone sends a datagram to the daemon that none of the cluster sent (at once).
@@ -51,8 +53,30 @@ pub enum Tampering {
     DeleteTunnel,
     /// The tunnel device is set down, which takes its routes.
     SetTunnelDown,
-    /// The routes are flushed.
+    /// The daemon's routes are flushed.
     DeleteRoutes,
+    /// The tunnel device gets another name.
+    RenameTunnel,
+    /// The tunnel device gets another hardware address.
+    ChangeTunnelMac,
+    /// The tunnel device's MTU is lowered.
+    ChangeTunnelMtu,
+    /// One of the daemon's routes is lost.
+    LoseRoute,
+    /// One of the daemon's neighbours is lost.
+    LoseNeighbour,
+    /// One of the daemon's forwarding entries is lost.
+    LoseFdbEntry,
+    /// One of the daemon's addresses is lost.
+    LoseAddress,
+    /// One of the daemon's routes is changed: it leads to the router of the underlay.
+    MisdirectRoute,
+    /// The node's card is set down and up, which takes its routes.
+    FlapUnderlay,
+    /// The node gets another address in the underlay; or its first one, if it has another.
+    MoveUnderlay,
+    /// The MTU of the node's card is lowered; or as before, if it was.
+    ChangeUnderlayMtu,
 }
 
 /// What becomes of the subnet file when a node's daemon dies.
@@ -74,6 +98,7 @@ impl NodeFault {
             | Self::Pause
             | Self::Slow(_)
             | Self::Drift(_)
+            | Self::UnderlayDown
             | Self::Replace { .. }
             | Self::Tamper(_)
             | Self::Forge(_) => false,
@@ -90,6 +115,7 @@ impl NodeFault {
             | Self::Pause
             | Self::Slow(_)
             | Self::Drift(_)
+            | Self::UnderlayDown
             | Self::Replace { .. }
             | Self::Tamper(_)
             | Self::Forge(_) => self.keeps_daemon_down(),
@@ -106,7 +132,8 @@ impl NodeFault {
             | Self::CrashLoop
             | Self::Pause
             | Self::Slow(_)
-            | Self::Drift(_) => false,
+            | Self::Drift(_)
+            | Self::UnderlayDown => false,
         }
     }
 
@@ -124,12 +151,49 @@ impl NodeFault {
             Self::Slow(by) => write!(f, "{node} slower by {by:?}"),
             Self::Drift(drift) => write!(f, "clock of {node} too fast by {drift} millionths"),
             Self::Replace { by } => write!(f, "{node} runs {by} from now on"),
-            Self::Tamper(tampering) => match tampering {
-                Tampering::DeleteTunnel => write!(f, "tunnel device of {node} deleted"),
-                Tampering::SetTunnelDown => write!(f, "tunnel device of {node} set down"),
-                Tampering::DeleteRoutes => write!(f, "routes of {node} flushed"),
-            },
+            Self::UnderlayDown => write!(f, "card of {node} down"),
+            Self::Tamper(tampering) => tampering.fmt_for(node, f),
             Self::Forge(forgery) => write!(f, "forged datagram to {node}, {forgery}"),
+        }
+    }
+}
+
+impl Tampering {
+    /// Every kind.
+    pub const ALL: [Self; Self::ChangeUnderlayMtu as usize + 1] = [
+        Self::DeleteTunnel,
+        Self::SetTunnelDown,
+        Self::DeleteRoutes,
+        Self::RenameTunnel,
+        Self::ChangeTunnelMac,
+        Self::ChangeTunnelMtu,
+        Self::LoseRoute,
+        Self::LoseNeighbour,
+        Self::LoseFdbEntry,
+        Self::LoseAddress,
+        Self::MisdirectRoute,
+        Self::FlapUnderlay,
+        Self::MoveUnderlay,
+        Self::ChangeUnderlayMtu,
+    ];
+
+    /// Prints what is changed on `node`.
+    fn fmt_for(self, node: NodeId, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::DeleteTunnel => write!(f, "tunnel device of {node} deleted"),
+            Self::SetTunnelDown => write!(f, "tunnel device of {node} set down"),
+            Self::DeleteRoutes => write!(f, "routes of {node} flushed"),
+            Self::RenameTunnel => write!(f, "tunnel device of {node} renamed"),
+            Self::ChangeTunnelMac => write!(f, "hardware address of {node}'s tunnel device changed"),
+            Self::ChangeTunnelMtu => write!(f, "MTU of {node}'s tunnel device lowered"),
+            Self::LoseRoute => write!(f, "a route of {node} lost"),
+            Self::LoseNeighbour => write!(f, "a neighbour entry of {node} lost"),
+            Self::LoseFdbEntry => write!(f, "a forwarding entry of {node} lost"),
+            Self::LoseAddress => write!(f, "an address of {node} lost"),
+            Self::MisdirectRoute => write!(f, "a route of {node} led to the router"),
+            Self::FlapUnderlay => write!(f, "card of {node} set down and up"),
+            Self::MoveUnderlay => write!(f, "{node} gets another underlay address"),
+            Self::ChangeUnderlayMtu => write!(f, "MTU of {node}'s card changed"),
         }
     }
 }

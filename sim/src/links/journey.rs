@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use selvedge_engine::{Instant, Rng};
 
-use super::{Arrival, Fate, LossCause};
+use super::{Arrival, Carriage, Fate, LossCause};
 use crate::fault::{Damage, LinkFault};
 use crate::packet;
 
@@ -20,6 +20,7 @@ pub(super) struct LinkState {
 /// A datagram on its way over a link with faults.
 pub(super) struct Journey<'a> {
     pub(super) state: &'a mut LinkState,
+    pub(super) carriage: Carriage,
     pub(super) payload: &'a [u8],
     pub(super) sent_at: Instant,
     pub(super) rng: Rng,
@@ -83,7 +84,10 @@ impl Journey<'_> {
                 }
                 let damaged = self.damage(damage);
                 let is_noticed = match damage {
-                    Damage::Bits(_) => packet::checksum(&damaged) != packet::checksum(self.payload),
+                    Damage::Bits(_) => {
+                        self.carriage.has_checksum()
+                            && packet::checksum(&damaged) != packet::checksum(self.payload)
+                    }
                     Damage::BitsUnnoticed(_) | Damage::Truncation => false,
                 };
                 first.damaged = Some(damaged).filter(|damaged| damaged != self.payload);
@@ -98,16 +102,18 @@ impl Journey<'_> {
                 if wait > queue {
                     return Some(LossCause::Queue);
                 }
-                let bytes = u32::try_from(outer_length(self.payload)).unwrap_or(u32::MAX);
+                let bytes = u32::try_from(self.outer_length()).unwrap_or(u32::MAX);
                 let takes = Duration::from_secs(1) * bytes / bytes_per_second.max(1);
                 self.state.free_at = begins + takes;
                 delay(first, copies, wait + takes);
                 None
             }
-            LinkFault::Mtu(mtu) => {
-                (outer_length(self.payload) > usize::from(mtu)).then_some(LossCause::TooBig)
-            }
+            LinkFault::Mtu(mtu) => (self.outer_length() > usize::from(mtu)).then_some(LossCause::TooBig),
         }
+    }
+
+    fn outer_length(&self) -> usize {
+        self.payload.len() + self.carriage.overhead()
     }
 
     fn damage(&mut self, damage: Damage) -> Vec<u8> {
@@ -130,12 +136,6 @@ impl Journey<'_> {
 
 /// Within this time the copies of a repeated datagram arrive.
 const SPREAD: Duration = Duration::from_millis(200);
-/// What IPv4 and UDP add to a payload.
-const OUTER_HEADERS: usize = 28;
-
-fn outer_length(payload: &[u8]) -> usize {
-    payload.len() + OUTER_HEADERS
-}
 
 fn delay(first: &mut Arrival, copies: &mut [Arrival], by: Duration) {
     first.at = first.at + by;
@@ -151,6 +151,8 @@ fn index(rng: &mut Rng, length: usize) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use std::net::{Ipv4Addr, SocketAddrV4};
+
     use super::*;
     use crate::probability::Probability;
 
@@ -241,7 +243,7 @@ mod tests {
 
     #[test]
     fn a_limited_link_makes_datagrams_wait_and_loses_what_would_wait_too_long() {
-        let length = u32::try_from(PAYLOAD.len() + OUTER_HEADERS).unwrap();
+        let length = u32::try_from(PAYLOAD.len() + CARRIAGE.overhead()).unwrap();
         let limit = LinkFault::Limit {
             bytes_per_second: length,
             queue: Duration::from_secs(2),
@@ -259,7 +261,7 @@ mod tests {
 
     #[test]
     fn a_packet_larger_than_the_mtu_is_lost() {
-        let fits = u16::try_from(PAYLOAD.len() + OUTER_HEADERS).unwrap();
+        let fits = u16::try_from(PAYLOAD.len() + CARRIAGE.overhead()).unwrap();
 
         assert!(!is_lost(&send(1, &[LinkFault::Mtu(fits)])[0]));
         assert_eq!(
@@ -268,6 +270,9 @@ mod tests {
         );
     }
 
+    const CARRIAGE: Carriage = Carriage::Datagram {
+        to: SocketAddrV4::new(Ipv4Addr::new(198, 18, 0, 2), 8285),
+    };
     const PAYLOAD: &[u8] = b"a payload of which some bits are flipped on its way";
 
     /// Sends datagrams at one instant over one link that is healthy but for these faults.
@@ -277,6 +282,7 @@ mod tests {
             .map(|number| {
                 let journey = Journey {
                     state: &mut state,
+                    carriage: CARRIAGE,
                     payload: PAYLOAD,
                     sent_at: Instant::ZERO,
                     rng: Rng::new(number),

@@ -1,14 +1,14 @@
 //! The way of a packet through the kernel: `ip_rcv`, the routing decision, `ip_forward`, and the ICMP errors on
 //! the way.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
-use ipnet::Ipv4Net;
-use selvedge_engine::LinkName;
+use selvedge_engine::{FoundHop, IpVersion, LinkName};
 
-use super::device::DeviceState;
-use super::route_table::Target;
-use super::{Foreign, Linux, LinuxDrop, Verdict, gateway_of, pod_of};
+use super::attachment::UNDERLAY;
+use super::device::{Device, Kind};
+use super::vxlan::Tunnelled;
+use super::{Linux, LinuxDrop, Verdict, gateway_of};
 use crate::packet::{self, Problem};
 
 /// Where a packet comes from.
@@ -18,6 +18,8 @@ pub enum Ingress<'a> {
     Pod,
     /// The daemon wrote it to this tunnel device.
     Tunnel(&'a LinkName),
+    /// A frame to this node's card carried it.
+    Underlay,
     /// A program on the node itself, or the kernel, sends it.
     Host,
 }
@@ -27,49 +29,100 @@ pub enum Ingress<'a> {
 pub struct Passage {
     /// What became of it.
     pub verdict: Verdict,
-    /// The packet.
+    /// The packet, or the payload of the datagram that carries it.
     pub packet: Vec<u8>,
+}
+
+/// Where the kernel has a packet from.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Origin {
+    Pod,
+    Host,
+    Device(u32),
+}
+
+/// Where the routing decision sends a packet.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Target {
+    /// To the node itself.
+    Local,
+    /// Out of a device, to a neighbour on it.
+    Device { index: u32, next_hop: Ipv4Addr },
+    /// Nowhere.
+    Unreachable,
+}
+
+/// How a packet goes on.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Way {
+    Host,
+    Pod(Ipv4Addr),
+    Out { exit: Exit, mtu: usize },
+}
+
+/// How a packet leaves the node.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Exit {
+    Tun,
+    Vxlan(Tunnelled),
+    Wire { next_hop: Ipv4Addr },
 }
 
 impl Linux {
     /// Takes a packet and returns what becomes of it.
     ///
-    /// It is one passage as a rule. A packet without DF that is larger than the tunnel device's MTU leaves in fragments;
-    /// a dropped packet whose source must know is followed by the kernel's ICMP error.
-    pub fn handle_packet(&self, ingress: Ingress<'_>, mut packet: Vec<u8>) -> Vec<Passage> {
-        let verdict = self.decide(ingress, &mut packet);
-        match verdict {
-            Verdict::Tunnel(link) => self.transmit(&link, packet),
-            Verdict::Dropped(drop) => {
-                let error = self.error_about(ingress, drop, &packet);
-                let mut passages = vec![Passage { verdict, packet }];
-                passages.extend(
-                    error
-                        .into_iter()
-                        .flat_map(|error| self.handle_packet(Ingress::Host, error)),
-                );
-                passages
-            }
-            Verdict::Pod(_) | Verdict::Host => vec![Passage { verdict, packet }],
+    /// It is one passage as a rule. A packet without DF that is larger than the MTU of the device that it leaves by does so in
+    /// fragments; a dropped packet whose source must know is followed by the kernel's ICMP error.
+    pub fn handle_packet(&self, ingress: Ingress<'_>, packet: Vec<u8>) -> Vec<Passage> {
+        let origin = match ingress {
+            Ingress::Pod => Some(Origin::Pod),
+            Ingress::Host => Some(Origin::Host),
+            Ingress::Tunnel(link) => self.index_of(link).map(Origin::Device),
+            Ingress::Underlay => Some(Origin::Device(UNDERLAY)),
+        };
+        match origin {
+            Some(origin) => self.handle(origin, packet),
+            None => vec![Passage {
+                verdict: Verdict::Dropped(LinuxDrop::NoDevice),
+                packet,
+            }],
         }
     }
 
-    fn decide(&self, ingress: Ingress<'_>, packet: &mut [u8]) -> Verdict {
-        self.receive(ingress, packet)
-            .and_then(|destination| self.deliver(ingress, destination, packet))
-            .unwrap_or_else(Verdict::Dropped)
+    /// Takes a packet from a device.
+    pub(super) fn handle_received(&self, index: u32, packet: Vec<u8>) -> Vec<Passage> {
+        self.handle(Origin::Device(index), packet)
+    }
+
+    fn handle(&self, origin: Origin, mut packet: Vec<u8>) -> Vec<Passage> {
+        let way = self
+            .receive(origin, &packet)
+            .and_then(|destination| self.decide(origin, destination, &mut packet));
+        let verdict = match way {
+            Ok(Way::Out { exit, mtu }) => return transmit(exit, mtu, packet),
+            Ok(Way::Host) => Verdict::Host,
+            Ok(Way::Pod(pod)) => Verdict::Pod(pod),
+            Err(drop) => return self.dropped(origin, drop, packet),
+        };
+        vec![Passage { verdict, packet }]
+    }
+
+    fn dropped(&self, origin: Origin, drop: LinuxDrop, packet: Vec<u8>) -> Vec<Passage> {
+        let error = self.error_about(origin, drop, &packet);
+        let verdict = Verdict::Dropped(drop);
+        let mut passages = vec![Passage { verdict, packet }];
+        let errors = error.into_iter();
+        passages.extend(errors.flat_map(|error| self.handle(Origin::Host, error)));
+        passages
     }
 
     /// Checks a packet as it comes in and returns its destination.
-    fn receive(&self, ingress: Ingress<'_>, packet: &[u8]) -> Result<Ipv4Addr, LinuxDrop> {
-        let accepts_local = match ingress {
-            Ingress::Host => true,
-            Ingress::Pod => false,
-            Ingress::Tunnel(link) => {
-                let device = self
-                    .devices
-                    .get(link)
-                    .filter(|device| device.state == DeviceState::Up);
+    fn receive(&self, origin: Origin, packet: &[u8]) -> Result<Ipv4Addr, LinuxDrop> {
+        let accepts_local = match origin {
+            Origin::Host => true,
+            Origin::Pod => false,
+            Origin::Device(index) => {
+                let device = self.devices.get(&index).filter(|device| device.is_up());
                 device.ok_or(LinuxDrop::NoDevice)?.accepts_local()
             }
         };
@@ -87,73 +140,70 @@ impl Linux {
         Ok(destination)
     }
 
-    fn deliver(
-        &self,
-        ingress: Ingress<'_>,
-        destination: Ipv4Addr,
-        packet: &mut [u8],
-    ) -> Result<Verdict, LinuxDrop> {
-        match self.route(destination) {
-            Target::Local => Ok(Verdict::Host),
-            Target::Unreachable => Err(LinuxDrop::NoRoute),
-            Target::Bridge(subnet) => {
-                let is_there = pod_of(subnet) == Some(destination);
-                match ingress {
-                    // Pods on one bridge reach each other without the kernel's forwarding.
-                    Ingress::Pod | Ingress::Host => {}
-                    Ingress::Tunnel(_) => lower_ttl(packet)?,
-                }
-                is_there
-                    .then_some(Verdict::Pod(destination))
-                    .ok_or(LinuxDrop::NoSuchPod)
-            }
-            Target::Link(link) => {
-                if ingress != Ingress::Host && packet::ttl(packet).is_none_or(|ttl| ttl <= 1) {
-                    return Err(LinuxDrop::TtlExceeded);
-                }
-                if self.exceeds_mtu(&link, packet.len()) && packet::forbids_fragments(packet) {
-                    return Err(LinuxDrop::TooBig);
-                }
-                if ingress != Ingress::Host {
-                    lower_ttl(packet)?;
-                }
-                Ok(Verdict::Tunnel(link))
-            }
+    fn decide(&self, origin: Origin, destination: Ipv4Addr, packet: &mut [u8]) -> Result<Way, LinuxDrop> {
+        let (index, next_hop) = match self.route(destination) {
+            Target::Local => return Ok(Way::Host),
+            Target::Unreachable => return Err(LinuxDrop::NoRoute),
+            Target::Device { index, next_hop } => (index, next_hop),
+        };
+        let device = self.devices.get(&index).ok_or(LinuxDrop::NoRoute)?;
+        if device.kind == Kind::Bridge {
+            return self.bridge(origin, destination, packet);
+        }
+        if origin != Origin::Host && packet::ttl(packet).is_none_or(|ttl| ttl <= 1) {
+            return Err(LinuxDrop::TtlExceeded);
+        }
+        let mtu = device.mtu_in_bytes();
+        if packet.len() > mtu && packet::forbids_fragments(packet) {
+            return Err(LinuxDrop::TooBig);
+        }
+        let exit = self.exit(device, next_hop)?;
+        if origin != Origin::Host {
+            lower_ttl(packet)?;
+        }
+        Ok(Way::Out { exit, mtu })
+    }
+
+    fn bridge(&self, origin: Origin, destination: Ipv4Addr, packet: &mut [u8]) -> Result<Way, LinuxDrop> {
+        match origin {
+            // Pods on one bridge reach each other without the kernel's forwarding.
+            Origin::Pod | Origin::Host => {}
+            Origin::Device(_) => lower_ttl(packet)?,
+        }
+        (self.pod() == Some(destination))
+            .then_some(Way::Pod(destination))
+            .ok_or(LinuxDrop::NoSuchPod)
+    }
+
+    fn exit(&self, device: &Device, next_hop: Ipv4Addr) -> Result<Exit, LinuxDrop> {
+        match &device.kind {
+            Kind::Tun => Ok(Exit::Tun),
+            Kind::Vxlan(vxlan) => Ok(Exit::Vxlan(self.find_node(device, vxlan, next_hop)?)),
+            Kind::Ethernet => Ok(Exit::Wire { next_hop }),
+            Kind::Bridge | Kind::Other => Err(LinuxDrop::NoNeighbour),
         }
     }
 
-    /// Puts a packet into a device, in pieces if it is too large for it.
-    fn transmit(&self, link: &LinkName, packet: Vec<u8>) -> Vec<Passage> {
-        let mtu = self.mtu(link);
-        let packets = if packet.len() > mtu {
-            packet::fragments(&packet, mtu)
-        } else {
-            vec![packet]
-        };
-        let passage = |packet| Passage {
-            verdict: Verdict::Tunnel(link.clone()),
-            packet,
-        };
-        packets.into_iter().map(passage).collect()
-    }
-
     /// Makes the ICMP error about a packet that was dropped, if there is one and its way back is known.
-    fn error_about(&self, ingress: Ingress<'_>, drop: LinuxDrop, offender: &[u8]) -> Option<Vec<u8>> {
+    fn error_about(&self, origin: Origin, drop: LinuxDrop, offender: &[u8]) -> Option<Vec<u8>> {
         let problem = match drop {
             LinuxDrop::NoRoute => Problem::NetUnreachable,
             LinuxDrop::TtlExceeded => Problem::TtlExceeded,
-            LinuxDrop::NoSuchPod => Problem::HostUnreachable,
+            LinuxDrop::NoSuchPod | LinuxDrop::NoNeighbour => Problem::HostUnreachable,
             LinuxDrop::TooBig => Problem::FragmentationNeeded(self.next_hop_mtu(offender)?),
             LinuxDrop::Malformed
             | LinuxDrop::MartianSource
             | LinuxDrop::MartianDestination
-            | LinuxDrop::NoDevice => return None,
+            | LinuxDrop::NoDevice
+            | LinuxDrop::NoFdbEntry
+            | LinuxDrop::NoUnderlay
+            | LinuxDrop::OtherHost => return None,
         };
         // A program on the node learns it from its socket, a pod on the same bridge finds out by itself.
-        let is_told_otherwise = match ingress {
-            Ingress::Host => true,
-            Ingress::Pod => drop == LinuxDrop::NoSuchPod,
-            Ingress::Tunnel(_) => false,
+        let is_told_otherwise = match origin {
+            Origin::Host => true,
+            Origin::Pod => drop == LinuxDrop::NoSuchPod,
+            Origin::Device(_) => false,
         };
         if is_told_otherwise {
             return None;
@@ -164,8 +214,11 @@ impl Linux {
 
     fn next_hop_mtu(&self, packet: &[u8]) -> Option<u16> {
         match self.route(packet::destination(packet)?) {
-            Target::Link(link) => Some(u16::try_from(self.mtu(&link)).unwrap_or(u16::MAX)),
-            Target::Local | Target::Bridge(_) | Target::Unreachable => None,
+            Target::Device { index, .. } => {
+                let mtu = self.devices.get(&index)?.mtu;
+                Some(u16::try_from(mtu).unwrap_or(u16::MAX))
+            }
+            Target::Local | Target::Unreachable => None,
         }
     }
 
@@ -173,71 +226,73 @@ impl Linux {
     fn source_towards(&self, destination: Ipv4Addr) -> Option<Ipv4Addr> {
         match self.route(destination) {
             Target::Local => Some(destination),
-            Target::Bridge(subnet) => gateway_of(subnet),
-            Target::Link(link) => {
-                let first = self
-                    .devices
-                    .get(&link)
-                    .and_then(|device| device.addresses.first());
-                Some(first.map_or(self.address, Ipv4Net::addr))
+            Target::Device { index, .. } => {
+                let device = self.devices.get(&index)?;
+                if device.kind == Kind::Bridge {
+                    return self.bridge.and_then(gateway_of);
+                }
+                match device.first_address(IpVersion::V4) {
+                    Some(IpAddr::V4(address)) => Some(address),
+                    Some(IpAddr::V6(_)) | None => Some(self.underlay_address()),
+                }
             }
             Target::Unreachable => None,
         }
     }
 
     fn route(&self, destination: Ipv4Addr) -> Target {
-        if self.is_own(destination) || self.is_broadcast(destination) {
+        let is_broadcast = destination.is_broadcast() || self.broadcasts.contains(&destination);
+        if is_broadcast || self.is_own(destination) {
             return Target::Local;
         }
         if destination.is_multicast() {
             return Target::Unreachable;
         }
-        let foreign = self.foreign_route(destination);
-        let link = self.routes.lookup(destination);
-        let bridge = self.bridge.filter(|net| net.contains(&destination));
-        let candidates = [
-            foreign.map(|net| (net.prefix_len(), Target::Unreachable)),
-            link.map(|(net, link)| (net.prefix_len(), Target::Link(link.clone()))),
-            bridge.map(|net| (net.prefix_len(), Target::Bridge(net))),
-        ];
-        // The longest prefix; of equal ones the last.
-        candidates
-            .into_iter()
-            .flatten()
-            .max_by_key(|(length, _)| *length)
-            .map_or(Target::Unreachable, |(_, target)| target)
+        match self.routes.lookup(destination.into()) {
+            Some(FoundHop::Link(index)) => Target::Device {
+                index,
+                next_hop: destination,
+            },
+            Some(
+                FoundHop::Gateway {
+                    gateway: IpAddr::V4(next_hop),
+                    link: index,
+                }
+                | FoundHop::OnLink {
+                    gateway: IpAddr::V4(next_hop),
+                    link: index,
+                },
+            ) => Target::Device { index, next_hop },
+            Some(FoundHop::Gateway { .. } | FoundHop::OnLink { .. } | FoundHop::Other) | None => {
+                Target::Unreachable
+            }
+        }
     }
+}
 
-    fn foreign_route(&self, destination: Ipv4Addr) -> Option<Ipv4Net> {
-        self.foreign
-            .iter()
-            .filter_map(|foreign| match foreign {
-                Foreign::Route(net) => Some(*net),
-                Foreign::Port(_) | Foreign::Link(_) => None,
-            })
-            .filter(|net| net.contains(&destination))
-            .max_by_key(Ipv4Net::prefix_len)
+/// Lets a packet leave, in pieces if it is too large for the device.
+fn transmit(exit: Exit, mtu: usize, packet: Vec<u8>) -> Vec<Passage> {
+    if packet.len() <= mtu {
+        return vec![leave(exit, packet)];
     }
+    let pieces = packet::fragments(&packet, mtu).into_iter();
+    pieces.map(|piece| leave(exit, piece)).collect()
+}
 
-    fn exceeds_mtu(&self, link: &LinkName, length: usize) -> bool {
-        length > self.mtu(link)
-    }
-
-    fn mtu(&self, link: &LinkName) -> usize {
-        let mtu = self.devices.get(link).map_or(0, |device| device.mtu);
-        usize::try_from(mtu).unwrap_or(usize::MAX)
-    }
-
-    /// Tells whether an address is one of the node's own: the underlay's, the bridge's, a tunnel's.
-    fn is_own(&self, address: Ipv4Addr) -> bool {
-        address == self.address
-            || self.bridge.and_then(gateway_of) == Some(address)
-            || self.devices.values().any(|device| device.has_address(address))
-    }
-
-    /// Tells whether an address means all hosts, or all on the bridge.
-    fn is_broadcast(&self, address: Ipv4Addr) -> bool {
-        address.is_broadcast() || self.bridge.is_some_and(|net| net.broadcast() == address)
+fn leave(exit: Exit, packet: Vec<u8>) -> Passage {
+    match exit {
+        Exit::Tun => Passage {
+            verdict: Verdict::Tunnel,
+            packet,
+        },
+        Exit::Vxlan(tunnelled) => Passage {
+            verdict: tunnelled.ends(&packet),
+            packet: tunnelled.encapsulate(&packet),
+        },
+        Exit::Wire { next_hop } => Passage {
+            verdict: Verdict::Frame { next_hop },
+            packet,
+        },
     }
 }
 

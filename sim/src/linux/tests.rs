@@ -1,13 +1,20 @@
-use std::net::{Ipv4Addr, SocketAddrV4};
+mod devices;
+mod fixture;
+mod passages;
+mod routes;
+mod surveys;
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
 use std::sync::LazyLock;
 
+use ipnet::IpNet;
 use proptest::prelude::*;
 use selvedge_engine::{
-    Address, KernelErrorKind, KernelObject, KernelOp, Link, LinkKind, LinkName, Masquerade, Route,
-    SubnetFile, Sysctl,
+    Address, IpVersion, KernelErrorKind, KernelObject, KernelOp, Link, LinkKind, LinkName, Masquerade,
+    NextHop, Route, SubnetFile, Sysctl,
 };
 
-use super::{Foreign, Ingress, Linux, LinuxDrop, Passage, Verdict};
+use super::{Foreign, ForeignRoute, Ingress, Linux, LinuxDrop, Passage, Verdict};
 use crate::packet;
 
 #[test]
@@ -17,7 +24,7 @@ fn a_packet_to_another_subnet_goes_into_the_tunnel_with_a_lower_ttl() {
     let passages = linux.handle_packet(Ingress::Pod, udp(POD, REMOTE_POD));
 
     let expected = Passage {
-        verdict: Verdict::Tunnel(tunnel()),
+        verdict: Verdict::Tunnel,
         packet: packet::udp(POD, REMOTE_POD, packet::TTL - 1, b"probe"),
     };
     assert_eq!(passages, [expected]);
@@ -134,33 +141,38 @@ fn a_socket_is_bound_to_an_own_address_alone() {
 
 #[test]
 fn what_another_program_holds_is_taken_until_it_lets_go() {
-    let foreign = [
-        Foreign::Port(8285),
-        Foreign::Link(tunnel()),
-        Foreign::Route("10.5.0.0/16".parse().unwrap()),
+    let cases = [
+        (Foreign::Port(8285), vec![], socket()),
+        (Foreign::Link(tunnel()), vec![], link()),
+        (
+            Foreign::Route(ForeignRoute::blackhole("10.5.0.0/16".parse().unwrap())),
+            vec![link()],
+            route(),
+        ),
     ];
-    let mut linux = Linux::new(UNDERLAY);
-    linux.apply(&KernelOp::Ensure(link())).unwrap();
-    for foreign in foreign.clone() {
-        linux.occupy(foreign);
-    }
+    for (foreign, before, wanted) in cases {
+        let mut linux = Linux::new(UNDERLAY);
+        for object in before {
+            linux.apply(&KernelOp::Ensure(object)).unwrap();
+        }
+        linux.occupy(foreign.clone());
+        let wanted = KernelOp::Ensure(wanted);
 
-    let wanted = || [socket(), link(), route()].map(KernelOp::Ensure);
-    let taken = wanted().map(|op| linux.apply(&op).unwrap_err().kind);
-    for foreign in &foreign {
-        linux.vacate(foreign);
-    }
-    let vacated = wanted().map(|op| linux.apply(&op));
+        let taken = linux.apply(&wanted).map_err(|error| error.kind);
+        linux.vacate(&foreign);
 
-    assert_eq!(taken, [KernelErrorKind::Taken; 3]);
-    assert_eq!(vacated, [Ok(()), Ok(()), Ok(())]);
+        assert_eq!(taken, Err(KernelErrorKind::Taken), "{foreign:?}");
+        assert_eq!(linux.apply(&wanted), Ok(()));
+    }
 }
 
 #[test]
 fn a_longer_route_of_another_program_wins() {
     let mut linux = node();
 
-    linux.occupy(Foreign::Route("10.5.2.0/24".parse().unwrap()));
+    linux.occupy(Foreign::Route(ForeignRoute::blackhole(
+        "10.5.2.0/24".parse().unwrap(),
+    )));
 
     let hidden = verdicts(&linux, Ingress::Host, udp(TUNNEL_ADDRESS, REMOTE_POD));
     let beside = verdicts(
@@ -169,7 +181,7 @@ fn a_longer_route_of_another_program_wins() {
         udp(TUNNEL_ADDRESS, Ipv4Addr::new(10, 5, 3, 2)),
     );
     assert_eq!(hidden, [Verdict::Dropped(LinuxDrop::NoRoute)]);
-    assert_eq!(beside, [Verdict::Tunnel(tunnel())]);
+    assert_eq!(beside, [Verdict::Tunnel]);
 }
 
 #[test]
@@ -192,7 +204,7 @@ fn a_device_that_is_set_down_loses_its_routes_until_they_are_made_again() {
     let no_device = vec![Verdict::Dropped(LinuxDrop::NoDevice)];
     assert_eq!(down, (no_route.clone(), no_device, KernelErrorKind::NotFound));
     assert_eq!(up, no_route);
-    assert_eq!(repaired, [Verdict::Tunnel(tunnel())]);
+    assert_eq!(repaired, [Verdict::Tunnel]);
 }
 
 #[test]
@@ -270,7 +282,7 @@ fn an_error_about_a_packet_from_the_tunnel_goes_back_through_it() {
         panic!("{passages:?}");
     };
     assert_eq!(dropped.verdict, Verdict::Dropped(LinuxDrop::NoSuchPod));
-    assert_eq!(error.verdict, Verdict::Tunnel(tunnel()));
+    assert_eq!(error.verdict, Verdict::Tunnel);
     assert_eq!(packet::source(&error.packet), Some(TUNNEL_ADDRESS));
     assert_eq!(packet::destination(&error.packet), Some(REMOTE_POD));
     assert_eq!([error.packet[20], error.packet[21]], [3, 1]);
@@ -308,7 +320,7 @@ fn a_large_packet_that_may_be_cut_leaves_in_fragments() {
     let lengths: Vec<_> = passages.iter().map(|passage| passage.packet.len()).collect();
     assert_eq!(lengths, [1468, 580]);
     for Passage { verdict, packet } in passages {
-        assert_eq!(verdict, Verdict::Tunnel(tunnel()));
+        assert_eq!(verdict, Verdict::Tunnel);
         assert_eq!(packet::ttl(&packet), Some(63));
         assert!(packet::is_valid(&packet));
     }
@@ -321,7 +333,7 @@ fn the_nodes_own_packets_keep_their_ttl() {
     let passages = linux.handle_packet(Ingress::Host, udp(TUNNEL_ADDRESS, REMOTE_POD));
 
     let expected = Passage {
-        verdict: Verdict::Tunnel(tunnel()),
+        verdict: Verdict::Tunnel,
         packet: udp(TUNNEL_ADDRESS, REMOTE_POD),
     };
     assert_eq!(passages, [expected]);
@@ -426,12 +438,13 @@ fn node() -> Linux {
 fn objects() -> [KernelObject; 6] {
     let sysctl = KernelObject::Sysctl(Sysctl {
         link: tunnel(),
+        version: IpVersion::V4,
         key: "accept_local".into(),
         value: "1".into(),
     });
     let address = KernelObject::Address(Address {
         link: tunnel(),
-        net: TUNNEL_ADDRESS.into(),
+        net: IpNet::from(IpAddr::V4(TUNNEL_ADDRESS)),
     });
     [socket(), link(), sysctl, address, route(), subnet_file()]
 }
@@ -461,6 +474,7 @@ fn link() -> KernelObject {
         name: tunnel(),
         kind: LinkKind::Tun,
         mtu: 1472,
+        alias: String::new(),
     })
 }
 
@@ -474,10 +488,8 @@ fn subnet_file() -> KernelObject {
 }
 
 fn route() -> KernelObject {
-    KernelObject::Route(Route {
-        destination: "10.5.0.0/16".parse().unwrap(),
-        link: tunnel(),
-    })
+    let hop = NextHop::Link(tunnel());
+    KernelObject::Route(Route::new("10.5.0.0/16".parse().unwrap(), hop))
 }
 
 fn tunnel() -> LinkName {

@@ -53,13 +53,37 @@ pub enum Situation {
     KernelRepaired,
     /// A node went on forwarding to peers whose leases had vanished while it could not look.
     PeersKept,
+    /// A packet of a pod went to the underlay's router, which dropped it.
+    DroppedByRouter,
     /// A core of nodes came to rest while others stayed broken.
     CoreAtRest,
+    /// A probe arrived with the `udp` backend.
+    CarriedByUdp,
+    /// A probe arrived with the `vxlan` backend.
+    CarriedByVxlan,
+    /// A probe arrived with the `host-gw` backend.
+    CarriedByHostGw,
+    /// A packet went to another node of its segment as it is although others go in VXLAN datagrams.
+    DirectRoute,
+    /// A node made a neighbour or forwarding entry anew.
+    EntryRepaired,
+    /// A node made a device anew.
+    DeviceRecreated,
+    /// A node that keeps its subnet said in its lease that its VXLAN device has another hardware address.
+    VtepAnnounced,
+    /// A node that keeps its subnet said in its lease that its underlay address is another.
+    AddressAnnounced,
+    /// A node said that it cannot reach a peer that is on none of its links.
+    OffLinkPeerTold,
+    /// A node took over the VXLAN device that flannel left.
+    FlannelsDeviceAdopted,
+    /// A daemon was started again and found that its kernel held all that it wants.
+    RestartFoundAll,
 }
 
 impl Situation {
     /// Every situation.
-    pub const ALL: [Self; Self::CoreAtRest as usize + 1] = [
+    pub const ALL: [Self; Self::RestartFoundAll as usize + 1] = [
         Self::LeaseFresh,
         Self::LeaseReused,
         Self::LeasePrevious,
@@ -84,7 +108,19 @@ impl Situation {
         Self::ConfigInvalidWhileServed,
         Self::KernelRepaired,
         Self::PeersKept,
+        Self::DroppedByRouter,
         Self::CoreAtRest,
+        Self::CarriedByUdp,
+        Self::CarriedByVxlan,
+        Self::CarriedByHostGw,
+        Self::DirectRoute,
+        Self::EntryRepaired,
+        Self::DeviceRecreated,
+        Self::VtepAnnounced,
+        Self::AddressAnnounced,
+        Self::OffLinkPeerTold,
+        Self::FlannelsDeviceAdopted,
+        Self::RestartFoundAll,
     ];
 }
 
@@ -115,7 +151,19 @@ impl fmt::Display for Situation {
             Self::ConfigInvalidWhileServed => "the network config became invalid while served",
             Self::KernelRepaired => "a node repaired what others had changed",
             Self::PeersKept => "peers were kept whose leases had vanished",
+            Self::DroppedByRouter => "a packet went astray to the router",
             Self::CoreAtRest => "a core came to rest while others stayed broken",
+            Self::CarriedByUdp => "udp carried a packet",
+            Self::CarriedByVxlan => "vxlan carried a packet",
+            Self::CarriedByHostGw => "host-gw carried a packet",
+            Self::DirectRoute => "a packet went to a neighbour as it is beside vxlan",
+            Self::EntryRepaired => "a lost neighbour or forwarding entry was made again",
+            Self::DeviceRecreated => "a device was made again",
+            Self::VtepAnnounced => "another hardware address was announced",
+            Self::AddressAnnounced => "another underlay address was announced",
+            Self::OffLinkPeerTold => "a peer was told to be on no link",
+            Self::FlannelsDeviceAdopted => "a device of flannel's was taken over",
+            Self::RestartFoundAll => "a restart found all that it wants in the kernel",
         })
     }
 }

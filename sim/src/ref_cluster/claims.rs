@@ -14,7 +14,7 @@ impl RefCluster {
 
     /// Tells whether anybody else held part of `subnet` since `node` last took it, or an operator wrote something there.
     pub(crate) fn was_given_away(&self, node: NodeId, subnet: Ipv4Net) -> bool {
-        let is_own = |tenure: &&Tenure| tenure.owner == node.public_ip();
+        let is_own = |tenure: &&Tenure| node.is_at(tenure.owner);
         let taken = self
             .tenures
             .get(subnet)
@@ -27,13 +27,13 @@ impl RefCluster {
             .filter(|tenure| !is_own(tenure))
             .any(|tenure| taken.is_none_or(|taken| tenure.until.is_none_or(|until| until > taken)));
         by_another
-            || self.keys.covers_for_others(subnet, node.public_ip())
+            || self.keys.covers_for_others(subnet, node)
             || self.junk_subnets().any(|junk| overlap(junk, subnet))
     }
 
     /// Tells whether an operator took part of `subnet` from `node`, which need not know of it yet.
     pub(crate) fn was_robbed(&self, node: NodeId, subnet: Ipv4Net, now: Instant) -> bool {
-        let own = |tenure: &&Tenure| tenure.owner == node.public_ip();
+        let own = |tenure: &&Tenure| node.is_at(tenure.owner);
         let last = self
             .tenures
             .overlapping(subnet)

@@ -6,6 +6,7 @@ use selvedge_engine::{EtcdLeaseId, Instant, KeyValue, Revision, WatchEvent};
 
 use super::{RefCluster, Windows, Write};
 use crate::node_id::NodeId;
+use crate::scenario::Backend;
 
 pub(crate) const N1: NodeId = NodeId::new(1);
 pub(crate) const N2: NodeId = NodeId::new(2);
@@ -14,7 +15,7 @@ pub(crate) const N3: NodeId = NodeId::new(3);
 /// Makes a cluster of three nodes that have been connected to the store since the beginning.
 pub(crate) fn connected() -> RefCluster {
     let windows = Windows::new(Duration::ZERO, Duration::from_mins(2), Duration::from_hours(1));
-    let mut cluster = RefCluster::new(3, b"/net/subnets/".to_vec(), windows);
+    let mut cluster = RefCluster::new(3, b"/net/subnets/".to_vec(), Backend::Udp, windows);
     for node in [N1, N2, N3] {
         cluster.set_connected(node, true, Instant::ZERO);
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use selvedge_engine::{Instant, Revision};
 
 use super::deafness::Unheard;
-use crate::scenario::Model;
+use crate::scenario::{Backend, Model};
 
 /// How much time nodes are given.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -18,6 +18,24 @@ pub(crate) struct Windows {
     pub(crate) peer_grace: Duration,
     /// In an absence shorter than this no lease of a living node ends.
     pub(crate) shortest_end: Duration,
+}
+
+/// By whom a node's packets are carried.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum DataPath {
+    /// By its daemon, and by nobody while there is none.
+    Daemon,
+    /// By its kernel, as the last daemon left it.
+    Kernel,
+}
+
+impl DataPath {
+    pub(crate) const fn of(backend: Backend) -> Self {
+        match backend {
+            Backend::Udp => Self::Daemon,
+            Backend::Vxlan | Backend::HostGw => Self::Kernel,
+        }
+    }
 }
 
 /// What a node has to know, and since when it could.
@@ -34,6 +52,7 @@ pub(crate) struct Knowledge {
     /// Since when it could keep its lease alive.
     renewable_since: Option<Instant>,
     hold: Hold,
+    custody: Custody,
     model: Model,
     /// When it need not have followed the store, the newest last; the first is its start.
     absences: Vec<Absence>,
@@ -49,6 +68,15 @@ enum Hold {
     Fenced,
     /// It has none, or has still to make sure of it.
     Sought,
+}
+
+/// Whether a node has held a lease since its daemon was started; until then its kernel goes on by what the daemon before
+/// knew.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+enum Custody {
+    #[default]
+    Taken,
+    OfEarlierDaemon,
 }
 
 /// A time in which a node need not have followed the store.
@@ -83,13 +111,19 @@ impl Absence {
 }
 
 impl Knowledge {
-    /// Begins anew without knowing anything, apart from what it missed.
-    pub(super) fn start_anew(&mut self, model: Model, now: Instant) {
+    /// Begins anew without knowing anything, apart from what it missed, and what the kernel goes on by.
+    pub(super) fn start_anew(&mut self, model: Model, path: DataPath, now: Instant) {
+        let (seen, custody) = match path {
+            DataPath::Daemon => (Revision::default(), Custody::Taken),
+            DataPath::Kernel => (self.seen, Custody::OfEarlierDaemon),
+        };
         let mut deaf = std::mem::take(&mut self.deaf);
         if let Some(last) = deaf.last_mut() {
             last.until.get_or_insert(now);
         }
         *self = Self {
+            seen,
+            custody,
             deaf,
             model,
             disturbed_at: Some(now),
@@ -175,6 +209,15 @@ impl Knowledge {
             self.disturb(now);
         }
         self.hold = Hold::Lives;
+        self.custody = Custody::Taken;
+    }
+
+    /// Returns until when it has to have taken every change of the store into what carries its packets.
+    pub(super) fn carries_by(&self, windows: &Windows, now: Instant) -> Option<Instant> {
+        match self.custody {
+            Custody::Taken => self.informed(windows, now),
+            Custody::OfEarlierDaemon => None,
+        }
     }
 
     pub(super) const fn disturb(&mut self, now: Instant) {
@@ -218,6 +261,14 @@ impl Knowledge {
             .disturbed_at
             .is_none_or(|disturbed| now >= disturbed + windows.recovery);
         is_set_up && self.has_to_hold(windows, now)
+    }
+
+    /// Tells whether it has had time to write what is true of it since anything happened to it.
+    pub(super) fn has_to_announce(&self, windows: &Windows, now: Instant) -> bool {
+        let could_write = self
+            .renewable_since
+            .is_some_and(|since| now >= since + windows.recovery);
+        could_write && self.has_to_carry(windows, now)
     }
 
     /// Tells whether it has had time to make sure of its lease.

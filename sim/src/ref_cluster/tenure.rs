@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 
 use ipnet::{Ipv4Net, Ipv6Net};
-use selvedge_engine::{Instant, Revision};
+use selvedge_engine::{Instant, MacAddress, Revision};
 
 use super::Hand;
 
@@ -11,6 +11,8 @@ use super::Hand;
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Tenure {
     pub(crate) owner: Ipv4Addr,
+    /// The hardware address of the owner's VXLAN device, with a backend that has such.
+    pub(crate) vtep: Option<MacAddress>,
     pub(crate) from_revision: Revision,
     pub(crate) from: Instant,
     pub(crate) until: Option<Instant>,

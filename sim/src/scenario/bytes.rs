@@ -21,6 +21,7 @@ impl Scenario {
         scenario.vary_daemons(&mut bytes);
         scenario.probe_interval *= FEWER_PROBES;
         scenario.add_faults(&mut bytes);
+        scenario.vary_backend(&mut bytes);
         scenario
     }
 }

@@ -1,5 +1,6 @@
 //! Scenarios made from seeds.
 
+mod backend;
 mod choice;
 mod daemon;
 mod faults;
@@ -35,6 +36,7 @@ impl Scenario {
         scenario.vary_environment(&mut rng.fork("environment"));
         scenario.vary_daemons(&mut rng.fork("daemons"));
         scenario.add_faults(&mut rng.fork("faults"));
+        scenario.vary_backend(&mut rng.fork("backend"));
         scenario
     }
 
@@ -98,6 +100,10 @@ impl Scenario {
 
     pub(super) fn vary_daemons(&mut self, rng: &mut dyn Draw) {
         daemon::draw(rng, &mut self.nodes);
+    }
+
+    pub(super) fn vary_backend(&mut self, rng: &mut dyn Draw) {
+        backend::draw(rng, self);
     }
 
     pub(super) fn add_faults(&mut self, rng: &mut dyn Draw) {

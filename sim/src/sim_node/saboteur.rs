@@ -6,7 +6,7 @@ mod wanting;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -34,6 +34,8 @@ pub(super) struct Saboteur {
     /// The newest change that it heard of.
     newest: Revision,
     public_ip: Ipv4Addr,
+    /// The address that it found on its card first.
+    first_address: Option<IpAddr>,
     /// The lease as the daemon wrote it last.
     written: Option<WrittenLease>,
     /// What it wants done besides.
@@ -57,6 +59,7 @@ impl Saboteur {
             table: None,
             newest: Revision(0),
             public_ip,
+            first_address: None,
             written: None,
             extra: Vec::new(),
         }

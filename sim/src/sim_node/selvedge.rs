@@ -1,6 +1,6 @@
 //! Our daemon: the engine and a forwarder, as the host drives them.
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
 use std::sync::Arc;
 
 use ipnet::Ipv4Net;
@@ -12,10 +12,11 @@ use super::daemon::{Deed, Input, PacketFate};
 use super::handling::{Continuity, Handling};
 use super::saboteur::Saboteur;
 use crate::checker::amplification::{Amplification, Side};
+use crate::checker::bounds::{self, Census};
 use crate::checker::counters::Tally;
 use crate::checker::fail_static::FailStatic;
 use crate::checker::monotone::Known;
-use crate::checker::{Verdict, bounds, contract, idempotence, replay};
+use crate::checker::{Verdict, contract, idempotence, replay};
 use crate::linux::Linux;
 use crate::node_id::NodeId;
 use crate::violation::Finding;
@@ -35,6 +36,8 @@ pub(super) struct Selvedge {
     continuity: Continuity,
     /// How often it was told something.
     inputs: u32,
+    /// How many ranges a lease of the cluster may have.
+    ranges: usize,
     saboteur: Saboteur,
 }
 
@@ -42,6 +45,7 @@ impl Selvedge {
     pub(super) fn new(node: NodeId, setup: Setup, seed: u64, handling: Handling, now: Instant) -> Self {
         let saboteur = Saboteur::new(handling.sabotage, node.public_ip());
         let fail_static = FailStatic::new(setup.peer_grace);
+        let ranges = 1 + usize::from(setup.underlay.address_v6.is_some());
         Self {
             node,
             engine: Engine::new(saboteur.prepare(setup), saboteur.seed(seed), now),
@@ -53,6 +57,7 @@ impl Selvedge {
             tables: 0,
             continuity: handling.continuity,
             inputs: 0,
+            ranges,
             saboteur,
         }
     }
@@ -133,9 +138,10 @@ impl Selvedge {
         }
         self.engine.subnet()?;
         let peers = self.engine.status().peers.into_iter();
-        Some(Box::new(
-            peers.filter_map(|(subnet, owner)| Some((subnet.v4()?, owner))),
-        ))
+        Some(Box::new(peers.filter_map(|(subnet, owner)| match owner {
+            IpAddr::V4(owner) => Some((subnet.v4()?, owner)),
+            IpAddr::V6(_) => None,
+        })))
     }
 
     pub(super) const fn counters(&self) -> &PacketCounters {
@@ -203,7 +209,12 @@ impl Selvedge {
     }
 
     pub(super) fn check_bounds(&self, watches: usize, records: usize) -> Verdict {
-        bounds::check(self.node, &self.engine.holdings(), watches, records)
+        let census = Census {
+            watches,
+            records,
+            ranges: records * self.ranges,
+        };
+        bounds::check(self.node, &self.engine.holdings(), &census)
     }
 
     pub(super) fn check_rest(&self, linux: &Linux) -> Verdict {

@@ -57,6 +57,7 @@ pub(crate) enum PacketStep {
     HostGets,
     DroppedByKernel(LinuxDrop),
     DroppedByForwarder(DropReason),
+    DroppedByRouter,
     NoTable,
 }
 
@@ -129,6 +130,9 @@ impl fmt::Display for PacketStep {
             Self::HostGets => f.write_str("received by the node itself"),
             Self::DroppedByKernel(reason) => write!(f, "dropped by the kernel: {reason}"),
             Self::DroppedByForwarder(reason) => write!(f, "dropped by the forwarder: {}", reason.name()),
+            Self::DroppedByRouter => {
+                f.write_str("dropped by the router of the underlay, which knows no pods")
+            }
             Self::NoTable => f.write_str("dropped: no forwarding table yet"),
         }
     }

@@ -1,12 +1,12 @@
 //! What nodes do, apart from packets, as the checkers see it.
 
 use ipnet::Ipv4Net;
-use selvedge_engine::OnExpiry;
+use selvedge_engine::{LinkState, OnExpiry};
 
 use super::World;
-use crate::checker::{Verdict, convergence, foreign_state, single_owner};
+use crate::checker::{Verdict, announcement, convergence, foreign_state, single_owner};
 use crate::node_id::NodeId;
-use crate::ref_cluster::Write;
+use crate::ref_cluster::{Presence, Write};
 use crate::scenario::Model;
 use crate::sim_node::SimNode;
 
@@ -36,6 +36,23 @@ impl World {
         let verdict = self.data_paths.set(&self.reference, node, carried, self.now);
         let verdict = verdict.map_err(|finding| self.blame_intruder(finding));
         self.judge(verdict)
+    }
+
+    /// Takes note of where a node is, after anything that may have changed it.
+    pub(super) fn note_presence(&mut self, node: NodeId) {
+        let Some(state) = self.nodes.get(node.index()) else {
+            return;
+        };
+        let presence = Presence {
+            address: state.linux.underlay_address(),
+            vtep: state.linux.vtep(),
+            card: if state.linux.is_attached() {
+                LinkState::Up
+            } else {
+                LinkState::Down
+            },
+        };
+        self.reference.set_presence(node, presence);
     }
 
     /// Checks that a write of ours keeps to the subnet that the node had.
@@ -84,7 +101,12 @@ impl World {
                 .check(&self.reference, [original, node], shared, self.now)?;
         }
         match daemon.model() {
-            Model::Selvedge => self.check_convergence(node),
+            Model::Selvedge => {
+                if state.identity.is_own() {
+                    announcement::check(&self.reference, node, self.now)?;
+                }
+                self.check_convergence(node)
+            }
             // It is held to what it does to packets, and to the state that it comes to.
             Model::Flannel => Ok(()),
         }

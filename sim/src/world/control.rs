@@ -1,14 +1,18 @@
 //! Driving the engines: inputs, actions, timers, kernel operations.
 
+use std::time::Duration;
+
 use ipnet::Ipv4Net;
 use selvedge_engine::{
-    Action, Event as Told, ExitReason, KernelEvent, KernelOp, OnLoss, OpId, PreviousSubnet,
+    Action, Event as Told, ExitReason, KernelEvent, KernelObject, KernelOp, OnLoss, OpId, PreviousSubnet,
+    Route, Survey,
 };
 
 use super::World;
 use super::event::Event;
 use crate::checker::store_requests::Counted;
 use crate::checker::{Verdict, contract};
+use crate::linux::Linux;
 use crate::mark::Situation;
 use crate::node_id::NodeId;
 use crate::scenario::Model;
@@ -33,6 +37,7 @@ impl World {
             .start(node, state.linux.subnet_file().and_then(subnet_in));
         state.start_daemon(&self.scenario, now);
         let model = state.model;
+        self.note_presence(node);
         self.set_patience(node, model);
         self.scars.heal(node);
         self.forget_writes(node);
@@ -85,21 +90,47 @@ impl World {
         if self.life(node) != life {
             return Ok(());
         }
+        self.mark_operation(node, op);
         let Some(state) = self.nodes.get_mut(node.index()) else {
             return Ok(());
         };
+        let before = Dependents::of(op, &state.linux);
         let result = state.linux.apply(op);
+        let lost = before.without(&state.linux);
         let (verb, object) = match op {
-            KernelOp::Ensure(object) => ("has", object),
+            KernelOp::Ensure(object) | KernelOp::Replace(object) => ("has", object),
             KernelOp::Remove(object) => ("has no", object),
         };
         match &result {
             Ok(()) => self.detail(Some(node), format!("kernel {verb} {object}")),
             Err(error) => self.detail(Some(node), format!("kernel refuses {object}: {error}")),
         }
+        self.notify(node, lost);
+        self.note_presence(node);
         self.note_data_path(node)?;
         self.recoveries.note_change();
         self.feed(node, Input::Kernel(KernelEvent::OpDone { id, result }))
+    }
+
+    /// Lets the kernel tell the daemon of changes that it did not ask for, in the next moment.
+    pub(super) fn notify(&mut self, node: NodeId, notices: Vec<KernelEvent>) {
+        let (life, at) = (self.life(node), self.now + NOTICE);
+        for event in notices {
+            let event = Box::new(event);
+            self.queue.push(at, Event::KernelNotice { node, life, event });
+        }
+    }
+
+    pub(super) fn handle_survey(&mut self, node: NodeId, life: u32, id: OpId, survey: &Survey) -> Verdict {
+        if self.life(node) != life {
+            return Ok(());
+        }
+        let Some(state) = self.nodes.get(node.index()) else {
+            return Ok(());
+        };
+        let result = Ok(Box::new(state.linux.survey(survey)));
+        self.detail(Some(node), "looks at its kernel");
+        self.feed(node, Input::Kernel(KernelEvent::Surveyed { id, result }))
     }
 
     pub(super) fn handle_kernel_notice(&mut self, node: NodeId, life: u32, event: KernelEvent) -> Verdict {
@@ -140,8 +171,14 @@ impl World {
                 self.cancel_watch(node, id);
                 Ok(())
             }
+            // The model's messages hang on no connection.
+            Action::Reconnect => Ok(()),
             Action::Kernel { id, op } => {
                 self.start_kernel_op(node, id, op);
+                Ok(())
+            }
+            Action::Survey { id, survey } => {
+                self.start_survey(node, id, survey);
                 Ok(())
             }
             Action::Forwarding(table) => {
@@ -187,6 +224,22 @@ impl World {
             life: state.life,
             id,
             op: Box::new(op),
+        };
+        let done_at = state.occupy_kernel(now);
+        self.queue.push(done_at, event);
+    }
+
+    /// A survey waits for its turn as an operation does.
+    fn start_survey(&mut self, node: NodeId, id: OpId, survey: Survey) {
+        let now = self.now;
+        let Some(state) = self.nodes.get_mut(node.index()) else {
+            return;
+        };
+        let event = Event::Survey {
+            node,
+            life: state.life,
+            id,
+            survey: Box::new(survey),
         };
         let done_at = state.occupy_kernel(now);
         self.queue.push(done_at, event);
@@ -245,6 +298,9 @@ impl World {
             | Told::ChangeMissed { .. }
             | Told::TooManyRecords { .. }
             | Told::KernelRepairing { .. }
+            | Told::SurveyFailed { .. }
+            | Told::UnderlayChanged { .. }
+            | Told::PeerOffLink { .. }
             | Told::KernelFailed { .. }
             | Told::Ready => self.milestone(Some(node), event.to_string()),
             Told::StoreUnreachable { .. }
@@ -260,6 +316,46 @@ impl World {
         }
     }
 }
+
+/// What goes along with a device, with one in whose place another is opened, or with its last address, and the daemon did not ask to be removed.
+struct Dependents {
+    routes: Vec<Route>,
+    neighbours: usize,
+}
+
+impl Dependents {
+    fn of(op: &KernelOp, linux: &Linux) -> Self {
+        match op {
+            KernelOp::Remove(KernelObject::Address(_) | KernelObject::Link(_))
+            | KernelOp::Ensure(KernelObject::Link(_)) => Self {
+                routes: linux.daemon_routes(),
+                neighbours: linux.neighbour_count(),
+            },
+            KernelOp::Ensure(_) | KernelOp::Replace(_) | KernelOp::Remove(_) => Self {
+                routes: Vec::new(),
+                neighbours: 0,
+            },
+        }
+    }
+
+    /// Returns what the kernel tells of those that are gone.
+    fn without(mut self, linux: &Linux) -> Vec<KernelEvent> {
+        if self.routes.is_empty() && self.neighbours == 0 {
+            return Vec::new();
+        }
+        let left = linux.daemon_routes();
+        self.routes.retain(|route| !left.contains(route));
+        let is_doubtful = !self.routes.is_empty() || linux.neighbour_count() < self.neighbours;
+        let routes = self.routes.into_iter().map(KernelObject::Route);
+        let vanished = routes.map(KernelEvent::Vanished);
+        vanished
+            .chain(is_doubtful.then_some(KernelEvent::Doubted))
+            .collect()
+    }
+}
+
+/// How long the kernel takes to tell of a change.
+const NOTICE: Duration = Duration::from_micros(200);
 
 fn subnet_in(file: &str) -> Option<Ipv4Net> {
     PreviousSubnet::parse(file).v4.map(|v4| v4.trunc())

@@ -2,8 +2,9 @@
 
 use std::net::Ipv4Addr;
 
-use selvedge_engine::{KernelEvent, KernelOp, OpId, RequestId, StoreError, StoreEvent, WatchId};
+use selvedge_engine::{KernelEvent, KernelOp, OpId, RequestId, StoreError, StoreEvent, Survey, WatchId};
 
+use crate::links::Carriage;
 use crate::node_id::NodeId;
 use crate::probe::Cargo;
 use crate::store_path::Carried;
@@ -43,6 +44,13 @@ pub(super) enum Event {
         id: OpId,
         op: Box<KernelOp>,
     },
+    /// The kernel is looked at.
+    Survey {
+        node: NodeId,
+        life: u32,
+        id: OpId,
+        survey: Box<Survey>,
+    },
     /// The kernel tells the daemon of a change.
     KernelNotice {
         node: NodeId,
@@ -80,10 +88,11 @@ pub(super) enum Event {
     HollowRenewal(usize),
     /// A pod sends a probe.
     Probe(NodeId),
-    /// A datagram reaches a node, and the port on it.
-    Datagram {
+    /// A datagram or a frame reaches a node.
+    Arrival {
         from: Ipv4Addr,
-        to: (u16, NodeId),
+        to: NodeId,
+        carriage: Carriage,
         cargo: Cargo,
         packet: Vec<u8>,
     },
@@ -114,6 +123,7 @@ impl Event {
             Self::Start(node)
             | Self::Timer { node, .. }
             | Self::KernelOp { node, .. }
+            | Self::Survey { node, .. }
             | Self::KernelNotice { node, .. }
             | Self::NodeHears { node, .. }
             | Self::RequestFails { node, .. }
@@ -126,7 +136,7 @@ impl Event {
             Self::StoreTimer | Self::HollowRenewal(_) => Scope::Store(None),
             Self::FaultBegins(index) => Scope::Everything { begun: Some(*index) },
             Self::FaultEnds(_) | Self::CoreHeals | Self::Checkpoint(_) => Scope::Everything { begun: None },
-            Self::Probe(_) | Self::Datagram { .. } | Self::Sweep | Self::CoreIsDue | Self::Minute => {
+            Self::Probe(_) | Self::Arrival { .. } | Self::Sweep | Self::CoreIsDue | Self::Minute => {
                 Scope::Nothing
             }
         }
@@ -147,11 +157,12 @@ impl Event {
             | Self::Supervise { node, .. }
             | Self::Relapse { node, .. }
             | Self::KernelOp { node, .. }
+            | Self::Survey { node, .. }
             | Self::KernelNotice { node, .. }
             | Self::NodeHears { node, .. }
             | Self::RequestFails { node, .. }
             | Self::WatchFails { node, .. }
-            | Self::Datagram { to: (_, node), .. } => Some(*node),
+            | Self::Arrival { to: node, .. } => Some(*node),
             Self::Late(event) => event.node(),
             Self::Start(_)
             | Self::FaultBegins(_)

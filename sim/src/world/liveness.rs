@@ -12,7 +12,7 @@ use crate::checker::liveness::{self, Excuse};
 use crate::fault::{Fault, StoreFault};
 use crate::mark::Situation;
 use crate::node_id::NodeId;
-use crate::scenario::Liveness;
+use crate::scenario::{Backend, Liveness};
 
 /// The nodes that have healed for good, and what became of them.
 #[derive(Debug)]
@@ -147,7 +147,8 @@ impl World {
             let is_idle = twin.daemon.is_some() && carried_by(twin).is_none();
             return is_idle && !self.paused.contains_key(&node);
         }
-        let needs_tunnel = self.scenario.carries_packets();
+        // With host-gw a node without peers has nothing in its kernel.
+        let needs_tunnel = self.scenario.carries_packets() && self.scenario.backend != Backend::HostGw;
         let carries =
             state.is_some_and(|state| state.daemon.is_some() && (state.linux.carries() || !needs_tunnel));
         carries && !self.paused.contains_key(&node) && self.agrees(node)

@@ -3,13 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use selvedge_engine::{
-    ConfigUnused, DropReason, Event as Told, LeaseOrigin, RequestId, StoreError, StoreEvent, StoreRequest,
-    StoreResponse, Subnet, TxnOutcome, WatchEnd,
+    ConfigUnused, DropReason, Event as Told, KernelObject, KernelOp, LeaseOrigin, RequestId, StoreError,
+    StoreEvent, StoreRequest, StoreResponse, Subnet, TxnOutcome, WatchEnd,
 };
 
 use super::World;
 use crate::mark::{Mark, Situation};
 use crate::node_id::NodeId;
+use crate::ref_cluster::{Announced, DataPath};
+use crate::scenario::Backend;
 use crate::store_service::{ToStore, writes};
 
 /// What marks need to know of the past.
@@ -21,6 +23,8 @@ pub(super) struct Sightings {
     writing: BTreeSet<(NodeId, RequestId)>,
     /// Those of them that the store has carried out.
     carried_out: BTreeSet<(NodeId, RequestId)>,
+    /// The nodes whose daemon has changed something in the kernel since it was started.
+    changing: BTreeSet<NodeId>,
 }
 
 /// Whether a message changed the store.
@@ -42,7 +46,10 @@ impl World {
     /// Marks what an engine tells people.
     pub(super) fn mark_event(&mut self, node: NodeId, event: &Told) {
         match event {
-            Told::LeaseAcquired { subnet, origin } => self.mark_lease(node, *subnet, *origin),
+            Told::LeaseAcquired { subnet, origin } => {
+                self.mark_lease(node, *subnet, *origin);
+                self.mark_announcement(node);
+            }
             Told::LeaseLost { subnet, .. } => {
                 self.sightings.lost.insert(node, *subnet);
             }
@@ -57,7 +64,9 @@ impl World {
                 ConfigUnused::Deleted => self.mark(Situation::ConfigDeletedWhileServed),
             },
             Told::StoreRestarted { .. } => self.mark(Situation::StoreRestarted),
-            Told::KernelRepairing { .. } => self.mark(Situation::KernelRepaired),
+            Told::KernelRepairing { object } => self.mark_repair(object),
+            Told::PeerOffLink { .. } => self.mark(Situation::OffLinkPeerTold),
+            Told::Ready => self.mark_ready(node),
             Told::PeersStale { .. } => self.mark(Situation::PeersKept),
             Told::RecordRejected { reason, .. } | Told::RecordsRejected { reason, .. } => {
                 self.statistics.marks.hit(Mark::Rejected(*reason));
@@ -81,8 +90,74 @@ impl World {
             | Told::TooManyRecords { .. }
             | Told::Relisted { .. }
             | Told::KernelFailed { .. }
-            | Told::Ready => {}
+            | Told::SurveyFailed { .. }
+            | Told::UnderlayChanged { .. } => {}
         }
+    }
+
+    fn mark_repair(&mut self, object: &KernelObject) {
+        self.mark(Situation::KernelRepaired);
+        match object {
+            KernelObject::Link(_) => self.mark(Situation::DeviceRecreated),
+            KernelObject::FdbEntry(_) | KernelObject::Neighbour(_) => self.mark(Situation::EntryRepaired),
+            KernelObject::Socket(_)
+            | KernelObject::Sysctl(_)
+            | KernelObject::Address(_)
+            | KernelObject::Ruleset(_)
+            | KernelObject::Member(_)
+            | KernelObject::Route(_)
+            | KernelObject::SubnetFile(_) => {}
+        }
+    }
+
+    fn mark_announcement(&mut self, node: NodeId) {
+        match self.reference.announced(node) {
+            Some(Announced::Address) => self.mark(Situation::AddressAnnounced),
+            Some(Announced::Vtep) => self.mark(Situation::VtepAnnounced),
+            None => {}
+        }
+    }
+
+    fn mark_ready(&mut self, node: NodeId) {
+        let state = self.nodes.get(node.index());
+        let was_restarted = state.is_some_and(|state| state.life > 1 && state.linux.carries());
+        let is_kernels = self.reference.data_path() == DataPath::Kernel;
+        if is_kernels && was_restarted && !self.sightings.changing.contains(&node) {
+            self.mark(Situation::RestartFoundAll);
+        }
+    }
+
+    /// Marks what a daemon is about to do to its kernel.
+    pub(super) fn mark_operation(&mut self, node: NodeId, op: &KernelOp) {
+        let state = self.nodes.get(node.index());
+        match op.object() {
+            // What is in a ruleset only its maker knows: it is written again after a restart.
+            KernelObject::SubnetFile(_)
+            | KernelObject::Sysctl(_)
+            | KernelObject::Socket(_)
+            | KernelObject::Ruleset(_)
+            | KernelObject::Member(_) => return,
+            KernelObject::Link(_)
+            | KernelObject::Address(_)
+            | KernelObject::FdbEntry(_)
+            | KernelObject::Neighbour(_)
+            | KernelObject::Route(_) => {}
+        }
+        self.sightings.changing.insert(node);
+        if let KernelOp::Replace(KernelObject::Link(link)) = op
+            && state.is_some_and(|state| state.linux.has_unmarked_vxlan(&link.name))
+        {
+            self.mark(Situation::FlannelsDeviceAdopted);
+        }
+    }
+
+    /// Marks that a probe arrived.
+    pub(super) fn mark_arrival(&mut self) {
+        self.mark(match self.scenario.backend {
+            Backend::Udp => Situation::CarriedByUdp,
+            Backend::Vxlan => Situation::CarriedByVxlan,
+            Backend::HostGw => Situation::CarriedByHostGw,
+        });
     }
 
     fn mark_lease(&mut self, node: NodeId, subnet: Subnet, origin: LeaseOrigin) {
@@ -96,7 +171,7 @@ impl World {
             LeaseOrigin::Reused => self.mark(Situation::LeaseReused),
             LeaseOrigin::Reserved => self.mark(Situation::LeaseReserved),
             LeaseOrigin::Previous => self.mark(Situation::LeasePrevious),
-            LeaseOrigin::Defended => {}
+            LeaseOrigin::Defended | LeaseOrigin::Updated => {}
         }
     }
 
@@ -178,9 +253,10 @@ impl World {
         });
     }
 
-    /// Forgets what a daemon has asked that starts anew.
+    /// Forgets what a daemon has asked and done that starts anew.
     pub(super) fn forget_writes(&mut self, node: NodeId) {
         self.sightings.writing.retain(|(other, _)| *other != node);
         self.sightings.carried_out.retain(|(other, _)| *other != node);
+        self.sightings.changing.remove(&node);
     }
 }

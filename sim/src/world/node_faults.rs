@@ -4,13 +4,17 @@ mod lives;
 mod pace;
 mod tampering;
 
+use std::net::SocketAddrV4;
+
 use super::World;
 use super::event::Event;
 use crate::checker::Verdict;
 use crate::fault::NodeFault;
 use crate::forgery::{Forgery, Surroundings};
+use crate::links::Carriage;
 use crate::node_id::NodeId;
 use crate::probe::Cargo;
+use crate::scenario::Backend;
 
 impl World {
     pub(super) fn begin_node_fault(&mut self, node: NodeId, fault: &NodeFault) -> Verdict {
@@ -23,6 +27,7 @@ impl World {
             NodeFault::Pause => self.pause(node),
             NodeFault::Slow(_) => self.change_pace(node),
             NodeFault::Drift(_) => self.change_clock(node),
+            NodeFault::UnderlayDown => self.change_attachment(node),
             NodeFault::Tamper(tampering) => self.tamper(node, tampering),
             NodeFault::Forge(forgery) => self.forge(node, forgery),
         }
@@ -37,6 +42,7 @@ impl World {
             NodeFault::Pause => self.resume(node),
             NodeFault::Slow(_) => self.change_pace(node),
             NodeFault::Drift(_) => self.change_clock(node),
+            NodeFault::UnderlayDown => self.change_attachment(node),
             NodeFault::Replace { .. } | NodeFault::Tamper(_) | NodeFault::Forge(_) => {}
         }
         Ok(())
@@ -73,7 +79,7 @@ impl World {
             return;
         };
         for event in waiting {
-            if let Event::Datagram { cargo, .. } = event.timely() {
+            if let Event::Arrival { cargo, .. } = event.timely() {
                 self.overflow(node, *cargo);
             }
         }
@@ -94,18 +100,44 @@ impl World {
         let known = Surroundings {
             victim,
             peer_pod,
-            peer: peer.public_ip(),
+            peer: self.address_of(peer),
             third_pod: others.next().map(|(_, pod)| pod),
         };
         let (from, packet) = forgery.datagram(known, &mut self.forger_rng);
         self.scars.attack(node);
-        let event = Event::Datagram {
+        let Some((carriage, packet)) = self.forged(node, forgery, packet) else {
+            self.detail(Some(node), "has no device to attack");
+            return;
+        };
+        let event = Event::Arrival {
             from,
-            to: (PORT, node),
+            to: node,
+            carriage,
             cargo: Cargo::Forged(forgery),
             packet,
         };
         self.queue.push(self.now, event);
+    }
+
+    /// Sends a forged packet as the backend's nodes send theirs; noise is no frame either.
+    fn forged(&self, node: NodeId, forgery: Forgery, packet: Vec<u8>) -> Option<(Carriage, Vec<u8>)> {
+        let linux = &self.nodes.get(node.index())?.linux;
+        let datagram = |port| Carriage::Datagram {
+            to: SocketAddrV4::new(self.address_of(node), port),
+        };
+        match self.scenario.backend {
+            Backend::Udp => Some((datagram(PORT), packet)),
+            Backend::HostGw => Some((Carriage::Frame, packet)),
+            Backend::Vxlan => {
+                let (port, payload) = linux.vxlan_payload_for(&packet)?;
+                let payload = if forgery == Forgery::Noise {
+                    packet
+                } else {
+                    payload
+                };
+                Some((datagram(port), payload))
+            }
+        }
     }
 }
 

@@ -11,6 +11,7 @@ use crate::fault::StoreFault;
 use crate::junk::Junk;
 use crate::node_id::NodeId;
 use crate::ref_cluster::Hand;
+use crate::scenario::Backend;
 
 impl World {
     /// Writes the network config as it should be at the moment, if it is not.
@@ -23,7 +24,7 @@ impl World {
         });
         let config = match damage.last() {
             Some(damage) => damage.text().map(str::to_owned),
-            None => Some(self.scenario.config.clone()),
+            None => Some(self.scenario.network_config()),
         };
         let key = self.scenario.prefix.config_key();
         let known = self.service.store.get(&key).map(|kv| kv.value.as_slice());
@@ -110,7 +111,16 @@ impl World {
     fn steal_lease(&mut self, node: NodeId) {
         if let Some(KeyValue { key, .. }) = self.lease_of(node) {
             let lease = self.lease_of_a_stranger();
-            self.put(&key, STRANGER.as_bytes(), lease);
+            self.put(&key, self.stranger().as_bytes(), lease);
+        }
+    }
+
+    /// Returns what a host writes that is no node of the cluster.
+    const fn stranger(&self) -> &'static str {
+        match self.scenario.backend {
+            Backend::Udp => STRANGER,
+            Backend::Vxlan => STRANGER_WITH_VXLAN,
+            Backend::HostGw => STRANGER_WITH_HOST_GW,
         }
     }
 
@@ -123,7 +133,7 @@ impl World {
         let v4 = Subnet::V4(subnet);
         let key = [&self.scenario.prefix.lease_key(&v4)[..], DOUBLES_V6].concat();
         let lease = self.lease_of_a_stranger();
-        self.put(&key, STRANGER.as_bytes(), lease);
+        self.put(&key, self.stranger().as_bytes(), lease);
     }
 
     fn admit_stranger(&mut self) {
@@ -133,7 +143,11 @@ impl World {
         };
         let key = self.scenario.prefix.lease_key(&Subnet::V4(subnet));
         let lease = self.lease_of_a_stranger();
-        self.put(&key, OF_ANOTHER_BACKEND.as_bytes(), lease);
+        let value = match self.scenario.backend {
+            Backend::Udp | Backend::HostGw => OF_ANOTHER_BACKEND,
+            Backend::Vxlan => WITHOUT_DEVICE,
+        };
+        self.put(&key, value.as_bytes(), lease);
     }
 
     /// Puts the key of a node on an etcd lease of a minute, if it is on none.
@@ -165,7 +179,7 @@ impl World {
             return None;
         }
         let subnet = self.free_subnet(&mut Rng::new(u64::from(node.number())))?;
-        let value = format!(r#"{{"PublicIP":"{}","PublicIPv6":null}}"#, node.public_ip());
+        let value = format!(r#"{{"PublicIP":"{}","PublicIPv6":null}}"#, self.address_of(node));
         let key = self.scenario.prefix.lease_key(&Subnet::V4(subnet));
         Some((key, value.into_bytes()))
     }
@@ -227,6 +241,11 @@ impl World {
 const MOST_SHOWN: usize = 200;
 /// What a host writes that is no node of the cluster (RFC 5737).
 const STRANGER: &str = r#"{"PublicIP":"203.0.113.77","PublicIPv6":null}"#;
-const OF_ANOTHER_BACKEND: &str = r#"{"PublicIP":"203.0.113.78","PublicIPv6":null,"BackendType":"vxlan","BackendData":{"VNI":1,"VtepMAC":"4e:86:8b:50:5f:c4"}}"#;
+const STRANGER_WITH_VXLAN: &str = r#"{"PublicIP":"203.0.113.77","PublicIPv6":null,"BackendType":"vxlan","BackendData":{"VNI":1,"VtepMAC":"4e:86:8b:50:5f:c3"}}"#;
+const STRANGER_WITH_HOST_GW: &str =
+    r#"{"PublicIP":"203.0.113.77","PublicIPv6":null,"BackendType":"host-gw"}"#;
+const OF_ANOTHER_BACKEND: &str = r#"{"PublicIP":"203.0.113.78","PublicIPv6":null,"BackendType":"ipip"}"#;
+const WITHOUT_DEVICE: &str =
+    r#"{"PublicIP":"203.0.113.78","PublicIPv6":null,"BackendType":"vxlan","BackendData":{"VNI":1}}"#;
 const DOUBLES_V6: &[u8] = b"&fd99:0:0:7::-64";
 const STRANGERS_STAY: Duration = Duration::from_mins(2);

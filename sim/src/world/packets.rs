@@ -5,10 +5,9 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use selvedge_engine::Membership;
 
 use super::World;
-use super::event::Event;
 use crate::checker::delivery::{self, Dropped};
-use crate::checker::{Verdict, hop_limit, right_peer, source_binding, wire_format};
-use crate::links::{Arrival, Fate, LossCause};
+use crate::checker::{Verdict, hop_limit, source_binding, wire_format};
+use crate::links::{Carriage, LossCause};
 use crate::linux::{self, Ingress, LinuxDrop, Passage};
 use crate::node_id::NodeId;
 use crate::packet;
@@ -26,23 +25,50 @@ impl World {
         self.leave_kernel(node, Cargo::Probe(probe), passages, Dropped::BySendersKernel)
     }
 
-    /// A datagram arrives at a node.
-    pub(super) fn handle_datagram(
+    /// A datagram or a frame arrives at a node.
+    pub(super) fn handle_arrival(
         &mut self,
         from: Ipv4Addr,
-        (port, node): (u16, NodeId),
+        node: NodeId,
+        carriage: Carriage,
+        cargo: Cargo,
+        packet: Vec<u8>,
+    ) -> Verdict {
+        let Some(state) = self.nodes.get(node.index()) else {
+            return Ok(());
+        };
+        if !state.linux.is_attached() {
+            self.lose_packet(node, cargo, node, LossCause::Cut);
+            return Ok(());
+        }
+        let to = match carriage {
+            Carriage::Datagram { to } => to,
+            Carriage::Frame => return self.take_frame(node, cargo, packet),
+        };
+        if cargo.was_never_sent() {
+            let from = SocketAddrV4::new(from, to.port());
+            self.trace.carry(self.now, from, to, &packet);
+        }
+        if self.takes_vxlan(node, to) {
+            return self.take_vxlan(node, to, cargo, packet);
+        }
+        self.handle_datagram(from, node, to, cargo, packet)
+    }
+
+    /// A datagram arrives at the daemon's socket.
+    fn handle_datagram(
+        &mut self,
+        from: Ipv4Addr,
+        node: NodeId,
+        to: SocketAddrV4,
         cargo: Cargo,
         mut packet: Vec<u8>,
     ) -> Verdict {
         let now = self.now;
-        if cargo.was_never_sent() {
-            let [from, to] = [from, node.public_ip()].map(|address| SocketAddrV4::new(address, port));
-            self.trace.carry(now, from, to, &packet);
-        }
         let Some(state) = self.nodes.get_mut(node.index()) else {
             return Ok(());
         };
-        let listens = state.linux.listens_on(SocketAddrV4::new(node.public_ip(), port));
+        let listens = state.linux.listens_on(to);
         let Some(daemon) = state.daemon.as_mut().filter(|_| listens) else {
             return self.drop_packet(node, cargo, Dropped::Unreceived);
         };
@@ -140,74 +166,16 @@ impl World {
     }
 
     fn send_once(&mut self, node: NodeId, to: SocketAddrV4, cargo: Cargo, packet: Vec<u8>) -> Verdict {
-        let from = SocketAddrV4::new(node.public_ip(), to.port());
+        let from = SocketAddrV4::new(self.address_of(node), to.port());
         self.trace.carry(self.now, from, to, &packet);
         if let Some(daemon) = self.daemon_mut(node) {
             daemon.check_datagram()?;
         }
         self.judge(wire_format::check(node, &packet))?;
-        let destination = packet::destination(&packet).unwrap_or(Ipv4Addr::UNSPECIFIED);
-        let verdict = right_peer::check(&self.reference, node, destination, *to.ip(), self.now);
-        self.judge(verdict)?;
-        let source = packet::source(&packet).unwrap_or(Ipv4Addr::UNSPECIFIED);
-        let verdict = right_peer::check_source(&self.reference, node, source, self.now);
-        self.judge(verdict)?;
-        let Some(peer) = NodeId::by_public_ip(*to.ip(), self.nodes.len()) else {
-            self.lose_packet(node, cargo, node, LossCause::Cut);
-            return Ok(());
-        };
-        self.count_way(node, cargo)?;
+        self.check_peer(node, &packet, *to.ip())?;
+        self.check_source_sent(node, &packet)?;
         let ttl = packet::ttl(&packet).unwrap_or_default();
-        self.step(node, cargo, PacketStep::OnTheWire { to: peer, ttl });
-        let to = (to.port(), peer);
-        match self.links.send(node, peer, &packet, self.now) {
-            Fate::Lost(cause) => self.lose_packet(node, cargo, peer, cause),
-            Fate::Arrives { first, copies } => {
-                if let Some(probe) = self.probe_mut(cargo) {
-                    probe.copies += u32::try_from(copies.len()).unwrap_or(u32::MAX);
-                }
-                for copy in copies {
-                    self.push_arrival(copy, node, to, cargo, packet.clone());
-                }
-                self.push_arrival(first, node, to, cargo, packet);
-            }
-        }
-        Ok(())
-    }
-
-    /// Lets a copy of a datagram arrive; a damaged one is no probe any more.
-    fn push_arrival(
-        &mut self,
-        arrival: Arrival,
-        from: NodeId,
-        to: (u16, NodeId),
-        cargo: Cargo,
-        packet: Vec<u8>,
-    ) {
-        let Arrival { at, damaged } = arrival;
-        let is_damaged = damaged.is_some();
-        if is_damaged {
-            self.settle(cargo, ProbeFate::Damaged);
-        } else if let Some(probe) = self.probe_mut(cargo) {
-            probe.last_arrival = probe.last_arrival.max(at);
-        }
-        let source = self.links.changed_source(from);
-        let event = Event::Datagram {
-            from: source.unwrap_or_else(|| from.public_ip()),
-            to,
-            cargo: if is_damaged { Cargo::Damaged } else { cargo },
-            packet: damaged.unwrap_or(packet),
-        };
-        self.queue.push(at, event);
-    }
-
-    fn count_way(&mut self, node: NodeId, cargo: Cargo) -> Verdict {
-        let Some(probe) = self.probe_mut(cargo) else {
-            return Ok(());
-        };
-        probe.ways += 1;
-        let verdict = hop_limit::check_first_way(node, probe.id, probe.ways);
-        self.judge(verdict)
+        self.put_datagram(node, to, cargo, ttl, packet)
     }
 
     /// The daemon wrote a packet to the tunnel device, where the kernel takes it.
@@ -226,7 +194,7 @@ impl World {
     }
 
     /// The kernel has made up its mind about a packet; what follows a dropped one is the error about it.
-    fn leave_kernel(
+    pub(super) fn leave_kernel(
         &mut self,
         node: NodeId,
         cargo: Cargo,
@@ -236,7 +204,9 @@ impl World {
         let mut cargo = cargo;
         for Passage { verdict, packet } in passages {
             match verdict {
-                linux::Verdict::Tunnel(_) => self.enter_tunnel(node, cargo, packet)?,
+                linux::Verdict::Tunnel => self.enter_tunnel(node, cargo, packet)?,
+                linux::Verdict::Datagram { from, to } => self.send_vxlan(node, from, to, cargo, packet)?,
+                linux::Verdict::Frame { next_hop } => self.send_frame(node, next_hop, cargo, packet)?,
                 linux::Verdict::Pod(pod) => self.reach_pod(node, pod, cargo, &packet)?,
                 linux::Verdict::Host => self.reach_host(node, cargo)?,
                 linux::Verdict::Dropped(reason) => {
@@ -269,7 +239,8 @@ impl World {
             Cargo::Damaged => self.judge(delivery::check_damaged(node, packet)),
             Cargo::Forged(forgery) => {
                 self.scars.attack(node);
-                let verdict = delivery::check_forged(node, forgery, self.scenario.membership);
+                let path = self.reference.data_path();
+                let verdict = delivery::check_forged(node, forgery, path, self.scenario.membership);
                 self.judge(verdict)
             }
         }
@@ -281,11 +252,12 @@ impl World {
         self.judge_drop(node, cargo, Dropped::ByReceiversKernel(LinuxDrop::NoSuchPod))
     }
 
-    fn drop_packet(&mut self, node: NodeId, cargo: Cargo, dropped: Dropped) -> Verdict {
+    pub(super) fn drop_packet(&mut self, node: NodeId, cargo: Cargo, dropped: Dropped) -> Verdict {
         let step = match dropped {
             Dropped::BySendersKernel(reason) | Dropped::ByReceiversKernel(reason) => {
                 PacketStep::DroppedByKernel(reason)
             }
+            Dropped::ByRouter => PacketStep::DroppedByRouter,
             Dropped::WithoutTable => PacketStep::NoTable,
             Dropped::Unreceived => PacketStep::NobodyListens,
             Dropped::Outbound(reason) | Dropped::Inbound(reason) => PacketStep::DroppedByForwarder(reason),

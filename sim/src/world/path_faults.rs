@@ -20,6 +20,13 @@ impl World {
         let slower = faults.iter().filter_map(StoreFault::slows_by).sum();
         for id in self.scenario.node_ids() {
             let (up, down) = gates(&faults, id);
+            let state = self.nodes.get(id.index());
+            let is_cut_off = state.is_some_and(|state| !state.linux.is_attached());
+            let (up, down) = if is_cut_off {
+                (Gate::Closed, Gate::Closed)
+            } else {
+                (up, down)
+            };
             let Some(path) = self.paths.get_mut(id.index()) else {
                 continue;
             };

@@ -65,6 +65,9 @@ impl World {
         if source == destination {
             return Ok(None);
         }
+        let sender = self.nodes.get(from.index());
+        let room = sender.map_or(0, |node| node.linux.pods_mtu().saturating_sub(HEADERS));
+        let length = length.min(room);
         let probe = Probe {
             id: self.probes.next_id(),
             kind,
@@ -97,6 +100,7 @@ impl World {
         let verdict = delivery::check_arrival(&self.reference, &probe, node, packet, self.now);
         self.judge(verdict.map_err(|finding| finding.by(node)))?;
         self.probes.settle(id, ProbeFate::Delivered);
+        self.mark_arrival();
         if probe.arrivals > 1 {
             return Ok(());
         }
@@ -172,5 +176,7 @@ impl World {
 
 /// The payload of a usual ping.
 pub(super) const PING_LENGTH: usize = 48;
+/// What a probe has besides its payload: the headers of IPv4 and of UDP or ICMP, and its id.
+const HEADERS: usize = 20 + 8 + 8;
 /// The largest payload that fits into the tunnel, with 8 bytes of id: 1500 - 28 - 20 - 8 - 8, and one more as a bound.
 const MAX_LENGTH: u64 = 1437;

@@ -76,7 +76,11 @@ impl World {
     }
 
     fn send_last_probe(&mut self, from: NodeId, to: NodeId) -> Verdict {
-        if !self.links.is_open(from, to) {
+        let is_attached = |node: NodeId| {
+            let state = self.nodes.get(node.index());
+            state.is_some_and(|state| state.linux.is_attached())
+        };
+        if !self.links.is_open(from, to) || !is_attached(from) || !is_attached(to) {
             return Ok(());
         }
         if let Some(id) = self.send_probe(from, to, ProbeKind::Datagram, PING_LENGTH)? {

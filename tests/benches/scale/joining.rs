@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use etcd_client::Channel;
 use selvedge_engine::{
-    Action, Command, Engine, Event, ExitReason, KernelError, KernelEvent, KernelOp, MachineId, Setup,
-    StoreRequest, Underlay,
+    Action, Command, Engine, Event, ExitReason, KernelError, KernelEvent, KernelFacts, KernelOp, MachineId,
+    OpId, Setup, StoreRequest, Survey, Underlay,
 };
 use selvedge_host::clock::{BootClock, Clock};
 use selvedge_host::event_loop::{self, Observer, Parts};
-use selvedge_host::kernel::Kernel;
+use selvedge_host::kernel::{Kernel, Outcome};
 use selvedge_host::store::endpoint::Endpoint;
 use selvedge_host::store::{Store, transport};
 use selvedge_host::tunnel::SharedTable;
@@ -120,7 +120,7 @@ fn join_once(endpoint: &Endpoint, public_ip: Ipv4Addr) -> Joined {
             commands.send(Command::Shutdown).await.unwrap();
             joined
         };
-        let (reason, joined) = tokio::join!(event_loop::run(engine, parts), end);
+        let ((_, reason), joined) = tokio::join!(event_loop::run(engine, parts), end);
         assert_eq!(reason, ExitReason::Shutdown);
         joined
     })
@@ -132,6 +132,7 @@ fn setup(public_ip: Ipv4Addr) -> Setup {
         index: 2,
         mtu: 1500,
         address: public_ip,
+        address_v6: None,
         public_ip,
         public_ipv6: None,
     };
@@ -162,7 +163,9 @@ impl Observer for Watch {
             }
             Action::Watch { .. }
             | Action::CancelWatch(_)
+            | Action::Reconnect
             | Action::Kernel { .. }
+            | Action::Survey { .. }
             | Action::Forwarding(_)
             | Action::Ready
             | Action::Event(_)
@@ -189,8 +192,12 @@ impl Watch {
 struct WillingKernel;
 
 impl Kernel for WillingKernel {
-    async fn apply(&mut self, _op: KernelOp) -> Result<(), KernelError> {
-        Ok(())
+    async fn apply(&mut self, _id: OpId, _op: KernelOp) -> Outcome {
+        Outcome::Ended(Ok(()))
+    }
+
+    async fn survey(&mut self, _survey: &Survey) -> Result<Box<KernelFacts>, KernelError> {
+        Ok(Box::default())
     }
 
     async fn next_event(&mut self) -> KernelEvent {

@@ -1,5 +1,6 @@
 //! What a healthy cluster looks like: in every node and in the store.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use selvedge_engine::{LeaseRecord, Phase};
@@ -51,9 +52,9 @@ impl TurmoilCluster {
             }
             let unknown = |other: &&TurmoilNode| {
                 other.name != node.name
-                    && other
-                        .subnet()
-                        .is_none_or(|subnet| node.peers().get(&subnet).copied() != other.public_ip())
+                    && other.subnet().is_none_or(|subnet| {
+                        node.peers().get(&subnet).copied() != other.public_ip().map(IpAddr::V4)
+                    })
             };
             if let Some(other) = self.nodes.iter().find(unknown) {
                 return Some(format!("{} does not forward to {}", node.name, other.name));

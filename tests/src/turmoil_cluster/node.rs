@@ -88,8 +88,10 @@ impl TurmoilNode {
         let header = RecordingHeader::new(setup.clone(), seed, start);
         self.state().ring = options.ring_size.map(|size| Ring::start(size, header.clone()));
         self.state().tape = Some(Tape::start(header));
+        let address = setup.underlay.address;
         let engine = Engine::new(setup, seed, start);
         let kernel = StubKernel::new(
+            address,
             self.objects.clone(),
             self.pace.clone(),
             self.clock.clone(),
@@ -105,7 +107,7 @@ impl TurmoilNode {
             table,
             observer: self.clone(),
         };
-        event_loop::run(engine, parts).await
+        event_loop::run(engine, parts).await.1
     }
 
     /// Returns what the node's engine said last.
@@ -139,7 +141,7 @@ impl TurmoilNode {
     }
 
     /// Returns the peers that the node forwards to.
-    pub fn peers(&self) -> BTreeMap<Subnet, Ipv4Addr> {
+    pub fn peers(&self) -> BTreeMap<Subnet, IpAddr> {
         self.status().map(|status| status.peers).unwrap_or_default()
     }
 
@@ -235,6 +237,7 @@ fn setup(name: &str) -> Setup {
         index: 2,
         mtu: 1500,
         address,
+        address_v6: None,
         public_ip: address,
         public_ipv6: None,
     };

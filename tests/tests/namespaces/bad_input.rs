@@ -91,7 +91,7 @@ fn a_machine_without_tun_device_is_told_so() {
     let script = r#"mount -t tmpfs none /dev/net && exec "$@""#;
     let hidden = ["--mount", "sh", "-c", script, "sh"];
 
-    let ended = run_inside(&real, "unshare", &hidden);
+    let ended = run_inside(&real, "unshare", &hidden, &[]);
 
     assert_eq!(ended.status.code(), Some(69), "{ended:?}");
     assert!(errors(&ended).contains("/dev/net/tun"), "{ended:?}");
@@ -108,6 +108,7 @@ fn a_missing_capability_is_named() {
         &real,
         "setpriv",
         &["--inh-caps=-net_admin", "--bounding-set=-net_admin"],
+        &[],
     );
 
     assert_eq!(ended.status.code(), Some(77), "{ended:?}");
@@ -137,7 +138,7 @@ fn an_unreadable_old_subnet_file_is_replaced_only_by_a_good_one() {
 }
 
 /// Runs the daemon in node 1's namespace, wrapped by another program, until it ends by itself.
-fn run_inside(real: &RealNodes, wrapper: &str, arguments: &[&str]) -> Output {
+pub(crate) fn run_inside(real: &RealNodes, wrapper: &str, arguments: &[&str], flags: &[&str]) -> Output {
     let mut command = real.lab.namespace(Place::Node(node(1))).command("timeout");
     command.arg("20").arg(wrapper).args(arguments).arg(PROGRAM);
     command.args([
@@ -146,7 +147,7 @@ fn run_inside(real: &RealNodes, wrapper: &str, arguments: &[&str]) -> Output {
         "http://192.0.2.250:2379",
         "--subnet-file",
     ]);
-    output(command.arg(real.lab.subnet_file(node(1))))
+    output(command.arg(real.lab.subnet_file(node(1))).args(flags))
 }
 
 fn output(command: &mut Command) -> Output {
@@ -160,7 +161,7 @@ fn one_line(output: &Output) -> String {
 }
 
 /// Returns the lines at error level, wherever the daemon logs.
-fn errors(output: &Output) -> String {
+pub(crate) fn errors(output: &Output) -> String {
     let all = [output.stdout.as_slice(), output.stderr.as_slice()].concat();
     let text = String::from_utf8_lossy(&all).into_owned();
     let lines: Vec<&str> = text.lines().filter(|line| line.contains("ERROR")).collect();

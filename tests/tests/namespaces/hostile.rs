@@ -11,13 +11,13 @@ use selvedge_tests::real_nodes::{RealNodes, node, wait_until};
 
 use crate::PROGRAM;
 
-const TUNNEL: u16 = 8285;
-const SERVICE: u16 = 7002;
+pub(crate) const TUNNEL: u16 = 8285;
+pub(crate) const SERVICE: u16 = 7002;
 
 #[test]
 fn datagrams_from_outside_the_cluster_are_dropped_and_counted() {
     need!(root, tun, ip, etcd);
-    let real = RealNodes::up("t-hostile", 2, PROGRAM);
+    let real = RealNodes::up_flagged("t-hostile", 2, 1, PROGRAM, &["--membership=enforce"]);
     let service = service(&real);
     let outsider = real.lab.namespace(Place::Store);
     let injected = packet(real.pod(2), real.pod(1), b"from outside");
@@ -37,7 +37,7 @@ fn datagrams_from_outside_the_cluster_are_dropped_and_counted() {
 #[test]
 fn a_member_cannot_speak_for_another_subnet_nor_into_a_foreign_one() {
     need!(root, tun, ip, etcd);
-    let real = RealNodes::up("t-member", 2, PROGRAM);
+    let real = RealNodes::up_flagged("t-member", 2, 1, PROGRAM, &["--membership=enforce"]);
     let service = service(&real);
     let member = real.lab.namespace(Place::Node(node(2)));
     let own = real.pod(2);
@@ -65,7 +65,7 @@ fn a_member_cannot_speak_for_another_subnet_nor_into_a_foreign_one() {
 }
 
 /// A UDP service in pod 1.
-fn service(real: &RealNodes) -> UdpSocket {
+pub(crate) fn service(real: &RealNodes) -> UdpSocket {
     let address = real.pod(1);
     let socket = real
         .lab
@@ -74,7 +74,7 @@ fn service(real: &RealNodes) -> UdpSocket {
     socket.expect("the pod is there").expect("the port is free")
 }
 
-fn heard(service: &UdpSocket) -> Option<Vec<u8>> {
+pub(crate) fn heard(service: &UdpSocket) -> Option<Vec<u8>> {
     let mut buffer = vec![0; 2048];
     service
         .set_read_timeout(Some(Duration::from_millis(500)))
@@ -84,7 +84,7 @@ fn heard(service: &UdpSocket) -> Option<Vec<u8>> {
     Some(buffer)
 }
 
-fn packet(from: Ipv4Addr, to: Ipv4Addr, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn packet(from: Ipv4Addr, to: Ipv4Addr, payload: &[u8]) -> Vec<u8> {
     let builder = PacketBuilder::ipv4(from.octets(), to.octets(), 64).udp(9, SERVICE);
     let mut bytes = vec![0; builder.size(payload.len())];
     builder
@@ -121,7 +121,7 @@ fn send(from: &Namespace, datagrams: &[Vec<u8>]) {
 pub(crate) struct Counters(Vec<(String, u64)>);
 
 impl Counters {
-    fn since(&self, earlier: &Self, name: &str) -> u64 {
+    pub(crate) fn since(&self, earlier: &Self, name: &str) -> u64 {
         self.get(name) - earlier.get(name)
     }
 
@@ -157,7 +157,7 @@ pub(crate) fn counters(real: &RealNodes) -> Counters {
     )
 }
 
-fn unharmed(real: &RealNodes) {
+pub(crate) fn unharmed(real: &RealNodes) {
     let links = real.lab.ping_all_pods(Pace::QUICK).expect("probes are sent");
     assert!(
         links.iter().all(|link| link.echoes.lost() == 0),

@@ -1,18 +1,29 @@
 //! Real daemons in network namespaces with a real etcd: what a user of the network sees, what is on the wire, what
 //! stands in the kernel and in etcd, and what happens when something breaks.
 
+mod adoption;
+mod backend_facts;
+mod backends;
+mod bad_backends;
 mod bad_input;
+mod chaos;
 mod command_line;
+mod dual_stack;
 mod etcd_faults;
 mod facts;
 mod firewall;
+mod firewall_tools;
 mod hostile;
 mod icmp_errors;
 mod ipv6;
 mod life;
 mod load;
+mod masquerading;
+mod membership;
 mod offloads;
+mod plan_and_cleanup;
 mod recordings;
+mod restarts;
 mod traffic;
 mod wire;
 

@@ -36,7 +36,7 @@ fn a_recording_of_bounded_size_ends_with_the_newest_and_is_replayed_action_for_a
         ..ClusterOptions::new(95)
     };
     let mut cluster = a_run_with_faults_in(options);
-    for _ in 0..200 {
+    for _ in 0..400 {
         put_newcomer(&cluster);
         cluster.run_for(Duration::from_secs(1));
     }
@@ -127,4 +127,4 @@ fn a_run_with_faults_in(options: ClusterOptions) -> TurmoilCluster {
 }
 
 /// A recording's size in bytes: so small that a run wraps it.
-const RING: u64 = 64 * 1024;
+const RING: u64 = 96 * 1024;

@@ -49,6 +49,18 @@ pub(super) enum Choice<'a> {
     Exhausted,
 }
 
+impl Choice<'_> {
+    /// Returns the subnet that the node has in the end if all goes well.
+    pub(super) const fn subnet(&self) -> Option<Subnet> {
+        match self {
+            Self::Keep { held, .. } => Some(held.subnet),
+            Self::Adopt { write, .. } | Self::Write(write) | Self::Defend { write, .. } => Some(write.subnet),
+            Self::Contest { subnet, .. } => Some(*subnet),
+            Self::Refuse(_) | Self::Clear { .. } | Self::Exhausted => None,
+        }
+    }
+}
+
 /// What the choice follows from, besides chance.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Situation<'a> {
@@ -117,7 +129,8 @@ impl<'a> Situation<'a> {
         }
     }
 
-    /// Returns this node's leases by its public addresses; if there are none, the one that it wrote under others since the machine was booted.
+    /// Returns this node's leases by its public addresses; if there are none, those that it had under others since the
+    /// machine was booted.
     fn candidates(&self) -> Vec<Candidate<'a>> {
         let announced = self.leases.of_node(self.claim.addresses());
         let announced: Vec<_> = announced
@@ -128,9 +141,10 @@ impl<'a> Situation<'a> {
         }
         let moved = self.leases.subnets_of(self.claim.network);
         let moved = moved.map(|(entry, subnet)| self.candidate(entry, subnet));
-        moved
-            .filter(|candidate| candidate.maker == Maker::This(Standing::Held))
-            .collect()
+        let is_own = |candidate: &Candidate<'_>| {
+            candidate.maker == Maker::This(Standing::Held) || self.is_as_known(candidate)
+        };
+        moved.filter(is_own).collect()
     }
 
     fn candidate(&self, entry: &'a Entry, subnet: Subnet) -> Candidate<'a> {
@@ -278,13 +292,7 @@ impl<'a> Situation<'a> {
         } else {
             LeaseOrigin::Fresh
         };
-        Choice::Write(Write::creation(
-            self.leases.key_of(&subnet),
-            subnet,
-            origin,
-            self.claim.record,
-            self.leases.revision(),
-        ))
+        Choice::Write(Write::creation(subnet, origin, self.claim.record, self.leases))
     }
 
     /// Picks a free subnet; the one that shall not be taken again only if there is no other.
@@ -329,6 +337,12 @@ impl<'a> Situation<'a> {
     /// Tells whether this node carries the subnet, and the key was written after it last was this node's.
     fn is_lost(&self, entry: &Entry, subnet: &Subnet) -> bool {
         self.carried.as_ref() == Some(subnet) && self.known > Revision(0) && entry.mod_revision > self.known
+    }
+
+    /// Tells whether the key of the subnet carried is as it last was this node's: of a reservation no maker tells.
+    fn is_as_known(&self, candidate: &Candidate<'_>) -> bool {
+        let is_carried = self.carried == Some(candidate.subnet) && self.known > Revision(0);
+        is_carried && candidate.entry.mod_revision == self.known
     }
 
     fn has_matured(&self, entry: &Entry) -> bool {

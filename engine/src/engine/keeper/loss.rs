@@ -11,9 +11,9 @@ use crate::engine::outbox::Outbox;
 use crate::event::{Event, LeaseOrigin};
 use crate::leases::Entry;
 use crate::machine_id::{Maker, Standing};
-use crate::public_addresses::PublicAddresses;
 use crate::setup::{OnExpiry, OnLoss};
 use crate::store::Revision;
+use crate::subnet::Subnet;
 use crate::subnet_file::PreviousSubnet;
 use crate::twin::Rival;
 
@@ -56,7 +56,7 @@ impl Keeper {
                 self.lose(None, follower, outbox);
             }
             None | Some(_) if leases.revision() < held.mod_revision => {}
-            Some(entry) if held.is_written_in(entry, own) => {}
+            Some(entry) if held.is_written_in(entry) => {}
             Some(entry) if entry.is_of(own) => {
                 let (held, entry) = (held.clone(), entry.clone());
                 self.handle_rewritten(held, &entry, claim, follower, outbox);
@@ -172,18 +172,27 @@ impl Keeper {
 
     /// Stops serving a subnet that was lost once another node's lease covers it, or another machine holds it.
     pub(super) fn yield_if_claimed(&mut self, claim: &Claim<'_>, follower: &Follower) {
-        let own = claim.addresses();
         let Some(carried) = self.carried else { return };
-        if self.held().is_some() {
-            return;
+        if self.held().is_none() && self.is_anothers(&carried, claim, follower) {
+            self.carried = None;
         }
+    }
+
+    /// Tells whether a subnet that this node had is another node's, or another machine's, as far as the view shows.
+    pub(crate) fn is_anothers(&self, carried: &Subnet, claim: &Claim<'_>, follower: &Follower) -> bool {
+        let own = claim.addresses();
         let leases = follower.leases();
-        let key = leases.get(&leases.key_of(&carried));
+        let key = leases.get(&leases.key_of(carried));
         // What came after the own key takes nothing away.
-        let claimed = match key.filter(|entry| entry.is_of(own)) {
-            Some(entry) => leases.is_shadowed(entry, &carried, own, claim.network),
+        let is_own = |entry: &&Entry| {
+            // Its address was another when it wrote it; of a reservation its revision alone tells.
+            let is_as_known = self.known > Revision(0) && entry.mod_revision == self.known;
+            is_as_known || entry.is_of(own) || entry.etcd_lease.is_some_and(|lease| self.holds_by(lease))
+        };
+        let claimed = match key.filter(is_own) {
+            Some(entry) => leases.is_shadowed(entry, carried, own, claim.network),
             None => leases
-                .overlapping(&carried)
+                .overlapping(carried)
                 .any(|(entry, subnet)| claim.network.gives_out(&subnet) && entry.is_of_another(own)),
         };
         let is_held_by_other = |entry: &Entry| {
@@ -191,17 +200,13 @@ impl Keeper {
             maker.is_some_and(Maker::has_taken) && entry.mod_revision > self.known
         };
         let taken = self.known > Revision(0) && key.is_some_and(is_held_by_other);
-        if claimed || taken {
-            self.carried = None;
-        }
+        claimed || taken
     }
 }
 
 impl Held {
-    /// Tells whether the key is as this node wrote it.
-    fn is_written_in(&self, entry: &Entry, own: PublicAddresses) -> bool {
-        entry.is_of(own)
-            && entry.mod_revision == self.mod_revision
-            && entry.etcd_lease == self.term.map(|term| term.id)
+    /// Tells whether the key is as this node wrote it; its address may be another since.
+    fn is_written_in(&self, entry: &Entry) -> bool {
+        entry.mod_revision == self.mod_revision && entry.etcd_lease == self.term.map(|term| term.id)
     }
 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{Held, Term};
 use crate::event::LeaseOrigin;
 use crate::lease::LeaseRecord;
-use crate::leases::Entry;
+use crate::leases::{Entry, Leases};
 use crate::machine_id::Standing;
 use crate::setup::StorePrefix;
 use crate::store::{
@@ -32,6 +32,17 @@ pub(super) struct Write {
     #[serde(with = "text_bytes")]
     value: Vec<u8>,
     guard: Guard,
+    /// What has to be there besides: in a store that was wiped, revisions alone say nothing.
+    #[serde(default)]
+    witness: Option<Witness>,
+}
+
+/// A key of another node as it was seen, which no other history has.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+struct Witness {
+    #[serde(with = "text_bytes")]
+    key: Vec<u8>,
+    state: KeyState,
 }
 
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -72,22 +83,25 @@ impl KeyState {
 }
 
 impl Write {
-    /// Creates a key for a subnet that was free at revision `seen`.
+    /// Creates a key for a subnet that was free in these leases.
     pub(super) fn creation(
-        key: Vec<u8>,
         subnet: Subnet,
         origin: LeaseOrigin,
         record: &LeaseRecord,
-        seen: Revision,
+        leases: &Leases,
     ) -> Self {
         Self {
-            key,
+            key: leases.key_of(&subnet),
+            witness: leases.newest().map(|entry| Witness {
+                key: entry.key.to_vec(),
+                state: KeyState::of(entry),
+            }),
             subnet,
             origin,
             standing: Standing::Held,
             former: None,
             value: record.encode(),
-            guard: Guard::NothingCreatedSince(seen),
+            guard: Guard::NothingCreatedSince(leases.revision()),
         }
     }
 
@@ -106,6 +120,7 @@ impl Write {
             former: entry.etcd_lease,
             value: record.encode(),
             guard,
+            witness: None,
         }
     }
 
@@ -140,6 +155,19 @@ impl Write {
             former: None,
             value: record.encode(),
             guard,
+            witness: None,
+        }
+    }
+
+    /// Writes the key that is held again, with what is true of the node now.
+    pub(super) fn update(held: &Held, record: &LeaseRecord) -> Self {
+        Self {
+            origin: match held.term {
+                Some(_) => LeaseOrigin::Updated,
+                None => LeaseOrigin::Reserved,
+            },
+            former: held.term.map(|term| term.id),
+            ..Self::renewal(held, record)
         }
     }
 
@@ -168,7 +196,7 @@ impl Write {
     }
 
     pub(super) fn request(&self, lease: Option<EtcdLeaseId>, prefix: &StorePrefix) -> StoreRequest {
-        let compares = match &self.guard {
+        let mut compares = match &self.guard {
             Guard::NothingCreatedSince(seen) => vec![
                 compare(
                     prefix.leases(),
@@ -183,6 +211,9 @@ impl Write {
             ],
             Guard::Unchanged { state, .. } => unchanged(&self.key, *state),
         };
+        if let Some(Witness { key, state }) = &self.witness {
+            compares.extend(unchanged(key, *state));
+        }
         let put = TxnOp::Put {
             key: self.key.clone(),
             value: self.value.clone(),

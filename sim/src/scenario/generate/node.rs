@@ -17,12 +17,13 @@ pub(super) enum Kind {
     Pause,
     Slow,
     Drift,
+    UnderlayDown,
     Tamper,
     Forge,
 }
 
 impl Kind {
-    pub(super) const ALL: [Self; 9] = [
+    pub(super) const ALL: [Self; 10] = [
         Self::Crash,
         Self::PowerLoss,
         Self::Stop,
@@ -30,6 +31,7 @@ impl Kind {
         Self::Pause,
         Self::Slow,
         Self::Drift,
+        Self::UnderlayDown,
         Self::Tamper,
         Self::Forge,
     ];
@@ -48,14 +50,9 @@ impl Kind {
                 &[Duration::from_millis(20), Duration::from_millis(800)],
             )),
             Self::Drift => NodeFault::Drift(*pick(rng, &[-10_000, -500, 500, 10_000])),
-            Self::Tamper => NodeFault::Tamper(*pick(rng, &TAMPERINGS)),
+            Self::UnderlayDown => NodeFault::UnderlayDown,
+            Self::Tamper => NodeFault::Tamper(*pick(rng, &Tampering::ALL)),
             Self::Forge => NodeFault::Forge(*pick(rng, &Forgery::ALL)),
         }
     }
 }
-
-const TAMPERINGS: [Tampering; 3] = [
-    Tampering::DeleteTunnel,
-    Tampering::SetTunnelDown,
-    Tampering::DeleteRoutes,
-];

@@ -3,9 +3,10 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::fault::{Fault, NodeFault, StoreFault, StoreWay, SubnetFileFate, TimedFault};
+use crate::fault::{Fault, NodeFault, StoreFault, StoreWay, SubnetFileFate, Tampering, TimedFault};
 use crate::node_id::NodeId;
 use crate::probability::Probability;
+use crate::scenario::{Backend, DirectRouting};
 
 proptest! {
     #[test]
@@ -161,6 +162,56 @@ fn a_scenario_says_its_version_how_many_nodes_and_how_long() {
 
     insta::assert_snapshot!(told.join("\n"));
 }
+
+#[test]
+fn backends_segments_and_every_change_to_a_kernel_read_as_they_print() {
+    let mut scenario = Scenario::new(7, 3, Duration::from_mins(5));
+    scenario.backend = Backend::Vxlan;
+    scenario.vxlan.vni = Some(70_000);
+    scenario.vxlan.direct_routing = DirectRouting::On;
+    scenario.nodes[2].segment = 1;
+    let faults = TAMPERINGS.map(NodeFault::Tamper).into_iter();
+    let faults = faults.chain([NodeFault::UnderlayDown]).map(|fault| TimedFault {
+        at: Duration::from_secs(1),
+        until: None,
+        fault: Fault::Node {
+            node: NodeId::new(1),
+            fault,
+        },
+    });
+    scenario.faults = faults.collect();
+
+    let text = scenario.to_string();
+
+    assert_eq!(Scenario::parse(&text), Ok(scenario.clone()));
+    assert!(
+        text.contains("backend = \"vxlan\"") && text.contains("segment = 1"),
+        "{text}"
+    );
+    assert!(text.contains("value = \"lose_fdb_entry\""), "{text}");
+    let usual = Scenario {
+        backend: Backend::Udp,
+        ..scenario.clone()
+    };
+    assert!(scenario.simpler().contains(&usual));
+}
+
+const TAMPERINGS: [Tampering; 14] = [
+    Tampering::DeleteTunnel,
+    Tampering::SetTunnelDown,
+    Tampering::DeleteRoutes,
+    Tampering::RenameTunnel,
+    Tampering::ChangeTunnelMac,
+    Tampering::ChangeTunnelMtu,
+    Tampering::LoseRoute,
+    Tampering::LoseNeighbour,
+    Tampering::LoseFdbEntry,
+    Tampering::LoseAddress,
+    Tampering::MisdirectRoute,
+    Tampering::FlapUnderlay,
+    Tampering::MoveUnderlay,
+    Tampering::ChangeUnderlayMtu,
+];
 
 fn unusual() -> Scenario {
     let mut scenario = Scenario::new(7, 3, Duration::from_mins(5));

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use selvedge_engine::{
-    Action, EtcdLeaseId, ForwardingTable, Instant, KeyValue, LeaseRecord, Revision, StoreEvent, StoreRequest,
-    StoreResponse, Txn, TxnOp, WatchEnd, WatchEvent,
+    Action, EtcdLeaseId, ForwardingTable, FoundAddress, Instant, KernelEvent, KeyValue, LeaseRecord,
+    Revision, StoreEvent, StoreRequest, StoreResponse, Txn, TxnOp, WatchEnd, WatchEvent,
 };
 
 use super::Saboteur;
@@ -24,6 +24,7 @@ impl Saboteur {
             Sabotage::Hoard => overlook_deletions(&mut input),
             Sabotage::ForgetPeers => self.forget_peers(&input),
             Sabotage::ActOnOldNews => self.act_on_old_news(&input),
+            Sabotage::KeepOldAddress => self.keep_old_address(&mut input),
             Sabotage::WriteBlindly
             | Sabotage::CarryOn
             | Sabotage::IgnoreFence
@@ -92,6 +93,19 @@ impl Saboteur {
         }
     }
 
+    fn keep_old_address(&mut self, input: &mut Input) {
+        let Input::Kernel(KernelEvent::Surveyed {
+            result: Ok(facts), ..
+        }) = input
+        else {
+            return;
+        };
+        let of_card = |found: &&mut FoundAddress| found.link == CARD && found.address.is_ipv4();
+        if let Some(found) = facts.addresses.iter_mut().find(of_card) {
+            found.address = *self.first_address.get_or_insert(found.address);
+        }
+    }
+
     fn overlook_itself(&self, input: &mut Input) {
         let Input::Store(StoreEvent::Response {
             result: Ok(StoreResponse::Range { kvs, .. }),
@@ -141,6 +155,8 @@ impl Saboteur {
     }
 }
 
+/// The index of a node's card.
+const CARD: u32 = 2;
 const PATIENCE: Duration = Duration::from_secs(5);
 const DAY: i64 = 86_400;
 

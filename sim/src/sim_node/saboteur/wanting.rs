@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use selvedge_engine::{
-    Action, EtcdLeaseId, Event, ExitReason, KernelObject, KernelOp, KeyRange, LinkName, OpId, Route,
-    StoreRequest, Sysctl, Txn, TxnOp,
+    Action, EtcdLeaseId, Event, ExitReason, KernelObject, KernelOp, KeyRange, LinkName, NextHop, OpId, Route,
+    RouteMark, StoreRequest, Sysctl, Txn, TxnOp,
 };
 
 use super::{Saboteur, WrittenLease};
 use crate::sabotage::Sabotage;
-use crate::sim_node::DOCKERS_NETWORK;
+use crate::sim_node::{DOCKERS_BRIDGE, OPERATORS_NETWORK};
 
 impl Saboteur {
     /// Changes what the engine wants done.
@@ -74,6 +74,7 @@ impl Saboteur {
             Sabotage::DeleteForeignRoute
             | Sabotage::AskInVain
             | Sabotage::SitIdle
+            | Sabotage::KeepOldAddress
             | Sabotage::NeverCompare
             | Sabotage::StayFenced
             | Sabotage::Despair
@@ -148,6 +149,8 @@ impl Saboteur {
             Action::Request { .. }
             | Action::Watch { .. }
             | Action::CancelWatch(_)
+            | Action::Reconnect
+            | Action::Survey { .. }
             | Action::Ready
             | Action::Event(_)
             | Action::Exit(_) => false,
@@ -173,8 +176,9 @@ impl Saboteur {
 
     fn removal_of_foreign_route(&mut self) -> Action {
         let route = Route {
-            destination: DOCKERS_NETWORK,
-            link: LinkName("docker0".to_owned()),
+            destination: OPERATORS_NETWORK.into(),
+            hop: NextHop::Link(LinkName(DOCKERS_BRIDGE.to_owned())),
+            mark: RouteMark::Flannel,
         };
         Action::Kernel {
             id: OpId(self.number()),

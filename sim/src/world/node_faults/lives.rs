@@ -26,6 +26,8 @@ impl World {
         if let Some(state) = self.nodes.get_mut(node.index()) {
             state.reboot();
         }
+        self.note_presence(node);
+        self.change_attachment(node);
     }
 
     /// Tells a daemon to stop; one whose node stands still is killed, as a service manager does after a while.

@@ -24,7 +24,7 @@ impl World {
         }
         let at = (self.now + by).max(busy_until + Duration::from_nanos(1));
         self.busy_until.insert(node, at);
-        if let Event::Datagram { cargo, .. } = &event {
+        if let Event::Arrival { cargo, .. } = &event {
             let cargo = *cargo;
             self.queue_probe(cargo);
         }
