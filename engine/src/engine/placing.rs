@@ -109,26 +109,23 @@ impl Engine {
     /// Wants what leads to a peer, or nothing any more.
     fn reach(&mut self, net: IpNet, place: Option<Place>) {
         let Some(active) = &self.active else { return };
-        let objects = place.map(|place| active.config.backend.peer_objects(net, &place, &self.ways));
-        let objects = match (objects, place) {
-            (Some(Err(OffLink)), Some(place)) => {
-                if self.off_link.insert(net) {
-                    let public_ip = place.public_ip;
-                    self.outbox.tell(Event::PeerOffLink { net, public_ip });
-                }
-                Vec::new()
+        let way = place.map(|place| {
+            let objects = active.config.backend.peer_objects(net, &place, &self.ways);
+            (place, objects)
+        });
+        if let Some((Place { public_ip, .. }, Err(OffLink))) = way {
+            if self.off_link.insert(net) {
+                self.outbox.tell(Event::PeerOffLink { net, public_ip });
             }
-            (Some(Ok(mut objects)), Some(place)) => {
-                self.off_link.remove(&net);
-                let members = self.filter.members(&filtered(net, &place));
-                objects.extend(members.into_iter().map(KernelObject::Member));
-                objects
-            }
-            (None | Some(Ok(_) | Err(OffLink)), _) => {
-                self.off_link.remove(&net);
-                Vec::new()
-            }
-        };
+            return self.reconciler.desire(Owner::Peer(net), Vec::new());
+        }
+        self.off_link.remove(&net);
+        let mut objects = Vec::new();
+        if let Some((place, Ok(leading))) = way {
+            let members = self.filter.members(&filtered(net, &place));
+            objects.extend(leading);
+            objects.extend(members.into_iter().map(KernelObject::Member));
+        }
         self.reconciler.desire(Owner::Peer(net), objects);
     }
 

@@ -22,13 +22,14 @@ use crate::ways::Ways;
 impl Engine {
     /// Looks at the node when it is time to.
     pub(super) fn survey(&mut self) {
-        let Some(config) = self.config_to_serve() else {
+        if !self.surveyor.is_due(self.outbox.now) {
             return;
+        }
+        let survey = Survey {
+            tunnels: self.tunnels(),
+            destination: self.setup.selection.destination(),
         };
-        let tunnels = config.backend.tunnels(&config.network);
-        let destination = self.setup.selection.destination();
-        let survey = || Survey { tunnels, destination };
-        self.surveyor.handle_timeout(survey, &mut self.outbox);
+        self.surveyor.ask(survey, &mut self.outbox);
     }
 
     pub(super) fn handle_surveyed(&mut self, id: OpId, result: Result<Box<KernelFacts>, KernelError>) {

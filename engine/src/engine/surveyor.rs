@@ -72,16 +72,16 @@ impl Surveyor {
         }
     }
 
-    /// Asks if it is time to.
-    pub(super) fn handle_timeout(&mut self, survey: impl FnOnce() -> Survey, outbox: &mut Outbox) {
-        let State::Waiting { due, .. } = self.state else {
-            return;
-        };
-        if due <= outbox.now {
-            let id = outbox.survey(survey());
-            let doubt = Doubt::None;
-            self.state = State::Asked { id, doubt };
-        }
+    /// Tells whether it is time to ask.
+    pub(super) fn is_due(&self, now: Instant) -> bool {
+        matches!(self.state, State::Waiting { due, .. } if due <= now)
+    }
+
+    /// Asks.
+    pub(super) fn ask(&mut self, survey: Survey, outbox: &mut Outbox) {
+        let id = outbox.survey(survey);
+        let doubt = Doubt::None;
+        self.state = State::Asked { id, doubt };
     }
 
     pub(super) fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
