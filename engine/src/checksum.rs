@@ -23,6 +23,13 @@ pub(crate) fn sum(bytes: &[u8]) -> u16 {
     u16::from_be_bytes(fold(sum).to_ne_bytes())
 }
 
+/// Returns the same as [`sum`] for few words whose number is known, so that no loop is needed.
+#[inline]
+pub(crate) fn sum_of_words<const N: usize>(words: &[[u8; 4]; N]) -> u16 {
+    let words = words.iter().map(|word| u64::from(u32::from_ne_bytes(*word)));
+    u16::from_be_bytes(fold(words.fold(0, u64::wrapping_add)).to_ne_bytes())
+}
+
 /// Takes four sums at once, whose carries are counted apart, which keeps the processor's adders busy.
 fn sum_of_blocks(blocks: &[[u8; 32]]) -> u64 {
     let (mut sums, mut carries) = ([0_u64; 4], 0_u64);
@@ -82,12 +89,13 @@ pub(crate) fn update(checksum: u16, old: u16, new: u16) -> u16 {
 }
 
 /// Adds the carries back in until 16 bits are left.
+///
+/// Both halves are added to each other, swapped: the carry out of the lower half goes into the upper one.
+#[inline]
 fn fold(sum: u64) -> u16 {
-    let sum = (sum >> 32) + (sum & 0xffff_ffff);
-    let sum = (sum >> 16) + (sum & 0xffff);
-    let sum = (sum >> 16) + (sum & 0xffff);
-    let [.., carry, high, low] = ((sum >> 16) + (sum & 0xffff)).to_be_bytes();
-    debug_assert_eq!(carry, 0, "four steps leave no carry");
+    let [a, b, c, d, ..] = sum.wrapping_add(sum.rotate_left(32)).to_be_bytes();
+    let sum = u32::from_be_bytes([a, b, c, d]);
+    let [high, low, ..] = sum.wrapping_add(sum.rotate_left(16)).to_be_bytes();
     u16::from_be_bytes([high, low])
 }
 

@@ -4,8 +4,6 @@ mod path_mtus;
 
 use core::net::{Ipv4Addr, SocketAddrV4};
 
-use ipnet::Ipv4Net;
-
 use self::path_mtus::PathMtus;
 
 use crate::counter::PacketCounters;
@@ -255,7 +253,7 @@ enum Proof {
 
 /// Finds the node that a packet goes to, or the first rule that it breaks.
 fn route(table: &ForwardingTable, packet: &[u8]) -> Result<(Ipv4Header, SocketAddrV4), Refusal> {
-    let header = validate(table.params().subnet, packet).map_err(Refusal::silent)?;
+    let header = validate(table, packet).map_err(Refusal::silent)?;
     let Some(next_hop) = table.next_hop(header.destination) else {
         return Err(Refusal::answered(
             DropReason::NoRoute,
@@ -286,12 +284,11 @@ fn fit(longest: usize, next_hop_mtu: u32, header: Ipv4Header) -> Result<(), Refu
 
 /// Tells whether a packet from another node may be handed to the kernel, or the first rule that it breaks.
 fn admit(table: &ForwardingTable, from: Ipv4Addr, packet: &[u8]) -> Result<Proof, Refusal> {
-    let subnet = table.params().subnet;
-    let header = validate(subnet, packet).map_err(Refusal::silent)?;
-    if !subnet.contains(&header.destination) {
+    let header = validate(table, packet).map_err(Refusal::silent)?;
+    if !table.is_own(header.destination) {
         return Err(Refusal::silent(DropReason::NotOurs));
     }
-    if subnet.contains(&header.source) {
+    if table.is_own(header.source) {
         return Err(Refusal::silent(DropReason::OwnSource));
     }
     let proof = prove(table, from, header.source).map_err(Refusal::silent)?;
@@ -311,20 +308,15 @@ fn admit(table: &ForwardingTable, from: Ipv4Addr, packet: &[u8]) -> Result<Proof
 }
 
 /// Reads a packet's header and refuses addresses that are never forwarded.
-fn validate(own: Ipv4Net, packet: &[u8]) -> Result<Ipv4Header, DropReason> {
+fn validate(table: &ForwardingTable, packet: &[u8]) -> Result<Ipv4Header, DropReason> {
     let header = Ipv4Header::parse(packet)?;
-    if ipv4::is_no_host(header.source) || is_broadcast_of(own, header.source) {
+    if ipv4::is_no_host(header.source) || table.is_broadcast(header.source) {
         return Err(DropReason::BadSource);
     }
-    if ipv4::is_no_host(header.destination) || is_broadcast_of(own, header.destination) {
+    if ipv4::is_no_host(header.destination) || table.is_broadcast(header.destination) {
         return Err(DropReason::BadDestination);
     }
     Ok(header)
-}
-
-/// Tells whether the address means every host of the subnet; it is not forwarded (RFC 2644).
-fn is_broadcast_of(subnet: Ipv4Net, address: Ipv4Addr) -> bool {
-    subnet.prefix_len() < 31 && subnet.broadcast() == address
 }
 
 /// Compares a packet's sender and source with the leases.

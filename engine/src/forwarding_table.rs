@@ -1,38 +1,46 @@
 //! The one table that control makes and packets are forwarded by.
 
+mod grid;
+mod routes;
 #[cfg(test)]
 mod tests;
 mod trie;
 
-use alloc::vec::Vec;
 use core::fmt;
 use core::net::{Ipv4Addr, SocketAddrV4};
 
 use ipnet::Ipv4Net;
-use rpds::RedBlackTreeMapSync;
 use serde::{Deserialize, Serialize};
 
-use self::trie::{Entrance, Trie};
+use self::grid::Shape;
+use self::routes::Routes;
+use self::trie::Entrance;
 use crate::setup::Membership;
 
 /// Where every packet of the overlay goes; immutable, shared by all forwarders.
 ///
-/// A table that is made from another shares with it what is equal: for n peers, O(log n) of it is new for each change.
+/// Subnets that are as large as this node's own, as all are whose leases follow one network config, are found by their
+/// number in the network; others take a step for each byte of their prefix.
+///
+/// A table that is made from another shares with it what is equal: for n peers, O(log n) of it is new for each change,
+/// and in a network that has room for m subnets, O(sqrt m).
 #[derive(Clone)]
 pub struct ForwardingTable {
     params: TunnelParams,
+    own: OwnSubnet,
     peers: Routes,
+    /// To the peers that have no subnet of the usual size.
     entrance: Entrance,
 }
 
-/// The peers, by all that they are looked up by.
-#[derive(Clone)]
-struct Routes {
-    /// Truncated; an outer subnet comes before those within.
-    by_subnet: RedBlackTreeMapSync<Ipv4Net, Ipv4Addr>,
-    /// The subnets of each node, in order.
-    by_holder: RedBlackTreeMapSync<Ipv4Addr, Vec<Ipv4Net>>,
-    trie: Trie,
+/// This node's subnet, as packets are compared with it.
+#[derive(Clone, Copy)]
+struct OwnSubnet {
+    first: u32,
+    /// How far the last address is from the first.
+    span: u32,
+    /// The limited broadcast, which is no host of any subnet, if there is none of this one (RFC 3021).
+    broadcast: Ipv4Addr,
 }
 
 /// What a table holds besides the peers.
@@ -57,7 +65,7 @@ impl ForwardingTable {
     ///
     /// Host bits of the subnets are masked off. For n peers it takes O(n log n) steps.
     pub fn new(params: TunnelParams, peers: impl IntoIterator<Item = (Ipv4Net, Ipv4Addr)>) -> Self {
-        let mut routes = Routes::new();
+        let mut routes = Routes::new(params.shape());
         for (subnet, public_ip) in peers {
             routes.set(subnet.trunc(), Some(public_ip));
         }
@@ -66,14 +74,15 @@ impl ForwardingTable {
 
     /// Makes a table with other parameters, and with changes: a subnet's new holder, or none.
     ///
-    /// For n peers it takes O(log n) steps for each change.
+    /// For n peers and m subnets in the network it takes O(sqrt m) steps and O(log n) for each change, and O(n log n) if
+    /// the network or the size of its subnets is another.
     #[must_use]
     pub fn with(
         &self,
         params: TunnelParams,
         changes: impl IntoIterator<Item = (Ipv4Net, Option<Ipv4Addr>)>,
     ) -> Self {
-        let mut routes = self.peers.clone();
+        let mut routes = self.peers.shaped(params.shape());
         for (subnet, public_ip) in changes {
             routes.set(subnet.trunc(), public_ip);
         }
@@ -83,7 +92,8 @@ impl ForwardingTable {
     fn of(params: TunnelParams, peers: Routes) -> Self {
         Self {
             params,
-            entrance: peers.trie.entrance(),
+            own: OwnSubnet::of(params.subnet),
+            entrance: peers.entrance(),
             peers,
         }
     }
@@ -98,33 +108,32 @@ impl ForwardingTable {
     /// There is none for this node's own subnet, whatever the peers claim.
     #[inline]
     pub fn next_hop(&self, destination: Ipv4Addr) -> Option<SocketAddrV4> {
-        if self.params.subnet.contains(&destination) {
+        if self.is_own(destination) {
             return None;
         }
-        let public_ip = self.entrance.find(destination)?;
+        let public_ip = self.find(destination)?;
         Some(SocketAddrV4::new(public_ip, self.params.port))
     }
 
     /// Returns how many peers there are.
     pub fn len(&self) -> usize {
-        self.peers.by_subnet.size()
+        self.peers.by_subnet().size()
     }
 
     /// Tells whether there are no peers.
     pub fn is_empty(&self) -> bool {
-        self.peers.by_subnet.is_empty()
+        self.peers.by_subnet().is_empty()
     }
 
     /// Returns the peers in the order of their subnets.
     pub fn peers(&self) -> impl Iterator<Item = (Ipv4Net, Ipv4Addr)> {
-        let peers = self.peers.by_subnet.iter();
+        let peers = self.peers.by_subnet().iter();
         peers.map(|(subnet, public_ip)| (*subnet, *public_ip))
     }
 
     /// Returns the subnets that the node with this public IP holds, in order; none if it is no member.
     pub fn subnets_of(&self, public_ip: Ipv4Addr) -> impl Iterator<Item = Ipv4Net> {
-        let subnets = self.peers.by_holder.get(&public_ip);
-        subnets.into_iter().flatten().copied()
+        self.peers.subnets_of(public_ip).iter().copied()
     }
 
     /// Tells whether the node with this public IP holds a subnet.
@@ -136,8 +145,53 @@ impl ForwardingTable {
     #[inline]
     pub fn is_held_by(&self, public_ip: Ipv4Addr, address: Ipv4Addr) -> bool {
         // Peers rarely nest, so that the longest prefix is the sender's and no search is needed.
-        self.entrance.find(address) == Some(public_ip)
+        self.find(address) == Some(public_ip)
             || self.subnets_of(public_ip).any(|subnet| subnet.contains(&address))
+    }
+
+    /// Tells whether the address belongs to this node's subnet.
+    #[inline]
+    pub(crate) fn is_own(&self, address: Ipv4Addr) -> bool {
+        address.to_bits().wrapping_sub(self.own.first) <= self.own.span
+    }
+
+    /// Tells whether the address means every host of this node's subnet; it is not forwarded (RFC 2644).
+    #[inline]
+    pub(crate) fn is_broadcast(&self, address: Ipv4Addr) -> bool {
+        address == self.own.broadcast
+    }
+
+    /// Returns the holder of the longest prefix that contains `address`.
+    #[inline]
+    fn find(&self, address: Ipv4Addr) -> Option<Ipv4Addr> {
+        let holder = self.peers.find_in_grid(address);
+        holder.or_else(|| self.entrance.find(address))
+    }
+}
+
+impl TunnelParams {
+    /// Returns the subnets that all nodes have by one network config.
+    const fn shape(&self) -> Shape {
+        Shape {
+            network: self.network,
+            subnet_len: self.subnet.prefix_len(),
+        }
+    }
+}
+
+impl OwnSubnet {
+    fn of(subnet: Ipv4Net) -> Self {
+        let first = subnet.network().to_bits();
+        let last = subnet.broadcast();
+        Self {
+            first,
+            span: last.to_bits().wrapping_sub(first),
+            broadcast: if subnet.prefix_len() < 31 {
+                last
+            } else {
+                Ipv4Addr::BROADCAST
+            },
+        }
     }
 }
 
@@ -183,43 +237,5 @@ impl fmt::Debug for ForwardingTable {
                 &fmt::from_fn(|f| f.debug_list().entries(self.peers()).finish()),
             )
             .finish_non_exhaustive()
-    }
-}
-
-impl Routes {
-    fn new() -> Self {
-        Self {
-            by_subnet: RedBlackTreeMapSync::new_sync(),
-            by_holder: RedBlackTreeMapSync::new_sync(),
-            trie: Trie::new(),
-        }
-    }
-
-    fn set(&mut self, subnet: Ipv4Net, public_ip: Option<Ipv4Addr>) {
-        if let Some(before) = self.by_subnet.get(&subnet).copied() {
-            self.set_held(before, |held| held.retain(|other| *other != subnet));
-        }
-        let Some(public_ip) = public_ip else {
-            self.by_subnet.remove_mut(&subnet);
-            let by_subnet = &self.by_subnet;
-            return self.trie.remove(subnet, |outer| by_subnet.get(&outer).copied());
-        };
-        self.by_subnet.insert_mut(subnet, public_ip);
-        self.set_held(public_ip, |held| {
-            held.push(subnet);
-            held.sort_unstable();
-        });
-        self.trie.insert(subnet, public_ip);
-    }
-
-    /// Changes what a node holds, usually one subnet.
-    fn set_held(&mut self, public_ip: Ipv4Addr, change: impl FnOnce(&mut Vec<Ipv4Net>)) {
-        let mut held = self.by_holder.get(&public_ip).cloned().unwrap_or_default();
-        change(&mut held);
-        if held.is_empty() {
-            self.by_holder.remove_mut(&public_ip);
-        } else {
-            self.by_holder.insert_mut(public_ip, held);
-        }
     }
 }

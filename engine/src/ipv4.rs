@@ -2,7 +2,7 @@
 
 use core::net::Ipv4Addr;
 
-use crate::checksum;
+use crate::checksum::{self, Sum};
 use crate::drop_reason::DropReason;
 
 /// The length of a header without options, in bytes.
@@ -53,31 +53,12 @@ impl Ipv4Header {
     ///
     /// The first rule that the packet breaks, of RFC 1122 3.2.1 and RFC 1812 5.2.2.
     pub(crate) fn parse(packet: &[u8]) -> Result<Self, DropReason> {
-        let fixed = packet
-            .first_chunk::<MIN_HEADER_LEN>()
-            .ok_or(DropReason::Truncated)?;
-        let [
-            version_and_len,
-            _,
-            total1,
-            total0,
-            _,
-            _,
-            fragmentation1,
-            fragmentation0,
-            ttl,
-            protocol,
-            _,
-            _,
-            s3,
-            s2,
-            s1,
-            s0,
-            d3,
-            d2,
-            d1,
-            d0,
-        ] = *fixed;
+        let (words, _) = packet.as_chunks::<4>();
+        let fixed = words.first_chunk::<5>().ok_or(DropReason::Truncated)?;
+        let [start, second, third, source, destination] = fixed;
+        let [version_and_len, _, total1, total0] = *start;
+        let [_, _, fragmentation1, fragmentation0] = *second;
+        let [ttl, protocol, _, _] = *third;
         if version_and_len >> 4 != 4 {
             return Err(DropReason::NotIpv4);
         }
@@ -85,23 +66,33 @@ impl Ipv4Header {
         if len < MIN_HEADER_LEN {
             return Err(DropReason::BadHeaderLength);
         }
-        let header = packet.get(..len).ok_or(DropReason::Truncated)?;
+        let options = packet.get(MIN_HEADER_LEN..len).ok_or(DropReason::Truncated)?;
         // A packet that holds its header and is as long as its total length has no total length below its header's.
         if usize::from(u16::from_be_bytes([total1, total0])) != packet.len() {
             return Err(DropReason::BadTotalLength);
         }
-        if checksum::sum(header) != 0xffff {
+        if sum(fixed, options) != 0xffff {
             return Err(DropReason::BadChecksum);
         }
         Ok(Self {
             len,
             ttl,
             protocol,
-            source: Ipv4Addr::new(s3, s2, s1, s0),
-            destination: Ipv4Addr::new(d3, d2, d1, d0),
+            source: Ipv4Addr::from_octets(*source),
+            destination: Ipv4Addr::from_octets(*destination),
             fragmentation: Fragmentation(u16::from_be_bytes([fragmentation1, fragmentation0])),
         })
     }
+}
+
+/// Returns the sum of a header, which usually has no options.
+#[inline]
+fn sum(fixed: &[[u8; 4]; 5], options: &[u8]) -> u16 {
+    let sum = checksum::sum_of_words(fixed);
+    if options.is_empty() {
+        return sum;
+    }
+    Sum::default().word(sum).bytes(options).value()
 }
 
 /// Lowers the TTL by one, which must not be zero, and updates the checksum.
@@ -124,6 +115,7 @@ pub(crate) fn decrement_ttl(packet: &mut [u8]) {
 }
 
 /// Tells whether no single host can have the address: unspecified, loopback, multicast, broadcast.
+#[inline]
 pub(crate) const fn is_no_host(address: Ipv4Addr) -> bool {
     address.is_unspecified() || address.is_loopback() || address.is_multicast() || address.is_broadcast()
 }

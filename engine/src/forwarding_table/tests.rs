@@ -104,14 +104,45 @@ fn tables_are_equal_when_their_peers_are_in_whatever_order_they_came() {
     assert!(format!("{forward:?}").contains("(10.5.3.0/24, 192.0.2.3)"));
 }
 
+#[test]
+fn a_subnet_that_holds_smaller_ones_is_found_around_them_and_again_without_them() {
+    let whole = [(net("10.5.2.0/24"), ip("192.0.2.2"))];
+    let hops = |table: &ForwardingTable| {
+        ["10.5.2.1", "10.5.2.9", "10.5.2.255"]
+            .map(|destination| table.next_hop(ip(destination)).map(|hop| *hop.ip()))
+    };
+
+    let alone = ForwardingTable::new(params(), whole);
+    let shared = alone.with(params(), [(net("10.5.2.8/30"), Some(ip("192.0.2.3")))]);
+    let again = shared.with(params(), [(net("10.5.2.8/30"), None)]);
+    let gone = shared.with(params(), [(net("10.5.2.0/24"), None)]);
+
+    let [outer, inner] = ["192.0.2.2", "192.0.2.3"].map(|hop| Some(ip(hop)));
+    assert_eq!(hops(&alone), [outer; 3]);
+    assert_eq!(hops(&shared), [outer, inner, outer]);
+    assert_eq!(hops(&again), [outer; 3]);
+    assert_eq!(hops(&gone), [None, inner, None]);
+}
+
+#[test]
+fn a_larger_subnet_shows_where_the_smaller_ones_of_the_usual_size_are_not() {
+    let table = table(&[("10.5.2.0/24", "192.0.2.2"), ("10.5.0.0/20", "192.0.2.9")]);
+
+    let hops = ["10.5.2.1", "10.5.3.1", "10.5.16.1"].map(|destination| table.next_hop(ip(destination)));
+
+    let expected = ["192.0.2.2:8285", "192.0.2.9:8285"].map(|hop| Some(hop.parse().unwrap()));
+    assert_eq!(hops, [expected[0], expected[1], None]);
+}
+
 proptest! {
     #[test]
     fn look_ups_agree_with_a_linear_search(
-        peers in prop_oneof![nested_peers(), equal_peers()],
+        params in layouts(),
+        peers in prop_oneof![nested_peers(), equal_peers(), neighbours()],
         others in proptest::collection::vec(any::<u32>(), 8),
     ) {
-        let table = ForwardingTable::new(params(), peers.clone());
-        let reference = RefTable { peers };
+        let table = ForwardingTable::new(params, peers.clone());
+        let reference = RefTable { own: params.subnet, peers };
 
         for destination in reference.interesting(&others) {
             let hop = table.next_hop(destination).map(|hop| *hop.ip());
@@ -129,14 +160,15 @@ proptest! {
 proptest! {
     #[test]
     fn a_changed_table_is_as_one_made_anew_and_leaves_the_one_before_alone(
-        peers in nested_peers(),
-        changes in proptest::collection::vec((0..24_usize, nested_peers()), 1..5),
+        layout in layouts(),
+        peers in prop_oneof![nested_peers(), neighbours()],
+        changes in proptest::collection::vec((0..24_usize, prop_oneof![nested_peers(), neighbours()], layouts()), 1..5),
         others in proptest::collection::vec(any::<u32>(), 8),
     ) {
         let mut known: BTreeMap<Ipv4Net, Ipv4Addr> = truncated(&peers);
-        let mut table = ForwardingTable::new(params(), peers);
+        let mut table = ForwardingTable::new(layout, peers);
 
-        for (removed, added) in changes {
+        for (removed, added, another_layout) in changes {
             let before = (table.clone(), known.clone());
             let mut routes: BTreeMap<_, _> = truncated(&added)
                 .into_iter()
@@ -151,12 +183,14 @@ proptest! {
                     None => known.remove(subnet),
                 };
             }
-            table = table.with(params(), routes);
+            // Usually the layout stays the same.
+            let layout = if removed % 4 == 0 { another_layout } else { *table.params() };
+            table = table.with(layout, routes);
 
             prop_assert!(is_right(&before.0, &before.1, &others));
             prop_assert!(is_right(&table, &known, &others));
         }
-        let emptied = table.with(params(), known.keys().map(|subnet| (*subnet, None)));
+        let emptied = table.with(*table.params(), known.keys().map(|subnet| (*subnet, None)));
         prop_assert!(is_right(&emptied, &BTreeMap::new(), &others));
         prop_assert!(emptied.is_empty());
     }
@@ -165,14 +199,17 @@ proptest! {
 /// Tells whether the table answers as a linear search does.
 fn is_right(table: &ForwardingTable, known: &BTreeMap<Ipv4Net, Ipv4Addr>, others: &[u32]) -> bool {
     let peers: Vec<_> = known.iter().map(|(subnet, hop)| (*subnet, *hop)).collect();
-    let reference = RefTable { peers: peers.clone() };
+    let reference = RefTable {
+        own: table.params().subnet,
+        peers: peers.clone(),
+    };
     let is_held_by = |holder, address| {
         let holds = |(subnet, hop): &(Ipv4Net, Ipv4Addr)| *hop == holder && subnet.contains(&address);
         peers.iter().any(holds)
     };
     let is_same = |destination: Ipv4Addr| {
         let hop = table.next_hop(destination).map(|hop| *hop.ip());
-        let holders = (1..=6).map(|hop| Ipv4Addr::from(0xc000_0200 + hop));
+        let holders = (0..=6).map(holder);
         hop == reference.next_hop(destination)
             && holders
                 .into_iter()
@@ -189,12 +226,13 @@ fn truncated(peers: &[(Ipv4Net, Ipv4Addr)]) -> BTreeMap<Ipv4Net, Ipv4Addr> {
 
 /// Knows the right answers by looking at every peer.
 struct RefTable {
+    own: Ipv4Net,
     peers: Vec<(Ipv4Net, Ipv4Addr)>,
 }
 
 impl RefTable {
     fn next_hop(&self, destination: Ipv4Addr) -> Option<Ipv4Addr> {
-        if params().subnet.contains(&destination) {
+        if self.own.contains(&destination) {
             return None;
         }
         // Of equal lengths `max_by_key` returns the last.
@@ -238,9 +276,46 @@ fn nested_peers() -> impl Strategy<Value = Vec<(Ipv4Net, Ipv4Addr)>> {
     let bits = prop_oneof![any::<u32>(), 0x0a05_0000_u32..0x0a05_0400, 0xffff_ff00..=u32::MAX];
     let peer = (bits, 0..=32_u8, 1..=6_u32).prop_map(|(bits, length, hop)| {
         let subnet = Ipv4Net::new(Ipv4Addr::from(bits), length).unwrap();
-        (subnet, Ipv4Addr::from(0xc000_0200 + hop))
+        (subnet, holder(hop))
     });
     proptest::collection::vec(peer, 0..24)
+}
+
+/// Prefixes of usual sizes that are next to each other and within each other.
+fn neighbours() -> impl Strategy<Value = Vec<(Ipv4Net, Ipv4Addr)>> {
+    let length = prop_oneof![4 => Just(24_u8), 4 => Just(26), 2 => 20..=32_u8];
+    let peer = (0x0a05_0000_u32..0x0a05_0400, length, 0..=6_u32).prop_map(|(bits, length, hop)| {
+        let subnet = Ipv4Net::new(Ipv4Addr::from(bits), length).unwrap();
+        (subnet, holder(hop))
+    });
+    proptest::collection::vec(peer, 0..24)
+}
+
+/// Returns one of a few nodes; the first has an address that no node has, which no lease has either.
+fn holder(number: u32) -> Ipv4Addr {
+    match number {
+        0 => Ipv4Addr::UNSPECIFIED,
+        number => Ipv4Addr::from(0xc000_0200 + number),
+    }
+}
+
+/// Networks with room for few, many and too many subnets, or for one; and subnets beside their network.
+fn layouts() -> impl Strategy<Value = TunnelParams> {
+    let layout = prop_oneof![
+        4 => Just(("10.5.0.0/16", "10.5.1.0/24")),
+        4 => Just(("10.0.0.0/8", "10.5.2.64/26")),
+        1 => Just(("10.5.0.0/21", "10.5.1.4/32")),
+        1 => Just(("10.0.0.0/8", "10.5.1.4/30")),
+        1 => Just(("0.0.0.0/0", "0.0.0.0/0")),
+        1 => Just(("10.5.2.0/24", "10.5.2.0/24")),
+        1 => Just(("10.5.2.0/24", "10.4.0.0/16")),
+        1 => Just(("255.255.0.0/16", "255.255.255.0/24")),
+    ];
+    layout.prop_map(|(network, subnet)| TunnelParams {
+        network: net(network),
+        subnet: net(subnet),
+        ..params()
+    })
 }
 
 /// Prefixes of one length, near to each other or far apart.

@@ -1,4 +1,4 @@
-//! What the pure parts of the data path cost for each packet: `make bench-packets`.
+//! What the pure parts of the data path cost for each packet, and what a changed lease costs: `make bench-packets`.
 //!
 //! Prints nanoseconds and, where valgrind is installed, instructions, and writes the same as JSON to the file that is
 //! given as the argument. Instructions are the same on a busy machine; nanoseconds are not.
@@ -71,7 +71,10 @@ fn measure_all(file: Option<PathBuf>) {
 }
 
 fn print(costs: &[Cost]) {
-    println!("{:<40} {:>10} {:>13}", "for each packet", "ns", "instructions");
+    println!(
+        "{:<40} {:>10} {:>13}",
+        "for each packet or change", "ns", "instructions"
+    );
     for cost in costs {
         let instructions = cost
             .instructions
