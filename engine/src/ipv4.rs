@@ -52,6 +52,7 @@ impl Ipv4Header {
     /// # Errors
     ///
     /// The first rule that the packet breaks, of RFC 1122 3.2.1 and RFC 1812 5.2.2.
+    #[inline]
     pub(crate) fn parse(packet: &[u8]) -> Result<Self, DropReason> {
         let (words, _) = packet.as_chunks::<4>();
         let fixed = words.first_chunk::<5>().ok_or(DropReason::Truncated)?;
@@ -97,18 +98,14 @@ fn sum(fixed: &[[u8; 4]; 5], options: &[u8]) -> u16 {
 
 /// Lowers the TTL by one, which must not be zero, and updates the checksum.
 pub(crate) fn decrement_ttl(packet: &mut [u8]) {
-    let Some([_, _, _, _, _, _, _, _, ttl, protocol, sum1, sum0, ..]) =
-        packet.first_chunk_mut::<MIN_HEADER_LEN>()
+    let Some([_, _, _, _, _, _, _, _, ttl, _, sum1, sum0, ..]) = packet.first_chunk_mut::<MIN_HEADER_LEN>()
     else {
         return;
     };
-    let lowered = ttl.saturating_sub(1);
-    let [updated1, updated0] = checksum::update(
-        u16::from_be_bytes([*sum1, *sum0]),
-        u16::from_be_bytes([*ttl, *protocol]),
-        u16::from_be_bytes([lowered, *protocol]),
-    )
-    .to_be_bytes();
+    let Some(lowered) = ttl.checked_sub(1) else { return };
+    let sum = u16::from_be_bytes([*sum1, *sum0]);
+    // The TTL is the upper byte of its word, so that the sum of the words is less by as much.
+    let [updated1, updated0] = checksum::update(sum, 0x0100, 0).to_be_bytes();
     *ttl = lowered;
     *sum1 = updated1;
     *sum0 = updated0;
@@ -117,6 +114,10 @@ pub(crate) fn decrement_ttl(packet: &mut [u8]) {
 /// Tells whether no single host can have the address: unspecified, loopback, multicast, broadcast.
 #[inline]
 pub(crate) const fn is_no_host(address: Ipv4Addr) -> bool {
+    // Most addresses are told by their first byte.
+    if matches!(address.octets(), [1..=126 | 128..=223, ..]) {
+        return false;
+    }
     address.is_unspecified() || address.is_loopback() || address.is_multicast() || address.is_broadcast()
 }
 

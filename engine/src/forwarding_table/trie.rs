@@ -107,7 +107,7 @@ impl Trie {
 
 impl Entrance {
     /// Returns the next hop of the longest prefix that contains `destination`.
-    #[inline]
+    #[inline(never)]
     pub(super) fn find(&self, destination: Ipv4Addr) -> Option<Ipv4Addr> {
         let destination = destination.to_bits();
         let outside = (destination ^ self.common).unbounded_shr(32_u32.saturating_sub(self.depth));
