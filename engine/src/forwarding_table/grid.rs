@@ -13,8 +13,8 @@ const MOST: u8 = 20;
 /// The subnets of one size that a network has room for, numbered in order, with the holder of each.
 ///
 /// It lies in chunks. Chunks that are shared do not change: an edit copies one, and the list of them, so that both are
-/// short; a chunk without holders is left out. The list has a quarter of a chunk's length or, for want of a whole power,
-/// half of it: copying a cell costs less than counting a shared chunk up.
+/// short; a chunk without holders is left out. The list is a sixteenth or an eighth as long as a chunk: copying a cell costs
+/// less than counting a shared chunk up.
 #[derive(Clone)]
 pub(super) struct Grid {
     shape: Shape,
