@@ -20,6 +20,7 @@ pub fn leftovers(facts: &KernelFacts, prefix: &StorePrefix, networks: &[IpNet]) 
         networks,
         reconciler: &Reconciler::default(),
         tuns: Tuns::OwnAlone,
+        underlay: None,
     };
     let found = ownership.of(facts).into_values();
     let found = found.filter(|object| match object {

@@ -36,6 +36,8 @@ pub(crate) struct Ownership<'a> {
     /// What it wants, and what it knows that it made.
     pub(crate) reconciler: &'a Reconciler,
     pub(crate) tuns: Tuns,
+    /// The name of the interface to the other nodes.
+    pub(crate) underlay: Option<&'a str>,
 }
 
 /// Whose the TUN devices are.
@@ -158,16 +160,27 @@ impl Ownership<'_> {
     }
 
     /// Tells whether a route without our mark has the form of flannel's: out of its device to the first address of the
-    /// destination, or as this node wants it; or the place of one that we made.
+    /// destination, or as this node wants it, or to a peer's subnet by another gateway on the underlay, which is where the
+    /// subnet was; or the place of one that we made.
     fn is_flannels(&self, destination: IpNet, hop: &NextHop, tunnel: Option<&LinkName>) -> bool {
         let is_vteps = tunnel.is_some()
             && matches!(hop, NextHop::OnLink { gateway, .. } if *gateway == destination.network());
         let id = ObjectId::Route(destination);
         let wanted = self.reconciler.wanted(&id);
-        let is_wanted = matches!(wanted, Some(KernelObject::Route(wanted)) if wanted.hop == *hop);
+        let is_wanted = matches!(wanted, Some(KernelObject::Route(wanted))
+            if wanted.hop == *hop || self.is_former(&wanted.hop, hop));
         // Who changes a route with iproute2 leaves it without our mark.
         let was_ours = wanted.is_some() && self.reconciler.holds(&id);
         self.includes(destination) && (is_vteps || is_wanted || was_ours)
+    }
+
+    /// Tells whether a hop is where flannel's node found a peer that is wanted elsewhere.
+    fn is_former(&self, wanted: &NextHop, hop: &NextHop) -> bool {
+        let is_to_peer = match wanted {
+            NextHop::Gateway { .. } | NextHop::OnLink { .. } => true,
+            NextHop::Link(_) => false,
+        };
+        is_to_peer && matches!(hop, NextHop::Gateway { link, .. } if Some(link.0.as_str()) == self.underlay)
     }
 
     fn includes(&self, net: IpNet) -> bool {

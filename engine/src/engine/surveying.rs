@@ -134,6 +134,7 @@ impl Engine {
                 Errand::Serve => Tuns::OwnAlone,
                 Errand::Plan => Tuns::Daemons,
             },
+            underlay: Some(&self.setup.underlay.interface),
         };
         let found = ownership.of(facts);
         self.reconciler.handle_survey(found, &mut self.outbox);

@@ -68,7 +68,7 @@ fn a_device_of_ours_with_another_name_or_number_is_still_ours() {
 }
 
 #[test]
-fn a_plain_route_without_mark_is_ours_only_if_it_is_what_we_want() {
+fn a_plain_route_without_mark_is_ours_only_if_it_leads_to_a_peer() {
     let mut reconciler = Reconciler::default();
     let hop = |last| NextHop::Gateway {
         gateway: IpAddr::from([192, 0, 2, last]),
@@ -77,7 +77,11 @@ fn a_plain_route_without_mark_is_ours_only_if_it_is_what_we_want() {
     let wanted = |net: &str, last| KernelObject::Route(Route::new(net.parse().unwrap(), hop(last)));
     reconciler.desire(
         Owner::Node,
-        vec![wanted("10.50.3.0/24", 3), wanted("10.50.4.0/24", 9)],
+        vec![
+            wanted("10.50.3.0/24", 3),
+            wanted("10.50.4.0/24", 9),
+            wanted("10.50.7.0/24", 7),
+        ],
     );
     let mut facts = node(ALIAS, FLANNEL_ROUTE_PROTOCOL);
     facts.routes = ["10.50.3.0/24", "10.50.4.0/24", "10.50.5.0/24"]
@@ -87,6 +91,7 @@ fn a_plain_route_without_mark_is_ours_only_if_it_is_what_we_want() {
         .chain([
             plain("10.50.6.0/24", 6, ROUTE_PROTOCOL),
             plain("172.16.0.0/24", 6, ROUTE_PROTOCOL),
+            elsewhere("10.50.7.0/24"),
         ])
         .collect();
 
@@ -105,6 +110,7 @@ fn a_plain_route_without_mark_is_ours_only_if_it_is_what_we_want() {
         routes,
         [
             ("10.50.3.0/24".to_string(), RouteMark::Flannel),
+            ("10.50.4.0/24".to_string(), RouteMark::Flannel),
             ("10.50.6.0/24".to_string(), RouteMark::Ours)
         ]
     );
@@ -118,7 +124,7 @@ fn a_route_of_ours_that_somebody_changed_is_ours_to_repair() {
     let mut outbox = Outbox::new(Rng::new(1), Instant::ZERO);
     let found = ours(&facts, &reconciler);
     reconciler.desire(Owner::Node, found.values().cloned().collect());
-    facts.routes = vec![plain("10.50.3.0/24", 9, FLANNEL_ROUTE_PROTOCOL)];
+    facts.routes = vec![elsewhere("10.50.3.0/24")];
     let id = ObjectId::Route("10.50.3.0/24".parse().unwrap());
 
     assert!(
@@ -264,6 +270,17 @@ fn plain(net: &str, last: u8, protocol: u8) -> FoundRoute {
     }
 }
 
+/// A route without mark by way of a device of another program.
+fn elsewhere(net: &str) -> FoundRoute {
+    FoundRoute {
+        hop: FoundHop::Gateway {
+            gateway: IpAddr::from([192, 0, 2, 7]),
+            link: 6,
+        },
+        ..plain(net, 7, FLANNEL_ROUTE_PROTOCOL)
+    }
+}
+
 fn ours(facts: &KernelFacts, reconciler: &Reconciler) -> BTreeMap<ObjectId, KernelObject> {
     let ownership = Ownership {
         alias: ALIAS,
@@ -271,6 +288,7 @@ fn ours(facts: &KernelFacts, reconciler: &Reconciler) -> BTreeMap<ObjectId, Kern
         networks: &["10.50.0.0/16".parse().unwrap()],
         reconciler,
         tuns: Tuns::OwnAlone,
+        underlay: Some("eth0"),
     };
     ownership.of(facts)
 }

@@ -264,10 +264,22 @@ impl<'a> Situation<'a> {
             key: entry.key.to_vec(),
             state: KeyState::of(entry),
             lease: entry.etcd_lease,
-            preferred: PreviousSubnet {
-                v4: subnet.v4().or(self.preferred.v4),
-                v6: subnet.v6().or(self.preferred.v6),
-            },
+            preferred: self.kept_of(&subnet),
+        }
+    }
+
+    /// Returns what of a lease that goes fits the network; in place of the rest, what was held before.
+    fn kept_of(&self, subnet: &Subnet) -> PreviousSubnet {
+        let network = self.claim.network;
+        let v4 = subnet
+            .v4()
+            .filter(|net| network.v4.is_some_and(|range| fits_v4(&range, *net)));
+        let v6 = subnet
+            .v6()
+            .filter(|net| network.v6.is_some_and(|range| fits_v6(&range, net)));
+        PreviousSubnet {
+            v4: v4.or(self.preferred.v4),
+            v6: v6.or(self.preferred.v6),
         }
     }
 
