@@ -29,7 +29,7 @@ use selvedge_engine::{Instant, KeyValue, LeaseRecord, MacAddress, Revision, Watc
 
 use crate::checker::reservation::Reservation;
 use crate::node_id::NodeId;
-use crate::scenario::{Backend, Model};
+use crate::scenario::{Backend, DirectRouting, Model};
 pub(crate) use claims::overlap;
 pub(crate) use hand::Hand;
 use holders::Holders;
@@ -69,6 +69,8 @@ pub(crate) struct RefCluster {
     most_records: usize,
     /// How many records a node may hold besides: of histories that are gone, and for want of what it never heard.
     stale_records: usize,
+    /// Whether nodes reached others of their segment by plain routes before the cluster began, although they have VTEPs.
+    direct_routing: DirectRouting,
     /// Whose writes it hears at the moment.
     hand: Hand,
 }
@@ -114,8 +116,14 @@ impl RefCluster {
             records_of: BTreeMap::new(),
             most_records: 0,
             stale_records: 0,
+            direct_routing: DirectRouting::Off,
             hand: Hand::Node,
         }
+    }
+
+    /// Takes note of how nodes reached others of their segment before the cluster began.
+    pub(crate) const fn expect_routes(&mut self, direct_routing: DirectRouting) {
+        self.direct_routing = direct_routing;
     }
 
     /// Takes note of whose writes it hears from now on.
@@ -192,11 +200,16 @@ impl RefCluster {
     }
 
     /// Tells whether a plain route may be left that flannel made, and that nothing tells from an operator's: the peer has had
-    /// no lease for it since.
-    fn may_be_left(&self, destination: Ipv4Addr, peer: Ipv4Addr) -> bool {
-        let is_former = |tenure: &Tenure| tenure.from_revision == Revision(0) && tenure.vtep.is_none();
+    /// no lease for it since, as far as the node has seen.
+    fn may_be_left(&self, knowledge: &Knowledge, destination: Ipv4Addr, peer: Ipv4Addr) -> bool {
+        let is_former = |tenure: &Tenure| {
+            let was_plain = tenure.vtep.is_none() || self.direct_routing == DirectRouting::On;
+            tenure.from_revision == Revision(0) && was_plain
+        };
         self.history_of(destination).any(|(_, tenures)| {
-            let mut of_peer = tenures.iter().filter(|tenure| tenure.owner == peer).peekable();
+            let of_peer = tenures.iter().filter(|tenure| tenure.owner == peer);
+            let may_be_known = |tenure: &&Tenure| is_former(tenure) || knowledge.may_have_seen(tenure);
+            let mut of_peer = of_peer.filter(may_be_known).peekable();
             of_peer.peek().is_some() && of_peer.all(is_former)
         })
     }
@@ -315,7 +328,7 @@ impl RefCluster {
                     .is_none_or(|until| informed.is_none_or(|informed| until > informed))
             });
         may_believe
-            || self.may_be_left(destination, peer)
+            || self.may_be_left(knowledge, destination, peer)
             || self.may_misjudge(node, destination, peer, now)
             || self
                 .history_of(destination)

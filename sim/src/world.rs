@@ -197,6 +197,7 @@ impl World {
             attributed: Vec::new(),
             scenario,
         };
+        world.reference.expect_routes(world.scenario.vxlan.direct_routing);
         for (subnet, node, vtep) in former_leases(&world.scenario) {
             world.reference.remember(subnet, node, vtep);
         }

@@ -150,7 +150,10 @@ pub(crate) fn check_arrival(
     packet: &[u8],
     now: Instant,
 ) -> Verdict {
-    if node != probe.to && !cluster.may_hold(node, probe.destination, now) {
+    if node != probe.to
+        && !cluster.may_hold(node, probe.destination, now)
+        && !may_pass(cluster, probe, node, now)
+    {
         let text = format!(
             "probe {} for {} on {} reached {node}, which does not hold that address",
             probe.id, probe.destination, probe.to
@@ -169,6 +172,15 @@ pub(crate) fn check_arrival(
         return Err(finding(probe, text));
     }
     Ok(())
+}
+
+/// Tells whether a kernel may still send packets to a node that has lost the subnet: what the node does not hold any more
+/// keeps the pods that it has there.
+fn may_pass(cluster: &RefCluster, probe: &Probe, node: NodeId, now: Instant) -> bool {
+    let address = cluster.address_of(node);
+    cluster.data_path() == DataPath::Kernel
+        && cluster.subnet_held_by(node).is_none()
+        && cluster.may_send(probe.from, probe.destination, address, now)
 }
 
 /// Checks an ICMP error that the pod `pod` on `node` got: it has to be about a packet that the pod sent.

@@ -65,6 +65,7 @@ impl StoreFault {
             | Self::GrantLess(_)
             | Self::DisownLeases
             | Self::BreakConfig(_)
+            | Self::HalveSubnets
             | Self::AdmitStranger
             | Self::Restore
             | Self::Wipe

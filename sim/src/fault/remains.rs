@@ -43,6 +43,7 @@ impl Fault {
                 | StoreFault::GrantLess(_)
                 | StoreFault::DisownLeases
                 | StoreFault::BreakConfig(_)
+                | StoreFault::HalveSubnets
                 | StoreFault::Restore
                 | StoreFault::Wipe
                 | StoreFault::Compaction

@@ -51,6 +51,8 @@ pub enum StoreFault {
     DisownLeases,
     /// The network config is broken; it is written as it was at the end.
     BreakConfig(ConfigDamage),
+    /// An operator halves the subnets in the network config; it is written as it was at the end.
+    HalveSubnets,
     /// A backup of the store is made at the beginning, and the store is restored from it at the end.
     Restore,
     /// The store loses all its data, and an operator writes the network config again (at once).
@@ -195,6 +197,7 @@ impl StoreFault {
             | Self::GrantLess(_)
             | Self::DisownLeases
             | Self::BreakConfig(_)
+            | Self::HalveSubnets
             | Self::Restore => false,
         }
     }
@@ -221,6 +224,7 @@ impl StoreFault {
             | Self::GrantLess(_)
             | Self::DisownLeases
             | Self::BreakConfig(_)
+            | Self::HalveSubnets
             | Self::Restore
             | Self::Wipe
             | Self::Compaction
@@ -266,6 +270,7 @@ impl fmt::Display for StoreFault {
                 None => f.write_str("network config deleted"),
                 Some(text) => write!(f, "network config made senseless: {text}"),
             },
+            Self::HalveSubnets => f.write_str("network config with subnets half as large"),
             Self::Restore => f.write_str("store backed up"),
             Self::Wipe => f.write_str("store loses all its data"),
             Self::Compaction => f.write_str("store compacted"),

@@ -47,6 +47,8 @@ pub enum Situation {
     ConfigInvalid,
     /// The network config was deleted while a node served it.
     ConfigDeletedWhileServed,
+    /// Another valid network config was written while a node served one.
+    ConfigChangedWhileServed,
     /// The network config became invalid while a node served it.
     ConfigInvalidWhileServed,
     /// A node made anew what somebody had taken away in its kernel.
@@ -105,6 +107,7 @@ impl Situation {
         Self::ConfigMissing,
         Self::ConfigInvalid,
         Self::ConfigDeletedWhileServed,
+        Self::ConfigChangedWhileServed,
         Self::ConfigInvalidWhileServed,
         Self::KernelRepaired,
         Self::PeersKept,
@@ -148,6 +151,7 @@ impl fmt::Display for Situation {
             Self::ConfigMissing => "there was no network config",
             Self::ConfigInvalid => "the network config was invalid",
             Self::ConfigDeletedWhileServed => "the network config was deleted while served",
+            Self::ConfigChangedWhileServed => "the network config was changed while served",
             Self::ConfigInvalidWhileServed => "the network config became invalid while served",
             Self::KernelRepaired => "a node repaired what others had changed",
             Self::PeersKept => "peers were kept whose leases had vanished",

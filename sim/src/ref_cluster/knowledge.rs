@@ -5,6 +5,7 @@ use std::time::Duration;
 use selvedge_engine::{Instant, Revision};
 
 use super::deafness::Unheard;
+use super::tenure::Tenure;
 use crate::scenario::{Backend, Model};
 
 /// How much time nodes are given.
@@ -149,6 +150,10 @@ impl Knowledge {
         if let Some(absence) = self.absences.last_mut() {
             absence.has_break = true;
         }
+        if let Some(unheard) = &mut self.unheard {
+            // Any list of the new history tells it.
+            unheard.revision = Revision::default();
+        }
     }
 
     pub(super) fn set_renewable(&mut self, renewable: bool, now: Instant) {
@@ -230,6 +235,13 @@ impl Knowledge {
 
     pub(super) const fn seen(&self) -> Revision {
         self.seen
+    }
+
+    /// Tells whether it may have seen a lease since its daemon was started.
+    pub(super) fn may_have_seen(&self, tenure: &Tenure) -> bool {
+        let started = self.absences.first().map(|absence| absence.began);
+        let was_over = |until| started.is_some_and(|started| until < started);
+        tenure.from_revision <= self.seen && !tenure.until.is_some_and(was_over)
     }
 
     /// Returns until when it has to know every change of the store.

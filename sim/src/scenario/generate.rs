@@ -4,8 +4,8 @@ mod backend;
 mod choice;
 mod daemon;
 mod faults;
+mod identity;
 mod link;
-
 mod network;
 mod node;
 mod store;
@@ -18,7 +18,7 @@ use selvedge_engine::{Masquerade, Membership, OnExpiry, OnLoss, Rng};
 
 use super::draw::Draw;
 use super::{Liveness, Model, Scenario};
-use crate::fault::{FaultKind, TimedFault};
+use crate::fault::{FaultKind, StoreFault, TimedFault};
 use crate::links::LinkOptions;
 use crate::probability::Probability;
 use crate::store_path::StorePathOptions;
@@ -37,6 +37,7 @@ impl Scenario {
         scenario.vary_daemons(&mut rng.fork("daemons"));
         scenario.add_faults(&mut rng.fork("faults"));
         scenario.vary_backend(&mut rng.fork("backend"));
+        scenario.vary_identities(&mut rng.fork("identities"));
         scenario
     }
 
@@ -106,10 +107,19 @@ impl Scenario {
         backend::draw(rng, self);
     }
 
+    pub(super) fn vary_identities(&mut self, rng: &mut dyn Draw) {
+        identity::draw(rng, self);
+    }
+
     pub(super) fn add_faults(&mut self, rng: &mut dyn Draw) {
         let nodes = u32::try_from(self.nodes.len()).unwrap_or(u32::MAX);
         let until = self.duration.saturating_sub(Self::QUIET);
         self.faults = faults::draw(rng, nodes, until);
+        if !self.has_no_flannel() {
+            // Flanneld writes its lease again whatever the config says by then, into the midst of others' subnets.
+            let is_taken_in = |timed: &TimedFault| timed.fault != StoreFault::HalveSubnets.into();
+            self.faults.retain(is_taken_in);
+        }
         // flanneld renews a lease without a pause once its life is shorter than the margin, an hour.
         if rng.chance(200_000) && !self.faults.is_empty() && self.has_no_flannel() {
             let short_leases = TimedFault {
@@ -162,6 +172,7 @@ const PROBE_INTERVALS: [Duration; 5] = [
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::scenario::Identity;
 
     #[test]
     fn a_seed_makes_one_scenario_and_another_seed_another() {
@@ -209,6 +220,29 @@ mod tests {
         let kinds: BTreeSet<FaultKind> = faults.map(|timed| timed.fault.kind()).collect();
 
         assert_eq!(kinds, Scenario::drawn_fault_kinds());
+    }
+
+    #[test]
+    fn twins_occur_and_start_when_the_first_is_up() {
+        let mut identities = BTreeSet::new();
+
+        for scenario in (0..1000).map(generated) {
+            for plan in &scenario.nodes {
+                let Some(original) = plan.identity.original() else {
+                    continue;
+                };
+                let first = &scenario.nodes[original.index()];
+                assert!(first.identity.is_own() && first.starts_at.is_zero());
+                assert!(plan.starts_at >= Duration::from_secs(30));
+                identities.insert(match plan.identity {
+                    Identity::Own => "own",
+                    Identity::TwinOf(_) => "twin",
+                    Identity::CopyOf(_) => "copy",
+                });
+            }
+        }
+
+        assert_eq!(identities, BTreeSet::from(["copy", "twin"]));
     }
 
     #[test]

@@ -46,6 +46,7 @@ impl Mood {
                 | StoreFault::LagWatches { .. }
                 | StoreFault::Repeat { .. }
                 | StoreFault::BreakConfig(_)
+                | StoreFault::HalveSubnets
                 | StoreFault::Restore
                 | StoreFault::Wipe
                 | StoreFault::Compaction

@@ -59,7 +59,7 @@ impl World {
             Told::ConfigMissing { .. } => self.mark(Situation::ConfigMissing),
             Told::ConfigInvalid { .. } => self.mark(Situation::ConfigInvalid),
             Told::ConfigUnused { reason, .. } => match reason {
-                ConfigUnused::Changed => {}
+                ConfigUnused::Changed => self.mark(Situation::ConfigChangedWhileServed),
                 ConfigUnused::Invalid(_) => self.mark(Situation::ConfigInvalidWhileServed),
                 ConfigUnused::Deleted => self.mark(Situation::ConfigDeletedWhileServed),
             },

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use ipnet::Ipv4Net;
 use selvedge_engine::{EtcdLeaseId, KeyRange, KeyValue, NetworkConfig, Rng, Subnet, pick_v4};
+use serde_json::Value;
 
 use super::World;
 use crate::checker::Verdict;
@@ -16,16 +17,7 @@ use crate::scenario::Backend;
 impl World {
     /// Writes the network config as it should be at the moment, if it is not.
     pub(super) fn write_config(&mut self) -> Verdict {
-        let damage = self.lasting_store_faults().filter_map(|fault| {
-            let StoreFault::BreakConfig(damage) = fault else {
-                return None;
-            };
-            Some(*damage)
-        });
-        let config = match damage.last() {
-            Some(damage) => damage.text().map(str::to_owned),
-            None => Some(self.scenario.network_config()),
-        };
+        let config = self.config_at_the_moment();
         let key = self.scenario.prefix.config_key();
         let known = self.service.store.get(&key).map(|kv| kv.value.as_slice());
         if known == config.as_deref().map(str::as_bytes) {
@@ -42,6 +34,18 @@ impl World {
         self.pump_store()
     }
 
+    /// Returns what the last of the faults that last makes of the network config.
+    fn config_at_the_moment(&self) -> Option<String> {
+        let usual = self.scenario.network_config();
+        let edits = self.lasting_store_faults().filter_map(|fault| {
+            if let StoreFault::BreakConfig(damage) = fault {
+                return Some(damage.text().map(str::to_owned));
+            }
+            (*fault == StoreFault::HalveSubnets).then(|| Some(with_smaller_subnets(&usual)))
+        });
+        edits.last().unwrap_or_else(|| Some(usual.clone()))
+    }
+
     /// Carries out what somebody does who is no node.
     pub(super) fn operate(&mut self, fault: &StoreFault) -> Verdict {
         self.reference.set_hand(Hand::Operator);
@@ -52,7 +56,7 @@ impl World {
 
     fn write_as_operator(&mut self, fault: &StoreFault) -> Verdict {
         match fault {
-            StoreFault::BreakConfig(_) => {
+            StoreFault::BreakConfig(_) | StoreFault::HalveSubnets => {
                 self.note_connections();
                 return self.write_config();
             }
@@ -237,6 +241,19 @@ impl World {
     }
 }
 
+/// Returns a network config whose IPv4 subnets are half as large; one that is not valid as it is.
+fn with_smaller_subnets(config: &str) -> String {
+    let parsed = NetworkConfig::parse(config.as_bytes()).ok();
+    let subnet_len = parsed.and_then(|config| config.v4).map(|v4| v4.subnet_len + 1);
+    let (Some(subnet_len), Ok(Value::Object(mut keys))) = (subnet_len, serde_json::from_str(config)) else {
+        return config.to_owned();
+    };
+    keys.retain(|key, _| !key.eq_ignore_ascii_case(SUBNET_LEN));
+    keys.insert(SUBNET_LEN.to_owned(), subnet_len.into());
+    Value::Object(keys).to_string()
+}
+
+const SUBNET_LEN: &str = "SubnetLen";
 /// How much of a value the trace shows.
 const MOST_SHOWN: usize = 200;
 /// What a host writes that is no node of the cluster (RFC 5737).

@@ -7,6 +7,7 @@ use selvedge_engine::Membership;
 use super::World;
 use crate::checker::delivery::{self, Dropped};
 use crate::checker::{Verdict, hop_limit, source_binding, wire_format};
+use crate::forgery::Forgery;
 use crate::links::{Carriage, LossCause};
 use crate::linux::{self, Ingress, LinuxDrop, Passage};
 use crate::node_id::NodeId;
@@ -237,6 +238,11 @@ impl World {
                 self.judge(delivery::check_error(node, pod, quoted))
             }
             Cargo::Damaged => self.judge(delivery::check_damaged(node, packet)),
+            // A flanneld passes on what is for another node.
+            Cargo::Forged(Forgery::ForeignDestination) if self.has_flannel() => {
+                self.scars.attack(node);
+                Ok(())
+            }
             Cargo::Forged(forgery) => {
                 self.scars.attack(node);
                 let path = self.reference.data_path();
@@ -244,6 +250,10 @@ impl World {
                 self.judge(verdict)
             }
         }
+    }
+
+    fn has_flannel(&self) -> bool {
+        self.scenario.node_ids().any(|node| self.is_flannel(node))
     }
 
     /// No probe is for a node itself: its address was a pod's on another node.

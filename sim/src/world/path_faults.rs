@@ -161,6 +161,7 @@ fn keeps_from_store(fault: &StoreFault, state: &SimNode) -> bool {
         | StoreFault::SpoilLease { .. }
         | StoreFault::StealLease { .. }
         | StoreFault::DoubleLease { .. }
+        | StoreFault::HalveSubnets
         | StoreFault::AdmitStranger
         | StoreFault::EndReservation { .. }
         | StoreFault::Reserve { .. }

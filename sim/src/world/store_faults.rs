@@ -33,6 +33,7 @@ impl World {
             StoreFault::LoseWrite { node, fate } => self.expect_silence(*node, *fate),
             StoreFault::Repeat { .. } => {}
             StoreFault::BreakConfig(_)
+            | StoreFault::HalveSubnets
             | StoreFault::DeleteLease { .. }
             | StoreFault::RevokeLease { .. }
             | StoreFault::SpoilLease { .. }
@@ -57,7 +58,7 @@ impl World {
             | StoreFault::Full
             | StoreFault::GrantLess(_)
             | StoreFault::DisownLeases => return self.change_mood(),
-            StoreFault::BreakConfig(_) => return self.operate(fault),
+            StoreFault::BreakConfig(_) | StoreFault::HalveSubnets => return self.operate(fault),
             StoreFault::Restore => return self.restore_store(index),
             StoreFault::Repeat { .. }
             | StoreFault::Wipe
