@@ -75,6 +75,8 @@ pub struct Engine {
     /// Peers that the backend cannot reach because they are on no link of this node.
     off_link: BTreeSet<IpNet>,
     custody: Custody,
+    /// The subnet that the node carried when it was last looked at for its sake.
+    looked_for: Option<Subnet>,
     filter: MembershipFilter,
     filtering: Filtering,
     life: Life,
@@ -144,6 +146,7 @@ impl Engine {
             ways: Ways::default(),
             off_link: BTreeSet::new(),
             custody: Custody::Untouched,
+            looked_for: None,
             filter: MembershipFilter::default(),
             filtering: Filtering::Learning,
             life: Life::Starting,

@@ -20,6 +20,7 @@ pub fn leftovers(facts: &KernelFacts, prefix: &StorePrefix, networks: &[IpNet]) 
         networks,
         reconciler: &Reconciler::default(),
         tuns: Tuns::OwnAlone,
+        carried: None,
         underlay: None,
     };
     let found = ownership.of(facts).into_values();

@@ -17,6 +17,7 @@ use crate::kernel::{
     KernelObject, Link, LinkKind, LinkName, LinkState, MacAddress, NextHop, ROUTE_PROTOCOL, Route, RouteMark,
     Ruleset, RulesetName, Vni, Vxlan,
 };
+use crate::subnet::Subnet;
 
 /// The priority that the kernel gives an IPv6 route without one (`IP6_RT_PRIO_USER`).
 const DEFAULT_PRIORITY_V6: u32 = 1024;
@@ -36,6 +37,8 @@ pub(crate) struct Ownership<'a> {
     /// What it wants, and what it knows that it made.
     pub(crate) reconciler: &'a Reconciler,
     pub(crate) tuns: Tuns,
+    /// The subnet that the node carries.
+    pub(crate) carried: Option<Subnet>,
     /// The name of the interface to the other nodes.
     pub(crate) underlay: Option<&'a str>,
 }
@@ -160,27 +163,26 @@ impl Ownership<'_> {
     }
 
     /// Tells whether a route without our mark has the form of flannel's: out of its device to the first address of the
-    /// destination, or as this node wants it, or to a peer's subnet by another gateway on the underlay, which is where the
-    /// subnet was; or the place of one that we made.
+    /// destination, or as this node wants it, or by a gateway on the underlay to a peer's subnet or to this node's own, which
+    /// was another node's; or the place of one that we made.
     fn is_flannels(&self, destination: IpNet, hop: &NextHop, tunnel: Option<&LinkName>) -> bool {
         let is_vteps = tunnel.is_some()
             && matches!(hop, NextHop::OnLink { gateway, .. } if *gateway == destination.network());
         let id = ObjectId::Route(destination);
         let wanted = self.reconciler.wanted(&id);
         let is_wanted = matches!(wanted, Some(KernelObject::Route(wanted))
-            if wanted.hop == *hop || self.is_former(&wanted.hop, hop));
+            if wanted.hop == *hop || (is_to_peer(&wanted.hop) && self.leaves_by_underlay(hop)));
+        let is_own = self
+            .carried
+            .is_some_and(|carried| carried.ranges().any(|range| range == destination));
         // Who changes a route with iproute2 leaves it without our mark.
         let was_ours = wanted.is_some() && self.reconciler.holds(&id);
-        self.includes(destination) && (is_vteps || is_wanted || was_ours)
+        self.includes(destination)
+            && (is_vteps || is_wanted || was_ours || (is_own && self.leaves_by_underlay(hop)))
     }
 
-    /// Tells whether a hop is where flannel's node found a peer that is wanted elsewhere.
-    fn is_former(&self, wanted: &NextHop, hop: &NextHop) -> bool {
-        let is_to_peer = match wanted {
-            NextHop::Gateway { .. } | NextHop::OnLink { .. } => true,
-            NextHop::Link(_) => false,
-        };
-        is_to_peer && matches!(hop, NextHop::Gateway { link, .. } if Some(link.0.as_str()) == self.underlay)
+    fn leaves_by_underlay(&self, hop: &NextHop) -> bool {
+        matches!(hop, NextHop::Gateway { link, .. } if Some(link.0.as_str()) == self.underlay)
     }
 
     fn includes(&self, net: IpNet) -> bool {
@@ -207,6 +209,13 @@ fn describe(found: &FoundVxlan, mac: Option<MacAddress>, names: &Names<'_>) -> V
         learning: found.learning,
         group_policy: found.group_policy,
         mac: mac.unwrap_or(MacAddress([0; 6])),
+    }
+}
+
+const fn is_to_peer(hop: &NextHop) -> bool {
+    match hop {
+        NextHop::Gateway { .. } | NextHop::OnLink { .. } => true,
+        NextHop::Link(_) => false,
     }
 }
 

@@ -245,9 +245,11 @@ impl RefCluster {
     }
 
     /// Returns the most records that a node may hold: those that the store ever held below the leases' prefix, and what it
-    /// could not know to be gone.
-    pub(crate) const fn most_records(&self) -> usize {
-        self.most_records + self.stale_records
+    /// could not know to be gone. It hears of its own writes before it hears what went before them.
+    pub(crate) fn most_records(&self, now: Instant) -> usize {
+        let is_on_the_way = now < self.last_freed + self.windows.propagation;
+        let unheard_of = if is_on_the_way { 2 } else { 0 };
+        self.most_records + self.stale_records + unheard_of
     }
 
     /// Tells whether anything covers a subnet that is no node's lease.

@@ -201,12 +201,12 @@ fn restarted(seed: u64) -> Cluster {
     quiet(seed).crash_at(second(30), 1).restart_at(second(32), 1)
 }
 
-/// A node boots anew while an operator deletes its lease, so that it takes another.
+/// A node boots anew, and takes another lease as soon as all have to know that an operator deleted the one it had.
 fn rebooted(seed: u64) -> Cluster {
     quiet(seed)
         .power_loss_at(second(30), 2)
-        .delete_lease_at(Duration::from_millis(31_900), 2)
-        .restart_at(second(32), 2)
+        .delete_lease_at(Duration::from_millis(30_050), 2)
+        .restart_at(Duration::from_millis(32_200), 2)
 }
 
 /// The store is away for a while.

@@ -117,7 +117,7 @@ fn a_run_that_breaks_an_invariant_says_which_and_how_to_see_it_again() {
     assert!(text.contains("at rest broken at 180.000s"), "{text}");
     assert!(text.contains("holds 0 leases"), "{text}");
     assert!(text.contains("  seed = 3\n  nodes = 6\n"), "{text}");
-    assert!(text.contains("\nlast 40 events:\n     time  n1 "), "{text}");
+    assert!(text.contains("\nlast 40 events:\n     time  n3 "), "{text}");
     let file = directory.join("seed-3-at-rest.toml");
     let again = format!(
         "again: cargo run --release --bin sim -- replay {}",

@@ -51,6 +51,9 @@ fn a_twin_is_written_and_read_and_has_to_be_another_nodes() {
 /// Draws what goes wrong, but with the first node itself; the fifth starts later and is what `identity` says.
 fn scenario(seed: u64, identity: Identity) -> Scenario {
     let mut scenario = Profile::Usual.generate(seed, 5, Duration::from_mins(5));
+    for plan in &mut scenario.nodes {
+        plan.identity = Identity::Own;
+    }
     scenario.nodes[0].starts_at = Duration::ZERO;
     scenario.nodes[4].starts_at = Duration::from_secs(30);
     scenario.nodes[4].identity = identity;

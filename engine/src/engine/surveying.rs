@@ -60,14 +60,19 @@ impl Engine {
         }
     }
 
-    /// Looks at the node once more as soon as it is known what is wanted of it: some of what flannel left is known by that
-    /// alone.
+    /// Looks at the node once more as soon as it is known what is wanted of it, and when it carries another subnet: some of
+    /// what flannel left is known by that alone.
     pub(super) fn claim_custody(&mut self) {
-        if self.custody == Custody::Untouched && self.keeper.carried().is_some() {
-            self.custody = Custody::Claimed;
-            self.surveyor.begin(self.outbox.now);
-            self.survey();
+        let carried = self.keeper.carried();
+        if carried.is_none() || carried == self.looked_for {
+            return;
         }
+        self.looked_for = carried;
+        if self.custody == Custody::Untouched {
+            self.custody = Custody::Claimed;
+        }
+        self.surveyor.begin(self.outbox.now);
+        self.survey();
     }
 
     fn take_custody(&mut self) {
@@ -134,6 +139,7 @@ impl Engine {
                 Errand::Serve => Tuns::OwnAlone,
                 Errand::Plan => Tuns::Daemons,
             },
+            carried: self.keeper.carried(),
             underlay: Some(&self.setup.underlay.interface),
         };
         let found = ownership.of(facts);

@@ -6,6 +6,7 @@ use crate::desired::Owner;
 use crate::engine::outbox::Outbox;
 use crate::kernel::{FdbEntry, FoundAddress, FoundFirewall, GroupPolicy, Learning, Neighbour};
 use crate::rng::Rng;
+use crate::subnet::Subnet;
 use crate::time::Instant;
 use crate::underlay::AddressFlags;
 
@@ -68,7 +69,7 @@ fn a_device_of_ours_with_another_name_or_number_is_still_ours() {
 }
 
 #[test]
-fn a_plain_route_without_mark_is_ours_only_if_it_leads_to_a_peer() {
+fn a_plain_route_without_mark_is_ours_only_if_it_is_to_a_peers_subnet_or_the_own() {
     let mut reconciler = Reconciler::default();
     let hop = |last| NextHop::Gateway {
         gateway: IpAddr::from([192, 0, 2, last]),
@@ -92,6 +93,7 @@ fn a_plain_route_without_mark_is_ours_only_if_it_leads_to_a_peer() {
             plain("10.50.6.0/24", 6, ROUTE_PROTOCOL),
             plain("172.16.0.0/24", 6, ROUTE_PROTOCOL),
             elsewhere("10.50.7.0/24"),
+            plain("10.50.1.0/24", 9, FLANNEL_ROUTE_PROTOCOL),
         ])
         .collect();
 
@@ -109,6 +111,7 @@ fn a_plain_route_without_mark_is_ours_only_if_it_leads_to_a_peer() {
     assert_eq!(
         routes,
         [
+            ("10.50.1.0/24".to_string(), RouteMark::Flannel),
             ("10.50.3.0/24".to_string(), RouteMark::Flannel),
             ("10.50.4.0/24".to_string(), RouteMark::Flannel),
             ("10.50.6.0/24".to_string(), RouteMark::Ours)
@@ -288,6 +291,7 @@ fn ours(facts: &KernelFacts, reconciler: &Reconciler) -> BTreeMap<ObjectId, Kern
         networks: &["10.50.0.0/16".parse().unwrap()],
         reconciler,
         tuns: Tuns::OwnAlone,
+        carried: Some(Subnet::V4("10.50.1.0/24".parse().unwrap())),
         underlay: Some("eth0"),
     };
     ownership.of(facts)

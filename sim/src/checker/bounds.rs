@@ -8,8 +8,6 @@ use crate::violation::{Finding, Invariant};
 
 /// Watches that a daemon may have open: the leases', the network config's, and for each one that it has just replaced.
 const MAX_WATCHES: usize = 4;
-/// Records beyond those that the store ever held: a daemon hears of its own writes before it hears what went before them.
-const RECORDS_ON_THE_WAY: usize = 2;
 /// Kernel objects for the daemon itself: sockets, devices, settings, addresses, routes, the subnet file.
 const OWN_OBJECTS: usize = 32;
 /// Kernel objects that a peer may cost: wanted and there, a route, a neighbour, a forwarding entry and three members each.
@@ -45,7 +43,7 @@ pub(crate) fn check(node: NodeId, holdings: &Holdings, census: &Census) -> Verdi
     let objects = OWN_OBJECTS + OBJECTS_PER_PEER * (ranges + stale_peers);
     let judged = peers.saturating_sub(stale_peers) + rejected;
     let limits = [
-        (leases, records + RECORDS_ON_THE_WAY, "records"),
+        (leases, records, "records"),
         (judged, ranges, "peers and refused records"),
         (stale_peers, ranges, "stale peers"),
         (kernel_objects, objects, "kernel objects"),

@@ -45,6 +45,7 @@ pub(crate) fn check_write(cluster: &RefCluster, write: &Write, nodes: usize) -> 
             subnet,
             owner: Some(owner),
             before: Some(before),
+            rival: None,
             ..
         } if owner != before && !are_of_one_node(*owner, *before, nodes) => {
             let text = format!("{owner} takes {subnet}, whose lease {before} holds");

@@ -15,7 +15,7 @@ impl World {
     pub(super) fn check_bounds(&self, node: NodeId) -> Verdict {
         let state = self.nodes.get(node.index());
         match state.and_then(|state| state.daemon.as_ref()) {
-            Some(daemon) => daemon.check_bounds(self.reference.most_records()),
+            Some(daemon) => daemon.check_bounds(self.reference.most_records(self.now)),
             None => Ok(()),
         }
     }

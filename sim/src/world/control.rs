@@ -256,7 +256,8 @@ impl World {
         }
         daemon.timer = due;
         if let Some(at) = due {
-            self.queue.push(at, Event::Timer { node, life });
+            // A clock that is set right may have gone past it.
+            self.queue.push(at.max(self.now), Event::Timer { node, life });
         }
     }
 

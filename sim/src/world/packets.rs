@@ -239,7 +239,7 @@ impl World {
             }
             Cargo::Damaged => self.judge(delivery::check_damaged(node, packet)),
             // A flanneld passes on what is for another node.
-            Cargo::Forged(Forgery::ForeignDestination) if self.has_flannel() => {
+            Cargo::Forged(Forgery::ForeignDestination) if !self.is_flannel(node) && self.has_flannel() => {
                 self.scars.attack(node);
                 Ok(())
             }

@@ -410,7 +410,7 @@ impl World {
             } else {
                 self.now
             },
-            records: self.reference.most_records(),
+            records: self.reference.most_records(self.now),
             renew_margin: self.scenario.renew_margin,
         };
         match self.rates.get_mut(node.index()).filter(|_| is_ours) {
