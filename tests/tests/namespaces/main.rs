@@ -6,6 +6,7 @@ mod backend_facts;
 mod backends;
 mod bad_backends;
 mod bad_input;
+mod captures;
 mod chaos;
 mod command_line;
 mod dual_stack;

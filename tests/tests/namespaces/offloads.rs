@@ -20,7 +20,7 @@ const OFFLOADS: [&str; 4] = ["tso", "uso", "udp-gso", "udp-gro"];
 const PORT: u16 = 7002;
 
 /// Of datagrams: nothing, a byte, just what fits into the tunnel, and what is fragmented on its way.
-const SIZES: [usize; 6] = [0, 1, 63, 1_000, 1_444, 5_000];
+pub(crate) const SIZES: [usize; 6] = [0, 1, 63, 1_000, 1_444, 5_000];
 
 #[test]
 fn every_combination_of_offloads_carries_tcp_and_udp_unchanged() {
@@ -160,13 +160,13 @@ fn combinations() -> Vec<String> {
 }
 
 /// What two pods sent, and what the other received of it.
-struct Digests {
-    sent: [Vec<u8>; 2],
-    received: [Vec<u8>; 2],
+pub(crate) struct Digests {
+    pub(crate) sent: [Vec<u8>; 2],
+    pub(crate) received: [Vec<u8>; 2],
 }
 
 /// Lets two pods send each other bytes over one connection at once.
-fn exchange(pods: &[Namespace; 2], second: Ipv4Addr, length: usize) -> Digests {
+pub(crate) fn exchange(pods: &[Namespace; 2], second: Ipv4Addr, length: usize) -> Digests {
     let server = listen(&pods[1], second);
     let client = connect(&pods[0], second);
     let (accepted, _) = server.accept().expect("a client comes");
@@ -202,7 +202,7 @@ fn digest_of(mut stream: &TcpStream) -> Vec<u8> {
 }
 
 /// Lets the second pod send back what the first one sends, and returns the lengths of what came back unchanged.
-fn echo(pods: &[Namespace; 2], first: Ipv4Addr, second: Ipv4Addr) -> Vec<usize> {
+pub(crate) fn echo(pods: &[Namespace; 2], first: Ipv4Addr, second: Ipv4Addr) -> Vec<usize> {
     let (client, server) = (bind(&pods[0], first), bind(&pods[1], second));
     thread::scope(|scope| {
         scope.spawn(|| {
@@ -228,7 +228,7 @@ fn echo(pods: &[Namespace; 2], first: Ipv4Addr, second: Ipv4Addr) -> Vec<usize> 
     })
 }
 
-fn bind(pod: &Namespace, address: Ipv4Addr) -> UdpSocket {
+pub(crate) fn bind(pod: &Namespace, address: Ipv4Addr) -> UdpSocket {
     let socket = pod.enter(|| UdpSocket::bind((address, PORT)));
     let socket = socket.expect("the pod is there").expect("the port is free");
     socket
