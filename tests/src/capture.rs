@@ -85,6 +85,15 @@ impl Capture {
         }
     }
 
+    /// Opens a socket that sends ICMP messages as they are given to it.
+    ///
+    /// # Panics
+    ///
+    /// If the namespace or the socket cannot be had.
+    pub fn icmp_socket(namespace: &Namespace) -> UdpSocket {
+        Self::of_icmp(namespace).0
+    }
+
     fn open(namespace: &Namespace, family: AddressFamily, kind: SockType, protocol: SockProtocol) -> Self {
         let opened = namespace.enter(|| socket(family, kind, SockFlag::SOCK_CLOEXEC, protocol));
         let socket = opened

@@ -299,6 +299,9 @@ fn judge_outer(
     wire: WireKind,
 ) -> Result<(), String> {
     judge_header(&outer.header())?;
+    if !outer.header().dont_fragment() {
+        return Err("an outer packet without DF".to_owned());
+    }
     if usize::from(udp.length()) != outer.payload().payload.len() {
         return Err(format!(
             "a datagram of {} bytes that says {}",

@@ -16,10 +16,11 @@ use selvedge_engine::{
 
 use super::device::{DeviceOffloads, Framing, PacketDevice};
 use super::inbound::{InboundBatch, ReceiveBuffers};
+use super::network_error::{NetworkError, NetworkProblem};
 use super::offload::Offload;
 use super::outbound::OutboundBatch;
 use super::wake_up::WakeUp;
-use super::wire::{PacketSocket, Wire};
+use super::wire::{Fragmentation, PacketSocket, Wire};
 use super::*;
 
 const PEERS: [Ipv4Addr; 2] = [Ipv4Addr::new(192, 0, 2, 2), Ipv4Addr::new(192, 0, 2, 3)];
@@ -146,8 +147,58 @@ fn a_path_that_is_too_narrow_for_a_message_is_learned_and_told_to_the_senders_of
     path.carry_outbound();
 
     assert_eq!(path.wire.socket.take_sent().len(), 3);
+    assert_eq!((path.counters.fragmented, path.counters.send_too_big), (3, 0));
     assert_eq!(path.forwarder.counters().dropped(DropReason::TooBig), 1);
     assert_eq!(path.device.take_written().len(), 1);
+}
+
+#[test]
+fn a_single_packet_that_is_too_large_for_its_path_goes_out_in_fragments_and_the_next_is_answered() {
+    let mut path = Path::new(MERGING, Offload::Off);
+    path.wire.socket.path_mtu.set(Some(1_028));
+    let too_large = || udp_framed(0, 1_000);
+
+    for packet in [too_large(), udp_framed(0, 972), too_large(), udp_framed(1, 900)] {
+        path.device.route(packet);
+        path.carry_outbound();
+    }
+
+    let sent = path.wire.socket.take_sent();
+    let lengths: Vec<_> = sent.iter().map(|message| message.bytes.len()).collect();
+    assert_eq!(lengths, [1_028, 1_000, 928]);
+    assert_eq!(path.counters.fragmented, 1);
+    assert_eq!(path.forwarder.counters().dropped(DropReason::TooBig), 1);
+    assert_eq!(path.wire.socket.fragmentation.get(), Fragmentation::Refused);
+}
+
+#[test]
+fn what_the_network_tells_is_counted_and_the_mtu_of_a_path_is_learned() {
+    let mut path = Path::new(MERGING, Offload::Wanted);
+    let problems = [
+        NetworkProblem::Refused,
+        NetworkProblem::Unreachable,
+        NetworkProblem::Unreachable,
+        NetworkProblem::TooBig { path_mtu: 0 },
+        NetworkProblem::TooBig { path_mtu: 1_028 },
+    ];
+    for problem in problems {
+        let error = NetworkError { to: node(0), problem };
+        path.wire.socket.errors.borrow_mut().push_back(error);
+    }
+
+    path.heed();
+    for peer in [0, 1] {
+        path.device.route(udp_framed(peer, 1_000));
+        path.carry_outbound();
+    }
+
+    assert_eq!(
+        (path.counters.told_refused, path.counters.told_unreachable),
+        (1, 2)
+    );
+    let [sent] = path.wire.socket.take_sent().try_into().unwrap();
+    assert_eq!(sent.to, node(1));
+    assert_eq!(path.forwarder.counters().dropped(DropReason::TooBig), 1);
 }
 
 #[test]
@@ -327,6 +378,16 @@ impl Path {
         self.outbound
             .carry(&self.device, &mut self.wire, &mut wake_up)
             .unwrap();
+    }
+
+    fn heed(&mut self) {
+        let mut wake_up = WakeUp {
+            forwarder: &mut self.forwarder,
+            table: Some(&self.table),
+            counters: &mut self.counters,
+            now: Instant::ZERO,
+        };
+        self.wire.heed(&mut wake_up);
     }
 
     fn carry_all_outbound(&mut self) {
@@ -523,7 +584,10 @@ struct StubSocket {
     tries: Cell<usize>,
     /// What a message of more than one datagram fails with.
     refuses_many: Cell<Option<Errno>>,
+    /// The largest packet that the path lets through, outer headers included.
     path_mtu: Cell<Option<u32>>,
+    fragmentation: Cell<Fragmentation>,
+    errors: RefCell<VecDeque<NetworkError>>,
 }
 
 impl StubSocket {
@@ -535,6 +599,8 @@ impl StubSocket {
             tries: Cell::default(),
             refuses_many: Cell::default(),
             path_mtu: Cell::default(),
+            fragmentation: Cell::new(Fragmentation::Refused),
+            errors: RefCell::default(),
         }
     }
 
@@ -556,8 +622,16 @@ impl PacketSocket for StubSocket {
         self.segmentation
     }
 
-    fn path_mtu(&self, _to: SocketAddrV4) -> Option<u32> {
-        self.path_mtu.get()
+    fn set_fragmentation(&self, fragmentation: Fragmentation) {
+        self.fragmentation.set(fragmentation);
+    }
+
+    fn has_errors(&self) -> bool {
+        !self.errors.borrow().is_empty()
+    }
+
+    fn try_recv_error(&self) -> Option<NetworkError> {
+        self.errors.borrow_mut().pop_front()
     }
 
     async fn readable(&self) -> io::Result<()> {
@@ -575,6 +649,14 @@ impl PacketSocket for StubSocket {
         self.tries.set(self.tries.get() + 1);
         if let (Some(_), Some(errno)) = (segment_len, self.refuses_many.get()) {
             return Err(errno.into());
+        }
+        if let (None, Some(path_mtu)) = (segment_len, self.path_mtu.get())
+            && joined(parts).len() + 28 > path_mtu as usize
+            && self.fragmentation.get() == Fragmentation::Refused
+        {
+            let problem = NetworkProblem::TooBig { path_mtu };
+            self.errors.borrow_mut().push_back(NetworkError { to, problem });
+            return Err(Errno::EMSGSIZE.into());
         }
         self.sent.borrow_mut().push(Sent {
             to,

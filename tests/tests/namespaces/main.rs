@@ -22,6 +22,7 @@ mod load;
 mod masquerading;
 mod membership;
 mod offloads;
+mod path_mtu;
 mod plan_and_cleanup;
 mod recordings;
 mod restarts;

@@ -98,25 +98,6 @@ fn much_data_both_ways_at_once_arrives_unchanged_although_a_hundredth_is_lost() 
 }
 
 #[test]
-fn a_path_that_becomes_narrower_is_told_to_the_pods_and_carries_on() {
-    need!(root, tun, ip, etcd);
-    let real = RealNodes::up("t-narrow", 2, PROGRAM);
-    let pods = [1, 2].map(|number| real.lab.namespace(Place::Pod(node(number))));
-    let narrow = ["route", "add", "192.0.2.2/32", "dev", "eth0", "mtu", "1300"];
-    real.lab
-        .namespace(Place::Node(node(1)))
-        .ip(&narrow)
-        .expect("a narrower route");
-
-    let digests = exchange(&pods, real.pod(2), 20_000_000);
-
-    assert_eq!(digests.received, digests.sent);
-    let learned = pods[0].ip_output(&["route", "get", &real.pod(2).to_string()]);
-    let learned = learned.expect("a route");
-    assert!(learned.contains("mtu 1272"), "{learned}");
-}
-
-#[test]
 fn datagrams_of_a_flow_arrive_in_the_order_in_which_they_were_sent() {
     need!(root, tun, ip, etcd);
     let real = RealNodes::up("t-order", 2, PROGRAM);
