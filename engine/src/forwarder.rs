@@ -184,6 +184,12 @@ impl Forwarder {
         }
     }
 
+    /// Returns the largest inner packet that the way to a node lets through, in bytes, if that has been learned and is still
+    /// believed.
+    pub fn path_mtu(&self, node: Ipv4Addr, now: Instant) -> Option<u32> {
+        self.path_mtus.get(node, now)
+    }
+
     /// Returns the counters.
     pub const fn counters(&self) -> &PacketCounters {
         &self.counters

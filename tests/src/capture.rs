@@ -7,13 +7,10 @@ use std::time::Duration;
 use nix::sys::socket::{AddressFamily, SockFlag, SockProtocol, SockType, setsockopt, socket, sockopt};
 use selvedge_host::lab::{Namespace, Stopwatch};
 
-use crate::packet_socket::VnetHeaders;
+use crate::packet_socket::{ROOM, VnetHeaders};
 
 /// The largest packet with what may stand before it, in bytes.
 const LARGEST: usize = 65_536 + 64;
-
-/// Room for what arrives faster than it is read, in bytes.
-const ROOM: usize = 256 << 20;
 
 /// Receives every IPv4 packet that arrives on any device of a namespace, or ICMP messages for its addresses.
 #[derive(Debug)]

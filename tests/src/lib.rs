@@ -3,6 +3,7 @@
 pub mod backend;
 pub mod capture;
 pub mod chaos;
+pub mod disturbed_wire;
 pub mod engine_and_store;
 pub mod etcd;
 pub mod memory_tun;

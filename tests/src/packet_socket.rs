@@ -3,6 +3,9 @@
 use nix::libc;
 use nix::{setsockopt_impl, sockopt_impl};
 
+/// Room for what arrives faster than it is read, in bytes.
+pub const ROOM: usize = 256 << 20;
+
 sockopt_impl!(
     /// Puts before each frame what the kernel says about it: a `virtio_net_hdr`.
     VnetHeaders,

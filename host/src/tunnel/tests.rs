@@ -6,7 +6,7 @@ use std::io::{self, IoSlice};
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::num::NonZeroU16;
 
-use etherparse::{PacketBuilder, SlicedPacket, TransportSlice};
+use etherparse::{Ipv4Header, PacketBuilder, SlicedPacket, TransportSlice};
 use nix::errno::Errno;
 use proptest::prelude::*;
 use selvedge_engine::{
@@ -168,6 +168,24 @@ fn a_single_packet_that_is_too_large_for_its_path_goes_out_in_fragments_and_the_
     assert_eq!(lengths, [1_028, 1_000, 928]);
     assert_eq!(path.counters.fragmented, 1);
     assert_eq!(path.forwarder.counters().dropped(DropReason::TooBig), 1);
+    assert_eq!(path.wire.socket.fragmentation.get(), Fragmentation::Refused);
+}
+
+#[test]
+fn what_may_be_fragmented_on_a_path_that_is_known_to_be_narrow_is_not_tried_in_vain() {
+    let mut path = Path::new(MERGING, Offload::Wanted);
+    path.wire.socket.path_mtu.set(Some(1_028));
+    path.device.route(udp_framed(0, 1_000));
+    path.carry_outbound();
+    path.wire.socket.tries.set(0);
+
+    for _ in 0..3 {
+        path.device.route(without_df(udp_framed(0, 1_000)));
+    }
+    path.carry_outbound();
+
+    assert_eq!(path.wire.socket.tries.get(), 3);
+    assert_eq!((path.counters.fragmented, path.counters.split), (4, 0));
     assert_eq!(path.wire.socket.fragmentation.get(), Fragmentation::Refused);
 }
 
@@ -433,6 +451,16 @@ fn udp(peer: usize, payload_len: usize) -> Vec<u8> {
         .write_to_vec(&mut packet, &bytes(payload_len))
         .unwrap();
     packet
+}
+
+/// Lets a framed packet be fragmented.
+fn without_df(mut framed: Vec<u8>) -> Vec<u8> {
+    let packet = &mut framed[VnetHeader::LEN..];
+    packet[6] &= !0x40;
+    let mut header = Ipv4Header::from_slice(packet).unwrap().0;
+    header.header_checksum = header.calc_header_checksum();
+    packet[..Ipv4Header::MIN_LEN].copy_from_slice(&header.to_bytes());
+    framed
 }
 
 fn udp_framed(peer: usize, payload_len: usize) -> Vec<u8> {

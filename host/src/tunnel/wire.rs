@@ -127,7 +127,7 @@ impl<S: PacketSocket> Wire<S> {
             parts,
             ends,
         } = message;
-        if ends.len() < 2 {
+        if ends.len() < 2 || is_known_to_be_too_large(message, wake_up) {
             self.send_each(message, wake_up);
             return;
         }
@@ -155,13 +155,16 @@ impl<S: PacketSocket> Wire<S> {
 
     fn send_each(&self, message: Message<'_>, wake_up: &mut WakeUp<'_>) {
         let mut fragmentation = Fragmentation::Refused;
+        if is_known_to_be_too_large(message, wake_up) {
+            fragmentation = self.allow_fragments();
+        }
         let mut start = 0;
         for &end in message.ends {
             let parts = message.parts.get(start..end).unwrap_or_default();
             let mut sent = self.socket.try_send(parts, message.to, None);
             if fragmentation == Fragmentation::Refused && is_too_big(&sent) {
-                fragmentation = Fragmentation::Allowed;
-                self.socket.set_fragmentation(fragmentation);
+                fragmentation = self.allow_fragments();
+                self.heed(wake_up);
                 sent = self.socket.try_send(parts, message.to, None);
             }
             match (sent, fragmentation) {
@@ -173,8 +176,12 @@ impl<S: PacketSocket> Wire<S> {
         }
         if fragmentation == Fragmentation::Allowed {
             self.socket.set_fragmentation(Fragmentation::Refused);
-            self.heed(wake_up);
         }
+    }
+
+    fn allow_fragments(&self) -> Fragmentation {
+        self.socket.set_fragmentation(Fragmentation::Allowed);
+        Fragmentation::Allowed
     }
 
     /// Takes note of what the network told about datagrams sent before.
@@ -198,6 +205,13 @@ impl<S: PacketSocket> Wire<S> {
             }
         }
     }
+}
+
+/// Tells whether the way to a node is known to let less through than the first datagrams of a message, which may be fragmented
+/// then, or were already under way when that was learned.
+fn is_known_to_be_too_large(message: Message<'_>, wake_up: &WakeUp<'_>) -> bool {
+    let path_mtu = wake_up.forwarder.path_mtu(*message.to.ip(), wake_up.now);
+    path_mtu.is_some_and(|inner| inner < u32::from(message.segment_len))
 }
 
 fn is_too_big(sent: &io::Result<()>) -> bool {

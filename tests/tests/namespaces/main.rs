@@ -9,6 +9,7 @@ mod bad_input;
 mod captures;
 mod chaos;
 mod command_line;
+mod disturbed;
 mod dual_stack;
 mod etcd_faults;
 mod facts;

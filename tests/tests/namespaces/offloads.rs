@@ -12,7 +12,6 @@ use sha2::{Digest, Sha256};
 
 use crate::PROGRAM;
 use crate::bad_input::a_taken_port_is_waited_for;
-use crate::firewall::nft;
 use crate::hostile::counters;
 use crate::traffic::{connect, listen, noise};
 
@@ -81,20 +80,6 @@ fn several_workers_do_not_share_their_port_with_another_program() {
     real.lab.stop_node(node(1), Ending::Graceful).expect("it ends");
 
     a_taken_port_is_waited_for(&mut real);
-}
-
-#[test]
-fn much_data_both_ways_at_once_arrives_unchanged_although_a_hundredth_is_lost() {
-    need!(root, tun, ip, etcd, nft);
-    let real = RealNodes::up("t-lossy", 2, PROGRAM);
-    for number in [1, 2] {
-        lose_a_hundredth(&real.lab.namespace(Place::Node(node(number))));
-    }
-    let pods = [1, 2].map(|number| real.lab.namespace(Place::Pod(node(number))));
-
-    let digests = exchange(&pods, real.pod(2), 200_000_000);
-
-    assert_eq!(digests.received, digests.sent);
 }
 
 #[test]
@@ -170,7 +155,7 @@ pub(crate) fn exchange(pods: &[Namespace; 2], second: Ipv4Addr, length: usize) -
     Digests { sent, received }
 }
 
-fn digest_of(mut stream: &TcpStream) -> Vec<u8> {
+pub(crate) fn digest_of(mut stream: &TcpStream) -> Vec<u8> {
     let mut digest = Sha256::new();
     let mut buffer = vec![0; 1 << 16];
     loop {
@@ -216,13 +201,4 @@ pub(crate) fn bind(pod: &Namespace, address: Ipv4Addr) -> UdpSocket {
         .set_read_timeout(Some(Duration::from_secs(2)))
         .expect("set");
     socket
-}
-
-fn lose_a_hundredth(node: &Namespace) {
-    let lose = [
-        "add table inet lossy",
-        "add chain inet lossy input { type filter hook input priority 0; }",
-        "add rule inet lossy input udp dport 8285 numgen random mod 100 < 1 drop",
-    ];
-    nft(node, &lose);
 }
