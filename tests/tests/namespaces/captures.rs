@@ -1,5 +1,6 @@
 //! What two nodes put on the wire, datagram by datagram, while pods talk (backends.md, 3.3).
 
+use std::fs;
 use std::net::{Ipv4Addr, UdpSocket};
 use std::thread;
 use std::time::Duration;
@@ -81,6 +82,34 @@ fn the_audit_finds_a_wrong_checksum_on_the_wire() {
     assert_eq!((findings.udp, findings.faults), (2, 1), "{findings}");
     assert!(
         findings.to_string().contains("a wrong UDP checksum"),
+        "{findings}"
+    );
+}
+
+#[test]
+fn nodes_whose_kernels_are_to_discover_no_path_mtu_send_without_df() {
+    need!(root, tun, ip, etcd, ethtool);
+    let mut real = RealNodes::wire("t-nodf", 2, PROGRAM);
+    for number in [1, 2] {
+        let off = || fs::write("/proc/sys/net/ipv4/ip_no_pmtu_disc", "1");
+        let done = real.lab.namespace(Place::Node(node(number))).enter(off);
+        done.expect("the node is there").expect("set");
+    }
+    real.start_etcd();
+    real.lab.put_config().expect("etcd takes the network config");
+    real.start_all();
+    cut(&real);
+
+    let audit = audit(&real, 2, WireKind::Cut);
+    let pod = real.lab.namespace(Place::Pod(node(1)));
+    let stream = ProbeStream::start(&pod, real.pod(2), Pace::QUICK);
+    let lost = stream.expect("probes start").finish().lost();
+
+    let findings = audit.finish();
+    assert_eq!((findings.icmp, lost), (5, 0), "{findings}");
+    assert_eq!(findings.faults, 5, "{findings}");
+    assert!(
+        findings.to_string().contains("an outer packet without DF"),
         "{findings}"
     );
 }
