@@ -1,11 +1,13 @@
 //! The one module that touches the operating system's UDP.
 
+use std::cell::Cell;
 use std::io::{self, IoSlice};
 use std::net::{SocketAddrV4, UdpSocket as StdSocket};
-use std::os::fd::AsRawFd as _;
+use std::os::fd::{AsFd as _, AsRawFd as _};
 
 use nix::errno::Errno;
 use nix::libc;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{
     AddressFamily, SockFlag, SockType, SockaddrIn, getsockopt, setsockopt, socket, sockopt,
 };
@@ -21,8 +23,8 @@ use crate::tunnel::worker_count::WorkerCount;
 const RECEIVE_BUFFER: usize = 8 << 20;
 
 /// How often a datagram is tried to be sent when errors about others come in between: whoever forges ICMP messages may
-/// send many.
-const TRIES: usize = 3;
+/// send very many.
+const TRIES: usize = 16;
 
 /// A UDP socket on the current runtime.
 #[derive(Debug)]
@@ -30,6 +32,7 @@ pub struct Udp {
     socket: UdpSocket,
     segmentation: Offload,
     discovery: Discovery,
+    fragmentation: Cell<Fragmentation>,
 }
 
 /// Who decides what becomes of a datagram that is larger than its path.
@@ -108,6 +111,7 @@ impl Udp {
         );
         Ok(Self {
             discovery: discover_path_mtus(&socket)?,
+            fragmentation: Cell::new(Fragmentation::Refused),
             segmentation: match offloads.udp_gso {
                 // The kernel knows the option if it can be asked for it; it stays as it is.
                 Offload::Wanted => has("UDP_SEGMENT", getsockopt(&socket, sockopt::UdpGsoSegment).err()),
@@ -131,8 +135,9 @@ impl PacketSocket for Udp {
             Fragmentation::Allowed => libc::IP_PMTUDISC_WANT,
             Fragmentation::Refused => libc::IP_PMTUDISC_DO,
         };
-        if let Err(error) = raw::set_mtu_discovery(&self.socket, mode) {
-            tracing::debug!(%error, "path MTU discovery stays as it is");
+        match raw::set_mtu_discovery(&self.socket, mode) {
+            Ok(()) => self.fragmentation.set(fragmentation),
+            Err(error) => tracing::debug!(%error, "path MTU discovery stays as it is"),
         }
     }
 
@@ -162,7 +167,7 @@ impl PacketSocket for Udp {
             let mut receive = || buffers.receive_batch(&self.socket);
             let mut received = receive();
             for _ in 1..TRIES {
-                if !received.as_ref().is_err_and(is_anothers) {
+                if !received.as_ref().is_err_and(is_told) {
                     return received;
                 }
                 received = receive();
@@ -175,8 +180,9 @@ impl PacketSocket for Udp {
     fn try_send(&self, parts: &[IoSlice<'_>], to: SocketAddrV4, segment_len: Option<u16>) -> io::Result<()> {
         let send = || raw::send(&self.socket, parts, to, segment_len);
         let mut result = send();
-        for _ in 1..TRIES {
-            if !result.as_ref().is_err_and(is_anothers) {
+        for tries in 1..TRIES {
+            let Err(error) = &result else { break };
+            if !self.may_be_anothers(error) || tries > 1 && !self.is_told_of_errors() {
                 break;
             }
             result = send();
@@ -185,9 +191,23 @@ impl PacketSocket for Udp {
     }
 }
 
+impl Udp {
+    /// Tells whether a datagram may have failed for another one's sake.
+    fn may_be_anothers(&self, error: &io::Error) -> bool {
+        let is_too_big = error.raw_os_error() == Some(Errno::EMSGSIZE as i32);
+        is_told(error) && !(is_too_big && self.fragmentation.get() == Fragmentation::Refused)
+    }
+
+    /// Tells whether there are errors in the queue, also if the runtime does not know yet.
+    fn is_told_of_errors(&self) -> bool {
+        let mut sockets = [PollFd::new(self.socket.as_fd(), PollFlags::empty())];
+        poll(&mut sockets, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
+    }
+}
+
 /// Tells whether an error may be about a datagram that was sent before: the kernel makes such errors out of ICMP messages,
 /// and lets the next call fail with them, whatever it is for; they are in the error queue too.
-fn is_anothers(error: &io::Error) -> bool {
+fn is_told(error: &io::Error) -> bool {
     matches!(
         error.raw_os_error().map(Errno::from_raw),
         Some(

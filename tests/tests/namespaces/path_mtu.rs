@@ -169,18 +169,19 @@ fn a_flood_of_forged_errors_costs_no_packet() {
     flood(&outsider, &forged, Duration::from_secs(2));
     let probes = probes.stop();
 
-    assert!(
-        probes.sent() > 150 && probes.lost() == 0,
-        "{} lost",
-        probes.lost()
-    );
     let carried = counters(&real);
-    println!("{} errors were heard", carried.get("told_refused"));
-    assert!(carried.get("told_refused") > 1_000);
-    assert_eq!(
-        (carried.get("receive_errors"), carried.get("send_unreachable")),
-        (0, 0)
-    );
+    let told = [
+        "told_refused",
+        "send_unreachable",
+        "send_too_big",
+        "receive_full",
+        "receive_errors",
+    ];
+    let told = told.map(|name| (name, carried.get(name)));
+    println!("{} probes, {} lost, {told:?}", probes.sent(), probes.lost());
+    assert!(probes.sent() > 100 && probes.lost() == 0, "{told:?}");
+    assert!(carried.get("told_refused") > 1_000, "{told:?}");
+    assert!(told.iter().skip(1).all(|(_, count)| *count == 0), "{told:?}");
     unharmed(&real);
 }
 
