@@ -44,7 +44,7 @@ fn every_datagram_on_a_wire_without_super_packets_is_one_packet_with_full_checks
 
 #[test]
 fn every_datagram_of_the_super_packets_on_a_wire_is_one_packet_with_full_checksums() {
-    need!(root, tun, ip, etcd);
+    need!(root, tun, ip, etcd, linux_6_2);
     for offloads in LEVELS {
         let findings = talk_under_audit("t-whole", offloads, WireKind::Whole);
 
