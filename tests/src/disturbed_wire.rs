@@ -70,7 +70,7 @@ impl DisturbedWire {
         let relay = Relay {
             socket: namespace.enter(open).expect("the namespace is there"),
             sides: ends.map(|out| Side::new(out, disturbance)),
-            disturbance,
+            port: disturbance.port,
             tally: Tally::default(),
         };
         let ended = Arc::new(AtomicBool::new(false));
@@ -162,14 +162,14 @@ fn open() -> UdpSocket {
 struct Relay {
     socket: UdpSocket,
     sides: [Side; 2],
-    disturbance: Disturbance,
+    port: u16,
     tally: Tally,
 }
 
 /// One end of the wire, and what is late on its way out of it.
 struct Side {
     out: LinkAddr,
-    draws: u64,
+    fates: Fates,
     late: Vec<Late>,
     since: Stopwatch,
 }
@@ -180,10 +180,48 @@ struct Late {
 }
 
 /// What becomes of a datagram.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Fate {
     Passed,
     Lost,
     Late { behind: u64 },
+}
+
+/// The fates of the datagrams one way, one after the other.
+struct Fates {
+    disturbance: Disturbance,
+    state: u64,
+}
+
+impl Fates {
+    const fn new(disturbance: Disturbance) -> Self {
+        Self {
+            disturbance,
+            state: disturbance.seed,
+        }
+    }
+
+    fn draw(&mut self) -> Fate {
+        let Disturbance {
+            lost, late, behind, ..
+        } = self.disturbance;
+        match self.number() % 1_000 {
+            drawn if drawn < lost => Fate::Lost,
+            drawn if drawn < lost + late => Fate::Late {
+                behind: 1 + self.number() % behind,
+            },
+            _ => Fate::Passed,
+        }
+    }
+
+    /// Draws a number (`SplitMix64`, Steele and others 2014).
+    const fn number(&mut self) -> u64 {
+        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.state;
+        mixed = (mixed ^ mixed >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ mixed >> 31
+    }
 }
 
 impl Relay {
@@ -206,11 +244,11 @@ impl Relay {
         let Some(side) = self.sides.iter_mut().find(|side| side.out.ifindex() != came_at) else {
             return;
         };
-        if !is_datagram(frame, self.disturbance.port) {
+        if !is_datagram(frame, self.port) {
             return send(&self.socket, frame, &side.out);
         }
         self.tally.datagrams += 1;
-        match side.draw(self.disturbance) {
+        match side.fates.draw() {
             Fate::Passed => send(&self.socket, frame, &side.out),
             Fate::Lost => self.tally.lost += 1,
             Fate::Late { behind } => {
@@ -227,32 +265,10 @@ impl Side {
     fn new(out: LinkAddr, disturbance: Disturbance) -> Self {
         Self {
             out,
-            draws: disturbance.seed,
+            fates: Fates::new(disturbance),
             late: Vec::new(),
             since: Stopwatch::start(),
         }
-    }
-
-    fn draw(&mut self, disturbance: Disturbance) -> Fate {
-        let Disturbance {
-            lost, late, behind, ..
-        } = disturbance;
-        match self.next() % 1_000 {
-            drawn if drawn < lost => Fate::Lost,
-            drawn if drawn < lost + late => Fate::Late {
-                behind: 1 + self.next() % behind,
-            },
-            _ => Fate::Passed,
-        }
-    }
-
-    /// Draws a number (`SplitMix64`, Steele and others 2014).
-    fn next(&mut self) -> u64 {
-        self.draws = self.draws.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.draws;
-        mixed = (mixed ^ mixed >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ mixed >> 31
     }
 
     fn delay(&mut self, frame: &[u8], behind: u64) {
@@ -297,5 +313,48 @@ fn send(socket: &UdpSocket, frame: &[u8], out: &LinkAddr) {
     match sendto(socket.as_raw_fd(), frame, out, MsgFlags::empty()) {
         Ok(_) | Err(Errno::ENOBUFS | Errno::ENETDOWN) => {}
         Err(error) => panic!("the wire breaks: {}", io::Error::from(error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DISTURBANCE: Disturbance = Disturbance {
+        seed: 1,
+        port: 8_285,
+        lost: 10,
+        late: 20,
+        behind: 8,
+    };
+
+    #[test]
+    fn the_same_seed_disturbs_the_same_datagrams_and_another_one_others() {
+        let drawn = |seed| fates(Disturbance { seed, ..DISTURBANCE });
+
+        assert_eq!(drawn(1), drawn(1));
+        assert_ne!(drawn(1), drawn(2));
+    }
+
+    #[test]
+    fn as_many_are_lost_and_late_as_is_wanted() {
+        let drawn = fates(DISTURBANCE);
+
+        let lost = drawn.iter().filter(|fate| **fate == Fate::Lost).count();
+        let late: Vec<_> = drawn
+            .iter()
+            .filter_map(|fate| match fate {
+                Fate::Late { behind } => Some(*behind),
+                Fate::Passed | Fate::Lost => None,
+            })
+            .collect();
+        assert!((900..1_100).contains(&lost), "{lost}");
+        assert!((1_850..2_150).contains(&late.len()), "{}", late.len());
+        assert!((1..=8).all(|behind| late.contains(&behind)) && late.iter().all(|behind| *behind <= 8));
+    }
+
+    fn fates(disturbance: Disturbance) -> Vec<Fate> {
+        let mut fates = Fates::new(disturbance);
+        std::iter::repeat_with(|| fates.draw()).take(100_000).collect()
     }
 }

@@ -59,6 +59,18 @@ fn a_router_with_a_narrow_link_is_heard_and_the_pod_is_told_the_right_size() {
 }
 
 #[test]
+fn a_router_is_heard_although_another_worker_gets_its_message() {
+    need!(root, tun, ip, etcd);
+    let real = RealNodes::up_flagged("t-routers", 2, 1, PROGRAM, &["--workers", "3"]);
+    route_through_a_narrow_link(&real);
+
+    // The second one may be the first that its worker hears of, from the kernel.
+    let sent = send_until_told(&real, 1_272);
+
+    assert!((2..=3).contains(&sent), "{sent}");
+}
+
+#[test]
 fn connections_fit_themselves_to_a_router_with_a_narrow_link() {
     need!(root, tun, ip, etcd);
     for offloads in OFFLOADS {
