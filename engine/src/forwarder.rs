@@ -174,9 +174,18 @@ impl Forwarder {
 
     /// Takes note that the way to a node lets inner packets of at most so many bytes through.
     ///
-    /// Larger ones that must not be fragmented are answered with that size for ten minutes, or until less is learned.
-    pub fn learn_path_mtu(&mut self, node: Ipv4Addr, inner: u32, now: Instant) {
-        self.path_mtus.learn(node, inner, now);
+    /// Larger ones that must not be fragmented are answered with that size for ten minutes, or until something else is
+    /// learned. Of hosts that hold no lease nothing is learned: whoever forges ICMP errors shall not fill the memory.
+    pub fn learn_path_mtu(&mut self, table: &ForwardingTable, node: Ipv4Addr, inner: u32, now: Instant) {
+        if table.is_member(node) {
+            self.path_mtus.learn(node, inner, now);
+        }
+    }
+
+    /// Returns the largest inner packet that the way to a node lets through, in bytes, if that has been learned and is still
+    /// believed.
+    pub fn path_mtu(&self, node: Ipv4Addr, now: Instant) -> Option<u32> {
+        self.path_mtus.get(node, now)
     }
 
     /// Returns the counters.

@@ -1,10 +1,13 @@
 //! The one module that touches the operating system's UDP.
 
+use std::cell::Cell;
 use std::io::{self, IoSlice};
-use std::net::{SocketAddr, SocketAddrV4, UdpSocket as StdSocket};
-use std::os::fd::AsRawFd as _;
+use std::net::{SocketAddrV4, UdpSocket as StdSocket};
+use std::os::fd::{AsFd as _, AsRawFd as _};
 
 use nix::errno::Errno;
+use nix::libc;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{
     AddressFamily, SockFlag, SockType, SockaddrIn, getsockopt, setsockopt, socket, sockopt,
 };
@@ -13,17 +16,32 @@ use tokio::net::UdpSocket;
 
 use crate::tunnel::offload::{Offload, Offloads};
 use crate::tunnel::raw;
-use crate::tunnel::worker::{PacketSocket, ReceiveBuffers};
+use crate::tunnel::worker::{Fragmentation, NetworkError, PacketSocket, ReceiveBuffers};
 use crate::tunnel::worker_count::WorkerCount;
 
 /// The wish for the receive buffer in bytes: some milliseconds of a fast link.
 const RECEIVE_BUFFER: usize = 8 << 20;
+
+/// How often a datagram is tried to be sent when errors about others come in between: whoever forges ICMP messages may
+/// send very many.
+const TRIES: usize = 16;
 
 /// A UDP socket on the current runtime.
 #[derive(Debug)]
 pub struct Udp {
     socket: UdpSocket,
     segmentation: Offload,
+    discovery: Discovery,
+    fragmentation: Cell<Fragmentation>,
+}
+
+/// Who decides what becomes of a datagram that is larger than its path.
+#[derive(Clone, Copy, Debug)]
+enum Discovery {
+    /// The tunnel, datagram by datagram.
+    Ours,
+    /// The machine's administrator, who wants no path MTU discovery (`net.ipv4.ip_no_pmtu_disc`).
+    Off,
 }
 
 /// Opens the tunnel's sockets, one for each worker, among which the kernel spreads the peers.
@@ -50,9 +68,6 @@ fn bind_shared(local: SocketAddrV4) -> io::Result<StdSocket> {
 }
 
 /// Opens a socket for the tunnel: bound, unconnected, without blocking.
-///
-/// Path MTU discovery stays as the kernel has it, as flannel's wire form demands (backends.md, 3.3): datagrams
-/// carry DF, and after a "need to frag" the kernel fragments.
 ///
 /// # Errors
 ///
@@ -89,7 +104,14 @@ impl Udp {
             "UDP_GRO",
             setsockopt(&socket, sockopt::UdpGroSegment, &merging).err(),
         );
+        // What ICMP messages say about datagrams is told in the error queue, with the node that each went to.
+        has(
+            "IP_RECVERR",
+            setsockopt(&socket, sockopt::Ipv4RecvErr, &true).err(),
+        );
         Ok(Self {
+            discovery: discover_path_mtus(&socket)?,
+            fragmentation: Cell::new(Fragmentation::Refused),
             segmentation: match offloads.udp_gso {
                 // The kernel knows the option if it can be asked for it; it stays as it is.
                 Offload::Wanted => has("UDP_SEGMENT", getsockopt(&socket, sockopt::UdpGsoSegment).err()),
@@ -105,28 +127,111 @@ impl PacketSocket for Udp {
         self.segmentation
     }
 
-    fn path_mtu(&self, to: SocketAddrV4) -> Option<u32> {
-        let SocketAddr::V4(own) = self.socket.local_addr().ok()? else {
-            return None;
+    fn set_fragmentation(&self, fragmentation: Fragmentation) {
+        let Discovery::Ours = self.discovery else {
+            return;
         };
-        // Only a connected socket can be asked.
-        let connected = StdSocket::bind(SocketAddrV4::new(*own.ip(), 0)).ok()?;
-        connected.connect(to).ok()?;
-        u32::try_from(getsockopt(&connected, sockopt::IpMtu).ok()?).ok()
+        let mode = match fragmentation {
+            Fragmentation::Allowed => libc::IP_PMTUDISC_WANT,
+            Fragmentation::Refused => libc::IP_PMTUDISC_DO,
+        };
+        match raw::set_mtu_discovery(&self.socket, mode) {
+            Ok(()) => self.fragmentation.set(fragmentation),
+            Err(error) => tracing::debug!(%error, "path MTU discovery stays as it is"),
+        }
+    }
+
+    fn has_errors(&self) -> bool {
+        self.socket.try_io(Interest::ERROR, || Ok(())).is_ok()
+    }
+
+    fn try_recv_error(&self) -> Option<NetworkError> {
+        let taken = raw::receive_error(&self.socket).ok();
+        if taken.is_none() {
+            // Nothing more is ready until the kernel says so again.
+            let none: io::Result<()> = self
+                .socket
+                .try_io(Interest::ERROR, || Err(io::ErrorKind::WouldBlock.into()));
+            drop(none);
+        }
+        taken
     }
 
     async fn readable(&self) -> io::Result<()> {
-        self.socket.readable().await
+        let ready = self.socket.ready(Interest::READABLE | Interest::ERROR);
+        ready.await.map(drop)
     }
 
     fn try_recv(&self, buffers: &mut ReceiveBuffers) -> io::Result<()> {
-        self.socket
-            .try_io(Interest::READABLE, || buffers.receive_batch(&self.socket))
+        self.socket.try_io(Interest::READABLE, || {
+            let mut receive = || buffers.receive_batch(&self.socket);
+            let mut received = receive();
+            for _ in 1..TRIES {
+                if !received.as_ref().is_err_and(is_told) {
+                    return received;
+                }
+                received = receive();
+            }
+            // What has come is still there.
+            received.map_err(|_| io::ErrorKind::Interrupted.into())
+        })
     }
 
     fn try_send(&self, parts: &[IoSlice<'_>], to: SocketAddrV4, segment_len: Option<u16>) -> io::Result<()> {
-        raw::send(&self.socket, parts, to, segment_len)
+        let send = || raw::send(&self.socket, parts, to, segment_len);
+        let mut result = send();
+        for tries in 1..TRIES {
+            let Err(error) = &result else { break };
+            if !self.may_be_anothers(error) || tries > 1 && !self.is_told_of_errors() {
+                break;
+            }
+            result = send();
+        }
+        result
     }
+}
+
+impl Udp {
+    /// Tells whether a datagram may have failed for another one's sake.
+    fn may_be_anothers(&self, error: &io::Error) -> bool {
+        let is_too_big = error.raw_os_error() == Some(Errno::EMSGSIZE as i32);
+        is_told(error) && !(is_too_big && self.fragmentation.get() == Fragmentation::Refused)
+    }
+
+    /// Tells whether there are errors in the queue, also if the runtime does not know yet.
+    fn is_told_of_errors(&self) -> bool {
+        let mut sockets = [PollFd::new(self.socket.as_fd(), PollFlags::empty())];
+        poll(&mut sockets, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
+    }
+}
+
+/// Tells whether an error may be about a datagram that was sent before: the kernel makes such errors out of ICMP messages,
+/// and lets the next call fail with them, whatever it is for; they are in the error queue too.
+fn is_told(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error().map(Errno::from_raw),
+        Some(
+            Errno::ECONNREFUSED
+                | Errno::EHOSTUNREACH
+                | Errno::ENETUNREACH
+                | Errno::EMSGSIZE
+                | Errno::ENOPROTOOPT
+                | Errno::EOPNOTSUPP
+                | Errno::EHOSTDOWN
+                | Errno::ENONET
+                | Errno::EPROTO
+        )
+    )
+}
+
+/// Lets every datagram carry DF, also those that are sent many at once, which the kernel else sends without; and lets the
+/// kernel refuse what it knows to be too large, so that the sender learns it.
+fn discover_path_mtus(socket: &StdSocket) -> io::Result<Discovery> {
+    if raw::mtu_discovery(socket)? == libc::IP_PMTUDISC_DONT {
+        return Ok(Discovery::Off);
+    }
+    raw::set_mtu_discovery(socket, libc::IP_PMTUDISC_DO)?;
+    Ok(Discovery::Ours)
 }
 
 /// Tells whether the kernel has an option, by how it answered when it was tried.
@@ -139,3 +244,6 @@ fn has(option: &str, refusal: Option<Errno>) -> Offload {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,6 +6,7 @@
 mod counters;
 mod device;
 mod inbound;
+pub mod network_error;
 pub mod offload;
 mod outbound;
 pub(crate) mod raw;

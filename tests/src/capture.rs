@@ -4,8 +4,13 @@ use std::io;
 use std::net::UdpSocket;
 use std::time::Duration;
 
-use nix::sys::socket::{AddressFamily, SockFlag, SockProtocol, SockType, socket};
+use nix::sys::socket::{AddressFamily, SockFlag, SockProtocol, SockType, setsockopt, socket, sockopt};
 use selvedge_host::lab::{Namespace, Stopwatch};
+
+use crate::packet_socket::{ROOM, VnetHeaders};
+
+/// The largest packet with what may stand before it, in bytes.
+const LARGEST: usize = 65_536 + 64;
 
 /// Receives every IPv4 packet that arrives on any device of a namespace, or ICMP messages for its addresses.
 #[derive(Debug)]
@@ -26,6 +31,24 @@ impl Capture {
         )
     }
 
+    /// Starts to keep the frames of IPv4 that arrive, each after its `virtio_net_hdr`, which tells whether the frame is a
+    /// super-packet and whether its checksum is complete.
+    ///
+    /// # Panics
+    ///
+    /// If the namespace or the socket cannot be had.
+    pub fn of_frames(namespace: &Namespace) -> Self {
+        let capture = Self::open(
+            namespace,
+            AddressFamily::Packet,
+            SockType::Raw,
+            SockProtocol::EthIp,
+        );
+        setsockopt(&capture.0, VnetHeaders, &true).expect("headers are told");
+        setsockopt(&capture.0, sockopt::RcvBufForce, &ROOM).expect("root may have much room");
+        capture
+    }
+
     /// Starts to keep the ICMP messages that are delivered to the namespace's own addresses, IPv4 headers included.
     ///
     /// # Panics
@@ -42,7 +65,7 @@ impl Capture {
     /// If the socket fails.
     pub fn find<T>(&self, limit: Duration, mut accept: impl FnMut(&[u8]) -> Option<T>) -> Option<T> {
         let waiting = Stopwatch::start();
-        let mut buffer = vec![0; 65_536];
+        let mut buffer = vec![0; LARGEST];
         loop {
             let left = limit
                 .checked_sub(waiting.elapsed())
@@ -57,6 +80,15 @@ impl Capture {
                 return Some(found);
             }
         }
+    }
+
+    /// Opens a socket that sends ICMP messages as they are given to it.
+    ///
+    /// # Panics
+    ///
+    /// If the namespace or the socket cannot be had.
+    pub fn icmp_socket(namespace: &Namespace) -> UdpSocket {
+        Self::of_icmp(namespace).0
     }
 
     fn open(namespace: &Namespace, family: AddressFamily, kind: SockType, protocol: SockProtocol) -> Self {

@@ -3,10 +3,12 @@
 pub mod backend;
 pub mod capture;
 pub mod chaos;
+pub mod disturbed_wire;
 pub mod engine_and_store;
 pub mod etcd;
 pub mod memory_tun;
 pub mod names;
+pub mod packet_socket;
 pub mod real_nodes;
 pub mod requirement;
 pub mod skip;
@@ -14,6 +16,7 @@ pub mod stub_kernel;
 pub mod turmoil_cluster;
 pub mod turmoil_net;
 pub mod turn;
+pub mod wire_audit;
 
 /// The README's examples run as tests.
 #[cfg(doctest)]

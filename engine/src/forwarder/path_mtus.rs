@@ -49,12 +49,18 @@ impl PathMtus {
     /// Returns the largest inner packet for a node, at most that of the tunnel.
     #[inline]
     pub(super) fn limit(&self, node: Ipv4Addr, tunnel: u32, now: Instant) -> u32 {
+        self.get(node, now).map_or(tunnel, |inner| inner.min(tunnel))
+    }
+
+    /// Returns the largest inner packet for a node, if it was learned and is still believed.
+    #[inline]
+    pub(super) fn get(&self, node: Ipv4Addr, now: Instant) -> Option<u32> {
         // Usually there are none.
         if self.0.is_empty() {
-            return tunnel;
+            return None;
         }
         let believed = self.0.get(&node).filter(|path| path.until > now);
-        believed.map_or(tunnel, |path| path.inner.min(tunnel))
+        believed.map(|path| path.inner)
     }
 }
 

@@ -227,7 +227,7 @@ fn a_packet_above_the_mtu_of_its_path_is_answered_with_that() {
     let mut too_big = sized(1_273, DontFragment::Set);
     let mut fits = sized(1_272, DontFragment::Set);
 
-    forwarder.learn_path_mtu(PEER_NODE, 1_272, Instant::ZERO);
+    forwarder.learn_path_mtu(&table, PEER_NODE, 1_272, Instant::ZERO);
     let refused = Out::from(forwarder.outbound(&table, &mut too_big, Instant::ZERO));
     let sent = Out::from(forwarder.outbound(&table, &mut fits, Instant::ZERO));
 
@@ -237,6 +237,28 @@ fn a_packet_above_the_mtu_of_its_path_is_answered_with_that() {
     let expected = DestUnreachableHeader::FragmentationNeeded { next_hop_mtu: 1272 };
     assert_eq!(icmp_kind(&error), Icmpv4Type::DestinationUnreachable(expected));
     assert!(matches!(sent, Out::Send(_)));
+}
+
+#[test]
+fn nothing_is_learned_of_the_path_to_a_host_without_a_lease() {
+    let mut forwarder = Forwarder::new();
+    let mut without_peers = Forwarder::new();
+    let empty = ForwardingTable::new(*table(Membership::Enforce).params(), []);
+    let packet = sized(1_273, DontFragment::Set);
+
+    without_peers.learn_path_mtu(&empty, PEER_NODE, 1_272, Instant::ZERO);
+    forwarder.learn_path_mtu(
+        &table(Membership::Enforce),
+        Ipv4Addr::LOCALHOST,
+        1_272,
+        Instant::ZERO,
+    );
+
+    for mut forwarder in [forwarder, without_peers] {
+        let table = table(Membership::Enforce);
+        let decision = Out::from(forwarder.outbound(&table, &mut packet.clone(), Instant::ZERO));
+        assert!(matches!(decision, Out::Send(_)), "{decision:?}");
+    }
 }
 
 #[test]

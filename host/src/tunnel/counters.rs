@@ -17,10 +17,16 @@ pub struct TransportCounters {
     pub send_unreachable: u64,
     /// Datagrams dropped because they are larger than the path allows.
     pub send_too_big: u64,
+    /// Datagrams that the kernel was allowed to send in fragments, because the path is narrow.
+    pub fragmented: u64,
     /// Datagrams dropped by a firewall of this node.
     pub send_forbidden: u64,
     /// Datagrams dropped for another reason.
     pub send_other: u64,
+    /// Answers of nodes that nobody has the tunnel's port there. They are rationed where they come from.
+    pub told_refused: u64,
+    /// Answers that there is no way to a node.
+    pub told_unreachable: u64,
     /// Messages of many datagrams that had to be sent one by one.
     pub split: u64,
     /// Packets that contradict what the kernel says about them.
@@ -72,6 +78,21 @@ impl TransportCounters {
         self.split = self.split.saturating_add(1);
     }
 
+    /// Counts a datagram that may have been sent in fragments.
+    pub(super) const fn count_fragmented(&mut self) {
+        self.fragmented = self.fragmented.saturating_add(1);
+    }
+
+    /// Counts a node's answer that nobody has the port there.
+    pub(super) const fn count_refused(&mut self) {
+        self.told_refused = self.told_refused.saturating_add(1);
+    }
+
+    /// Counts an answer that there is no way to a node.
+    pub(super) const fn count_unreachable(&mut self) {
+        self.told_unreachable = self.told_unreachable.saturating_add(1);
+    }
+
     /// Takes over the kernel's count of datagrams that the socket lost, which wraps.
     pub(super) fn note_overflow(&mut self, lost: u32) {
         let counted = u32::try_from(self.receive_full & u64::from(u32::MAX)).unwrap_or_default();
@@ -104,14 +125,17 @@ impl TransportCounters {
         *counter = counter.saturating_add(1);
     }
 
-    fn named(&mut self) -> [(&'static str, &mut u64); 12] {
+    fn named(&mut self) -> [(&'static str, &mut u64); 15] {
         [
             ("too_early", &mut self.too_early),
             ("send_full", &mut self.send_full),
             ("send_unreachable", &mut self.send_unreachable),
             ("send_too_big", &mut self.send_too_big),
+            ("fragmented", &mut self.fragmented),
             ("send_forbidden", &mut self.send_forbidden),
             ("send_other", &mut self.send_other),
+            ("told_refused", &mut self.told_refused),
+            ("told_unreachable", &mut self.told_unreachable),
             ("split", &mut self.split),
             ("bad_offload", &mut self.bad_offload),
             ("receive_full", &mut self.receive_full),

@@ -30,7 +30,7 @@ pub struct ReceiveBuffers {
 }
 
 impl ReceiveBuffers {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             arena: vec![0; BATCH * SLOT],
             received: Vec::with_capacity(BATCH),
@@ -59,6 +59,11 @@ impl ReceiveBuffers {
     pub(super) fn receive_merged(&mut self, from: SocketAddrV4, bytes: &[u8], segment_len: usize) {
         self.arena[..bytes.len()].copy_from_slice(bytes);
         self.note(from, bytes.len(), Some(segment_len).filter(|len| *len > 0));
+    }
+
+    #[cfg(test)]
+    pub(crate) fn received(&self) -> &[Received] {
+        &self.received
     }
 
     /// Takes as many datagrams as there are and fit.

@@ -256,11 +256,7 @@ impl OutboundBatch {
             parts: slices.get(..self.parts.len()).unwrap_or_default(),
             ends: &self.ends,
         };
-        if let Some(inner) = wire.send(message, wake_up.counters, wake_up.now) {
-            wake_up
-                .forwarder
-                .learn_path_mtu(*open.to.ip(), inner, wake_up.now);
-        }
+        wire.send(message, wake_up);
         self.parts.clear();
         self.ends.clear();
         self.headers_used = 0;

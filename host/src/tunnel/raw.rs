@@ -8,9 +8,12 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt as _;
 
+use nix::errno::Errno;
 use nix::libc;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
+
+use super::network_error::{NetworkError, NetworkProblem};
 
 /// `UDP_SEGMENT` and `UDP_GRO`, of the level `SOL_UDP` (`udp(7)`).
 const UDP_SEGMENT: c_int = 103;
@@ -186,6 +189,71 @@ pub(crate) fn receive(
     Ok(())
 }
 
+/// Takes the next error from the socket's error queue (`ip(7)`, `IP_RECVERR`).
+pub(crate) fn receive_error(socket: &impl AsRawFd) -> io::Result<NetworkError> {
+    let mut name = into_sockaddr(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0));
+    let mut control = Control::default();
+    let mut message = empty_message();
+    message.msg_name = (&raw mut name).cast();
+    message.msg_namelen = ADDRESS_LEN;
+    message.msg_control = (&raw mut control).cast();
+    message.msg_controllen = size_of::<Control>();
+    let flags = libc::MSG_ERRQUEUE | libc::MSG_DONTWAIT;
+    // SAFETY: all that the message points to lives until the call returns, and is as large as the message says.
+    check(unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut message, flags) })?;
+    let mut problem = NetworkProblem::Unreachable;
+    // SAFETY: the kernel has filled in the message's control buffer, which is alive, and has set its length; the
+    // macros keep within that length. The data of this kind begins with a `sock_extended_err`.
+    unsafe {
+        let mut header = libc::CMSG_FIRSTHDR(&raw const message);
+        while !header.is_null() {
+            if ((*header).cmsg_level, (*header).cmsg_type) == (libc::IPPROTO_IP, libc::IP_RECVERR) {
+                let data = libc::CMSG_DATA(header);
+                let error = data.cast::<libc::sock_extended_err>().read_unaligned();
+                let errno = Errno::from_raw(c_int::try_from(error.ee_errno).unwrap_or_default());
+                problem = NetworkProblem::from_raw(errno, error.ee_info);
+            }
+            header = libc::CMSG_NXTHDR(&raw const message, header);
+        }
+    }
+    Ok(NetworkError {
+        to: from_sockaddr(&name),
+        problem,
+    })
+}
+
+/// Returns what the socket does about the MTU of paths: one of `IP_PMTUDISC_*`.
+pub(crate) fn mtu_discovery(socket: &impl AsRawFd) -> io::Result<c_int> {
+    let mut mode: c_int = 0;
+    let mut len = socklen_of::<c_int>();
+    // SAFETY: the value is as long as the length says; both are borrowed for the call alone.
+    check(unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::IPPROTO_IP,
+            libc::IP_MTU_DISCOVER,
+            (&raw mut mode).cast(),
+            &raw mut len,
+        )
+    })?;
+    Ok(mode)
+}
+
+/// Tells the socket what to do about the MTU of paths: one of `IP_PMTUDISC_*`.
+pub(crate) fn set_mtu_discovery(socket: &impl AsRawFd, mode: c_int) -> io::Result<()> {
+    // SAFETY: the value is as long as the length says, and the kernel reads it during the call alone.
+    check(unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::IPPROTO_IP,
+            libc::IP_MTU_DISCOVER,
+            (&raw const mode).cast(),
+            socklen_of::<c_int>(),
+        )
+    })
+    .map(drop)
+}
+
 /// Room for the control messages of one datagram, aligned as their headers.
 type Control = [u64; 8];
 
@@ -233,6 +301,10 @@ const fn into_sockaddr(address: SocketAddrV4) -> libc::sockaddr_in {
 fn from_sockaddr(name: &libc::sockaddr_in) -> SocketAddrV4 {
     let ip = Ipv4Addr::from(name.sin_addr.s_addr.to_ne_bytes());
     SocketAddrV4::new(ip, u16::from_be(name.sin_port))
+}
+
+fn socklen_of<T>() -> libc::socklen_t {
+    libc::socklen_t::try_from(size_of::<T>()).unwrap_or_default()
 }
 
 fn space_of<T>() -> usize {

@@ -1,29 +1,19 @@
 //! What becomes of packets between a device and a socket that take and give many at once.
 
-use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
-use std::io::{self, IoSlice};
-use std::net::{Ipv4Addr, SocketAddrV4};
-use std::num::NonZeroU16;
+mod support;
 
-use etherparse::{PacketBuilder, SlicedPacket, TransportSlice};
+use etherparse::{SlicedPacket, TransportSlice};
 use nix::errno::Errno;
 use proptest::prelude::*;
-use selvedge_engine::{
-    DropReason, Ecn, Forwarder, Gso, GsoKind, Instant, Membership, Merging, PartialChecksum, Segmentation,
-    TunnelParams, VnetHeader,
-};
+use selvedge_engine::{DropReason, Merging, Segmentation, VnetHeader};
 
-use super::device::{DeviceOffloads, Framing, PacketDevice};
-use super::inbound::{InboundBatch, ReceiveBuffers};
+use super::device::{DeviceOffloads, Framing};
+use super::network_error::{NetworkError, NetworkProblem};
 use super::offload::Offload;
-use super::outbound::OutboundBatch;
-use super::wake_up::WakeUp;
-use super::wire::{PacketSocket, Wire};
+use super::wire::Fragmentation;
 use super::*;
+use support::*;
 
-const PEERS: [Ipv4Addr; 2] = [Ipv4Addr::new(192, 0, 2, 2), Ipv4Addr::new(192, 0, 2, 3)];
-const PORT: u16 = 8285;
 const MERGING: DeviceOffloads = DeviceOffloads {
     framing: Framing::Vnet,
     tcp: Merging::On,
@@ -146,8 +136,76 @@ fn a_path_that_is_too_narrow_for_a_message_is_learned_and_told_to_the_senders_of
     path.carry_outbound();
 
     assert_eq!(path.wire.socket.take_sent().len(), 3);
+    assert_eq!((path.counters.fragmented, path.counters.send_too_big), (3, 0));
     assert_eq!(path.forwarder.counters().dropped(DropReason::TooBig), 1);
     assert_eq!(path.device.take_written().len(), 1);
+}
+
+#[test]
+fn a_single_packet_that_is_too_large_for_its_path_goes_out_in_fragments_and_the_next_is_answered() {
+    let mut path = Path::new(MERGING, Offload::Off);
+    path.wire.socket.path_mtu.set(Some(1_028));
+    let too_large = || udp_framed(0, 1_000);
+
+    for packet in [too_large(), udp_framed(0, 972), too_large(), udp_framed(1, 900)] {
+        path.device.route(packet);
+        path.carry_outbound();
+    }
+
+    let sent = path.wire.socket.take_sent();
+    let lengths: Vec<_> = sent.iter().map(|message| message.bytes.len()).collect();
+    assert_eq!(lengths, [1_028, 1_000, 928]);
+    assert_eq!(path.counters.fragmented, 1);
+    assert_eq!(path.forwarder.counters().dropped(DropReason::TooBig), 1);
+    assert_eq!(path.wire.socket.fragmentation.get(), Fragmentation::Refused);
+}
+
+#[test]
+fn what_may_be_fragmented_on_a_path_that_is_known_to_be_narrow_is_not_tried_in_vain() {
+    let mut path = Path::new(MERGING, Offload::Wanted);
+    path.wire.socket.path_mtu.set(Some(1_028));
+    path.device.route(udp_framed(0, 1_000));
+    path.carry_outbound();
+    path.wire.socket.tries.set(0);
+
+    for _ in 0..3 {
+        path.device.route(without_df(udp_framed(0, 1_000)));
+    }
+    path.carry_outbound();
+
+    assert_eq!(path.wire.socket.tries.get(), 3);
+    assert_eq!((path.counters.fragmented, path.counters.split), (4, 0));
+    assert_eq!(path.wire.socket.fragmentation.get(), Fragmentation::Refused);
+}
+
+#[test]
+fn what_the_network_tells_is_counted_and_the_mtu_of_a_path_is_learned() {
+    let mut path = Path::new(MERGING, Offload::Wanted);
+    let problems = [
+        NetworkProblem::Refused,
+        NetworkProblem::Unreachable,
+        NetworkProblem::Unreachable,
+        NetworkProblem::TooBig { path_mtu: 0 },
+        NetworkProblem::TooBig { path_mtu: 1_028 },
+    ];
+    for problem in problems {
+        let error = NetworkError { to: node(0), problem };
+        path.wire.socket.errors.borrow_mut().push_back(error);
+    }
+
+    path.heed();
+    for peer in [0, 1] {
+        path.device.route(udp_framed(peer, 1_000));
+        path.carry_outbound();
+    }
+
+    assert_eq!(
+        (path.counters.told_refused, path.counters.told_unreachable),
+        (1, 2)
+    );
+    let [sent] = path.wire.socket.take_sent().try_into().unwrap();
+    assert_eq!(sent.to, node(1));
+    assert_eq!(path.forwarder.counters().dropped(DropReason::TooBig), 1);
 }
 
 #[test]
@@ -291,300 +349,4 @@ proptest! {
             prop_assert_eq!(of_node(&grouped), of_node(&single));
         }
     }
-}
-
-/// A data path between a device and a socket that the test plays.
-struct Path {
-    device: StubDevice,
-    wire: Wire<StubSocket>,
-    table: ForwardingTable,
-    forwarder: Forwarder,
-    counters: TransportCounters,
-    outbound: OutboundBatch,
-    inbound: InboundBatch,
-}
-
-impl Path {
-    fn new(offloads: DeviceOffloads, segmentation: Offload) -> Self {
-        Self {
-            device: StubDevice::new(offloads),
-            wire: Wire::new(StubSocket::new(segmentation)),
-            table: table(),
-            forwarder: Forwarder::new(),
-            counters: TransportCounters::default(),
-            outbound: OutboundBatch::new(),
-            inbound: InboundBatch::new(offloads),
-        }
-    }
-
-    fn carry_outbound(&mut self) {
-        let mut wake_up = WakeUp {
-            forwarder: &mut self.forwarder,
-            table: Some(&self.table),
-            counters: &mut self.counters,
-            now: Instant::ZERO,
-        };
-        self.outbound
-            .carry(&self.device, &mut self.wire, &mut wake_up)
-            .unwrap();
-    }
-
-    fn carry_all_outbound(&mut self) {
-        while !self.device.routed.borrow().is_empty() {
-            self.carry_outbound();
-        }
-    }
-
-    fn carry_inbound(&mut self) {
-        let mut wake_up = WakeUp {
-            forwarder: &mut self.forwarder,
-            table: Some(&self.table),
-            counters: &mut self.counters,
-            now: Instant::ZERO,
-        };
-        self.inbound
-            .carry(&self.device, &self.wire, &mut wake_up)
-            .unwrap();
-    }
-}
-
-fn table() -> ForwardingTable {
-    let params = TunnelParams {
-        network: "10.5.0.0/16".parse().unwrap(),
-        subnet: "10.5.1.0/24".parse().unwrap(),
-        address: Ipv4Addr::new(10, 5, 1, 0),
-        mtu: 1472,
-        port: PORT,
-        membership: Membership::Enforce,
-    };
-    let subnets = ["10.5.2.0/24", "10.5.3.0/24"].map(|subnet| subnet.parse().unwrap());
-    ForwardingTable::new(params, subnets.into_iter().zip(PEERS))
-}
-
-fn node(peer: usize) -> SocketAddrV4 {
-    SocketAddrV4::new(PEERS[peer], PORT)
-}
-
-fn udp(peer: usize, payload_len: usize) -> Vec<u8> {
-    let mut packet = Vec::new();
-    PacketBuilder::ipv4([10, 5, 1, 2], remote(peer), 63)
-        .udp(40_000, 9_999)
-        .write_to_vec(&mut packet, &bytes(payload_len))
-        .unwrap();
-    packet
-}
-
-fn udp_framed(peer: usize, payload_len: usize) -> Vec<u8> {
-    [
-        &VnetHeader::Complete.to_bytes(),
-        udp(peer, payload_len).as_slice(),
-    ]
-    .concat()
-}
-
-/// A super-packet of TCP as a device hands it out, header and all.
-fn super_packet(peer: usize, payload_len: usize, size: u16) -> Vec<u8> {
-    let packet = tcp([10, 5, 1, 2], remote(peer), payload_len);
-    [&gso_header(size).to_bytes(), packet.as_slice()].concat()
-}
-
-/// What a peer cuts a super-packet into.
-fn segments_from(peer: usize, payload_len: usize, size: u16) -> Vec<Vec<u8>> {
-    let mut packet = tcp(remote(peer), [10, 5, 1, 2], payload_len);
-    let Ok(Segmentation::Cut(cut)) = Segmentation::prepare(&gso_header(size), &mut packet) else {
-        panic!("it is a super-packet");
-    };
-    let segment = |index| {
-        let mut segment = vec![0; cut.header_len()];
-        cut.write_header(&packet, index, &mut segment).unwrap();
-        segment.extend_from_slice(&packet[cut.payload(index)]);
-        segment
-    };
-    (0..cut.segments()).map(segment).collect()
-}
-
-fn gso_header(size: u16) -> VnetHeader {
-    VnetHeader::Super {
-        gso: Gso {
-            kind: GsoKind::TcpV4(Ecn::Plain),
-            size: NonZeroU16::new(size).unwrap(),
-        },
-        checksum: PartialChecksum {
-            start: 20,
-            offset: 16,
-        },
-        header_len: 40,
-    }
-}
-
-fn tcp(from: [u8; 4], to: [u8; 4], payload_len: usize) -> Vec<u8> {
-    let mut packet = Vec::new();
-    PacketBuilder::ipv4(from, to, 63)
-        .tcp(40_000, 80, 1_000, 512)
-        .ack(7)
-        .write_to_vec(&mut packet, &bytes(payload_len))
-        .unwrap();
-    packet
-}
-
-fn remote(peer: usize) -> [u8; 4] {
-    [10, 5, u8::try_from(2 + peer).unwrap(), 2]
-}
-
-fn bytes(len: usize) -> Vec<u8> {
-    (0..len).map(|index| u8::try_from(index % 251).unwrap()).collect()
-}
-
-fn tcp_payload(packet: &[u8]) -> Vec<u8> {
-    let sliced = SlicedPacket::from_ip(packet).unwrap();
-    let Some(TransportSlice::Tcp(tcp)) = sliced.transport else {
-        panic!("it is TCP");
-    };
-    tcp.payload().to_vec()
-}
-
-fn unframed(written: &[u8]) -> (VnetHeader, Vec<u8>) {
-    let (header, packet) = written.split_first_chunk().unwrap();
-    (VnetHeader::parse(header).unwrap(), packet.to_vec())
-}
-
-/// A message as it was sent.
-#[derive(Clone, Debug)]
-struct Sent {
-    to: SocketAddrV4,
-    segment_len: Option<u16>,
-    bytes: Vec<u8>,
-}
-
-impl Sent {
-    fn datagrams(&self) -> Vec<Vec<u8>> {
-        let len = self.segment_len.map_or(self.bytes.len(), usize::from);
-        self.bytes.chunks(len.max(1)).map(<[u8]>::to_vec).collect()
-    }
-}
-
-struct StubDevice {
-    offloads: DeviceOffloads,
-    routed: RefCell<VecDeque<Vec<u8>>>,
-    written: RefCell<Vec<Vec<u8>>>,
-    refuses_merged: Cell<Option<Errno>>,
-}
-
-impl StubDevice {
-    fn new(offloads: DeviceOffloads) -> Self {
-        Self {
-            offloads,
-            routed: RefCell::default(),
-            written: RefCell::default(),
-            refuses_merged: Cell::default(),
-        }
-    }
-
-    fn route(&self, packet: Vec<u8>) {
-        self.routed.borrow_mut().push_back(packet);
-    }
-
-    fn take_written(&self) -> Vec<Vec<u8>> {
-        self.written.take()
-    }
-}
-
-impl PacketDevice for StubDevice {
-    fn offloads(&self) -> DeviceOffloads {
-        self.offloads
-    }
-
-    async fn readable(&self) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn try_recv(&self, packet: &mut [u8]) -> io::Result<usize> {
-        let routed = self.routed.borrow_mut().pop_front();
-        let routed = routed.ok_or(io::ErrorKind::WouldBlock)?;
-        packet[..routed.len()].copy_from_slice(&routed);
-        Ok(routed.len())
-    }
-
-    fn try_send(&self, parts: &[IoSlice<'_>]) -> io::Result<()> {
-        if let Some(errno) = self.refuses_merged.get()
-            && parts.len() > 2
-        {
-            return Err(errno.into());
-        }
-        self.written.borrow_mut().push(joined(parts));
-        Ok(())
-    }
-}
-
-struct StubSocket {
-    segmentation: Offload,
-    received: RefCell<VecDeque<(SocketAddrV4, Vec<u8>, usize)>>,
-    sent: RefCell<Vec<Sent>>,
-    tries: Cell<usize>,
-    /// What a message of more than one datagram fails with.
-    refuses_many: Cell<Option<Errno>>,
-    path_mtu: Cell<Option<u32>>,
-}
-
-impl StubSocket {
-    fn new(segmentation: Offload) -> Self {
-        Self {
-            segmentation,
-            received: RefCell::default(),
-            sent: RefCell::default(),
-            tries: Cell::default(),
-            refuses_many: Cell::default(),
-            path_mtu: Cell::default(),
-        }
-    }
-
-    /// Lets datagrams come at once, as the kernel merges them.
-    fn receive(&self, from: SocketAddrV4, datagrams: &[Vec<u8>]) {
-        let len = datagrams.first().map_or(0, Vec::len);
-        self.received
-            .borrow_mut()
-            .push_back((from, datagrams.concat(), len));
-    }
-
-    fn take_sent(&self) -> Vec<Sent> {
-        self.sent.take()
-    }
-}
-
-impl PacketSocket for StubSocket {
-    fn segmentation(&self) -> Offload {
-        self.segmentation
-    }
-
-    fn path_mtu(&self, _to: SocketAddrV4) -> Option<u32> {
-        self.path_mtu.get()
-    }
-
-    async fn readable(&self) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn try_recv(&self, buffers: &mut ReceiveBuffers) -> io::Result<()> {
-        let received = self.received.borrow_mut().pop_front();
-        let (from, bytes, segment_len) = received.ok_or(io::ErrorKind::WouldBlock)?;
-        buffers.receive_merged(from, &bytes, segment_len);
-        Ok(())
-    }
-
-    fn try_send(&self, parts: &[IoSlice<'_>], to: SocketAddrV4, segment_len: Option<u16>) -> io::Result<()> {
-        self.tries.set(self.tries.get() + 1);
-        if let (Some(_), Some(errno)) = (segment_len, self.refuses_many.get()) {
-            return Err(errno.into());
-        }
-        self.sent.borrow_mut().push(Sent {
-            to,
-            segment_len,
-            bytes: joined(parts),
-        });
-        Ok(())
-    }
-}
-
-fn joined(parts: &[IoSlice<'_>]) -> Vec<u8> {
-    parts.iter().flat_map(|part| part.iter().copied()).collect()
 }

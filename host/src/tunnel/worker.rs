@@ -7,7 +7,8 @@ use tokio::sync::mpsc;
 
 pub use super::device::{DeviceOffloads, Framing, PacketDevice};
 pub use super::inbound::ReceiveBuffers;
-pub use super::wire::PacketSocket;
+pub use super::network_error::{NetworkError, NetworkProblem};
+pub use super::wire::{Fragmentation, PacketSocket};
 
 use super::inbound::InboundBatch;
 use super::outbound::OutboundBatch;
@@ -102,6 +103,9 @@ impl<D: PacketDevice, S: PacketSocket, C: Clock> Worker<D, S, C> {
             counters: &mut self.transport,
             now: self.clock.now(),
         };
+        if self.wire.socket.has_errors() {
+            self.wire.heed(&mut wake_up);
+        }
         self.outbound
             .carry(&self.device, &mut self.wire, &mut wake_up)
             .map_err(WorkerEnd::Device)?;

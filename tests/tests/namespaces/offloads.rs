@@ -12,7 +12,6 @@ use sha2::{Digest, Sha256};
 
 use crate::PROGRAM;
 use crate::bad_input::a_taken_port_is_waited_for;
-use crate::firewall::nft;
 use crate::hostile::counters;
 use crate::traffic::{connect, listen, noise};
 
@@ -20,7 +19,7 @@ const OFFLOADS: [&str; 4] = ["tso", "uso", "udp-gso", "udp-gro"];
 const PORT: u16 = 7002;
 
 /// Of datagrams: nothing, a byte, just what fits into the tunnel, and what is fragmented on its way.
-const SIZES: [usize; 6] = [0, 1, 63, 1_000, 1_444, 5_000];
+pub(crate) const SIZES: [usize; 6] = [0, 1, 63, 1_000, 1_444, 5_000];
 
 #[test]
 fn every_combination_of_offloads_carries_tcp_and_udp_unchanged() {
@@ -84,39 +83,6 @@ fn several_workers_do_not_share_their_port_with_another_program() {
 }
 
 #[test]
-fn much_data_both_ways_at_once_arrives_unchanged_although_a_hundredth_is_lost() {
-    need!(root, tun, ip, etcd, nft);
-    let real = RealNodes::up("t-lossy", 2, PROGRAM);
-    for number in [1, 2] {
-        lose_a_hundredth(&real.lab.namespace(Place::Node(node(number))));
-    }
-    let pods = [1, 2].map(|number| real.lab.namespace(Place::Pod(node(number))));
-
-    let digests = exchange(&pods, real.pod(2), 200_000_000);
-
-    assert_eq!(digests.received, digests.sent);
-}
-
-#[test]
-fn a_path_that_becomes_narrower_is_told_to_the_pods_and_carries_on() {
-    need!(root, tun, ip, etcd);
-    let real = RealNodes::up("t-narrow", 2, PROGRAM);
-    let pods = [1, 2].map(|number| real.lab.namespace(Place::Pod(node(number))));
-    let narrow = ["route", "add", "192.0.2.2/32", "dev", "eth0", "mtu", "1300"];
-    real.lab
-        .namespace(Place::Node(node(1)))
-        .ip(&narrow)
-        .expect("a narrower route");
-
-    let digests = exchange(&pods, real.pod(2), 20_000_000);
-
-    assert_eq!(digests.received, digests.sent);
-    let learned = pods[0].ip_output(&["route", "get", &real.pod(2).to_string()]);
-    let learned = learned.expect("a route");
-    assert!(learned.contains("mtu 1272"), "{learned}");
-}
-
-#[test]
 fn datagrams_of_a_flow_arrive_in_the_order_in_which_they_were_sent() {
     need!(root, tun, ip, etcd);
     let real = RealNodes::up("t-order", 2, PROGRAM);
@@ -160,13 +126,13 @@ fn combinations() -> Vec<String> {
 }
 
 /// What two pods sent, and what the other received of it.
-struct Digests {
-    sent: [Vec<u8>; 2],
-    received: [Vec<u8>; 2],
+pub(crate) struct Digests {
+    pub(crate) sent: [Vec<u8>; 2],
+    pub(crate) received: [Vec<u8>; 2],
 }
 
 /// Lets two pods send each other bytes over one connection at once.
-fn exchange(pods: &[Namespace; 2], second: Ipv4Addr, length: usize) -> Digests {
+pub(crate) fn exchange(pods: &[Namespace; 2], second: Ipv4Addr, length: usize) -> Digests {
     let server = listen(&pods[1], second);
     let client = connect(&pods[0], second);
     let (accepted, _) = server.accept().expect("a client comes");
@@ -189,7 +155,7 @@ fn exchange(pods: &[Namespace; 2], second: Ipv4Addr, length: usize) -> Digests {
     Digests { sent, received }
 }
 
-fn digest_of(mut stream: &TcpStream) -> Vec<u8> {
+pub(crate) fn digest_of(mut stream: &TcpStream) -> Vec<u8> {
     let mut digest = Sha256::new();
     let mut buffer = vec![0; 1 << 16];
     loop {
@@ -202,7 +168,7 @@ fn digest_of(mut stream: &TcpStream) -> Vec<u8> {
 }
 
 /// Lets the second pod send back what the first one sends, and returns the lengths of what came back unchanged.
-fn echo(pods: &[Namespace; 2], first: Ipv4Addr, second: Ipv4Addr) -> Vec<usize> {
+pub(crate) fn echo(pods: &[Namespace; 2], first: Ipv4Addr, second: Ipv4Addr) -> Vec<usize> {
     let (client, server) = (bind(&pods[0], first), bind(&pods[1], second));
     thread::scope(|scope| {
         scope.spawn(|| {
@@ -228,20 +194,11 @@ fn echo(pods: &[Namespace; 2], first: Ipv4Addr, second: Ipv4Addr) -> Vec<usize> 
     })
 }
 
-fn bind(pod: &Namespace, address: Ipv4Addr) -> UdpSocket {
+pub(crate) fn bind(pod: &Namespace, address: Ipv4Addr) -> UdpSocket {
     let socket = pod.enter(|| UdpSocket::bind((address, PORT)));
     let socket = socket.expect("the pod is there").expect("the port is free");
     socket
         .set_read_timeout(Some(Duration::from_secs(2)))
         .expect("set");
     socket
-}
-
-fn lose_a_hundredth(node: &Namespace) {
-    let lose = [
-        "add table inet lossy",
-        "add chain inet lossy input { type filter hook input priority 0; }",
-        "add rule inet lossy input udp dport 8285 numgen random mod 100 < 1 drop",
-    ];
-    nft(node, &lose);
 }
