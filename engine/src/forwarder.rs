@@ -82,6 +82,7 @@ impl Forwarder {
     pub fn outbound(&mut self, table: &ForwardingTable, packet: &mut [u8], now: Instant) -> Outbound<'_> {
         let alone = OnTheWire {
             packets: 1,
+            bytes: packet.len(),
             longest: packet.len(),
         };
         self.decide_outbound(table, packet, alone, now)
@@ -100,6 +101,7 @@ impl Forwarder {
     ) -> Outbound<'_> {
         let segments = OnTheWire {
             packets: super_packet.segments(),
+            bytes: packet.len(),
             longest: super_packet.segment_len(),
         };
         self.decide_outbound(table, packet, segments, now)
@@ -120,8 +122,7 @@ impl Forwarder {
         let refusal = match routed {
             Ok(next_hop) => {
                 ipv4::decrement_ttl(packet);
-                let packets = u64::try_from(on_the_wire.packets).unwrap_or(u64::MAX);
-                self.counters.sent = self.counters.sent.wrapping_add(packets);
+                self.counters.count_sent(on_the_wire.packets, on_the_wire.bytes);
                 return Outbound::Send(next_hop);
             }
             Err(refusal) => refusal,
@@ -154,7 +155,7 @@ impl Forwarder {
         let refusal = match admit(table, from, packet) {
             Ok(proof) => {
                 ipv4::decrement_ttl(packet);
-                self.count_delivered(proof);
+                self.count_delivered(packet.len(), proof);
                 return Inbound::Deliver;
             }
             Err(refusal) => refusal,
@@ -186,8 +187,8 @@ impl Forwarder {
         &self.counters
     }
 
-    fn count_delivered(&mut self, proof: Proof) {
-        self.counters.delivered = self.counters.delivered.wrapping_add(1);
+    fn count_delivered(&mut self, bytes: usize, proof: Proof) {
+        self.counters.count_delivered(bytes);
         match proof {
             Proof::Given => {}
             Proof::Missing => {
@@ -223,6 +224,8 @@ fn refuse<'a>(
 #[derive(Clone, Copy)]
 struct OnTheWire {
     packets: usize,
+    /// The bytes of all; the headers that a super-packet's segments share count once.
+    bytes: usize,
     /// The length of the longest of them, in bytes.
     longest: usize,
 }
