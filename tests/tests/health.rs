@@ -168,7 +168,7 @@ fn what_fails_for_one_peer_is_told_with_its_owner_and_keeps_nobody_from_being_re
         let value = format!(r#"{{"PublicIP":"192.0.2.{number}","BackendType":"host-gw"}}"#);
         bench.put(&key, &value);
     }
-    bench.run_for(Duration::from_secs(60));
+    bench.run_for(Duration::from_mins(1));
 
     let failing = health(&mut bench, node);
     let [

@@ -104,6 +104,22 @@ impl TransportCounters {
         *counter = counter.saturating_add(1);
     }
 
+    /// Returns how many packets or datagrams were lost for each reason, by its name.
+    pub fn lost(&self) -> [(&'static str, u64); 10] {
+        [
+            ("too_early", self.too_early),
+            ("send_full", self.send_full),
+            ("send_unreachable", self.send_unreachable),
+            ("send_too_big", self.send_too_big),
+            ("send_forbidden", self.send_forbidden),
+            ("send_other", self.send_other),
+            ("bad_offload", self.bad_offload),
+            ("receive_full", self.receive_full),
+            ("deliver_full", self.deliver_full),
+            ("deliver_refused", self.deliver_refused),
+        ]
+    }
+
     fn named(&mut self) -> [(&'static str, &mut u64); 12] {
         [
             ("too_early", &mut self.too_early),
