@@ -1,7 +1,8 @@
 //! What the daemon says about itself over HTTP: health, readiness, metrics and status.
 //!
 //! It runs on a thread of its own, so that it can tell of an event loop that does not turn, and asks the loop only when
-//! it is asked itself: the loop's wake-ups cost nothing more. Nobody can hold or flood the daemon by it: see [`server`].
+//! it is asked itself: the loop's wake-ups cost nothing more. Connections, sizes, times and
+//! questions are limited, so that nobody can hold or flood the daemon by it.
 //!
 //! | path | answer |
 //! |---|---|

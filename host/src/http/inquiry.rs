@@ -74,7 +74,7 @@ impl Inquirer {
         in_time(self.ask(Inquiry::Pulse)).await
     }
 
-    /// Returns how things stand, at most [`FRESH`] ago.
+    /// Returns how things stand, or stood a tenth of a second ago.
     ///
     /// # Errors
     ///

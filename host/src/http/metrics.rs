@@ -9,7 +9,7 @@ use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
-use selvedge_engine::{ConfigProblem, DropReason, ObjectKind, Phase, Reachability, RejectReason};
+use selvedge_engine::{ConfigProblem, ObjectKind, Phase, Reachability, RejectReason};
 
 use super::pages::{Facts, FilterCounts};
 use super::report::{Report, Serving};
@@ -216,12 +216,12 @@ fn tunnel(page: &mut Page<'_>, report: &TunnelReport) -> fmt::Result {
             ([("direction", "delivered")], packets.delivered_bytes),
         ],
     )?;
-    let refused = DropReason::ALL.map(|reason| (reason.name(), packets.dropped(reason)));
-    let lost = refused.into_iter().chain(transport.lost());
     page.counters(
         "tunnel_dropped_packets",
         "Packets and datagrams of the udp backend that were dropped, by reason",
-        lost.map(|(reason, count)| ([("reason", reason)], count)),
+        report
+            .dropped()
+            .map(|(reason, count)| ([("reason", reason)], count)),
     )?;
     page.counter(
         "tunnel_unproven_packets",

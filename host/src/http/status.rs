@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use selvedge_engine::{DropReason, FailingObject, Phase, Twin};
+use selvedge_engine::{FailingObject, Phase, Twin};
 use serde::Serialize;
 
 use super::pages::{Facts, FilterCounts};
@@ -199,9 +199,7 @@ impl TwinView {
 
 impl PacketView {
     fn of(report: &TunnelReport) -> Self {
-        let TunnelReport { packets, transport } = report;
-        let refused = DropReason::ALL.map(|reason| (reason.name(), packets.dropped(reason)));
-        let lost = refused.into_iter().chain(transport.lost());
+        let packets = &report.packets;
         Self {
             sent: packets.sent,
             sent_bytes: packets.sent_bytes,
@@ -209,7 +207,7 @@ impl PacketView {
             delivered_bytes: packets.delivered_bytes,
             icmp_errors: packets.icmp_errors,
             passed_unproven: packets.passed_unproven,
-            dropped: lost.filter(|(_, count)| *count > 0).collect(),
+            dropped: report.dropped().filter(|(_, count)| *count > 0).collect(),
         }
     }
 }

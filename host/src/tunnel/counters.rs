@@ -45,6 +45,12 @@ pub struct TunnelReport {
 }
 
 impl TunnelReport {
+    /// Returns how many packets or datagrams were dropped for each reason, by its name.
+    pub fn dropped(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let refused = DropReason::ALL.map(|reason| (reason.name(), self.packets.dropped(reason)));
+        refused.into_iter().chain(self.transport.lost())
+    }
+
     /// Adds what another worker counted.
     pub(super) fn add(&mut self, other: &Self) {
         self.packets.add(&other.packets);
@@ -104,8 +110,7 @@ impl TransportCounters {
         *counter = counter.saturating_add(1);
     }
 
-    /// Returns how many packets or datagrams were lost for each reason, by its name.
-    pub fn lost(&self) -> [(&'static str, u64); 10] {
+    fn lost(&self) -> [(&'static str, u64); 10] {
         [
             ("too_early", self.too_early),
             ("send_full", self.send_full),
