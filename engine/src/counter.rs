@@ -7,8 +7,12 @@ use crate::drop_reason::DropReason;
 pub struct PacketCounters {
     /// Packets sent to other nodes.
     pub sent: u64,
+    /// Their bytes, without those of the tunnel.
+    pub sent_bytes: u64,
     /// Packets handed to the kernel.
     pub delivered: u64,
+    /// Their bytes.
+    pub delivered_bytes: u64,
     /// ICMP errors made.
     pub icmp_errors: u64,
     /// Packets that passed although no lease covers their sender or source ([`crate::Membership::Log`]).
@@ -21,7 +25,9 @@ impl PacketCounters {
     pub const fn new() -> Self {
         Self {
             sent: 0,
+            sent_bytes: 0,
             delivered: 0,
+            delivered_bytes: 0,
             icmp_errors: 0,
             passed_unproven: 0,
             dropped: [0; DropReason::ALL.len()],
@@ -36,12 +42,26 @@ impl PacketCounters {
     /// Adds what another forwarder counted.
     pub fn add(&mut self, other: &Self) {
         self.sent = self.sent.wrapping_add(other.sent);
+        self.sent_bytes = self.sent_bytes.wrapping_add(other.sent_bytes);
         self.delivered = self.delivered.wrapping_add(other.delivered);
+        self.delivered_bytes = self.delivered_bytes.wrapping_add(other.delivered_bytes);
         self.icmp_errors = self.icmp_errors.wrapping_add(other.icmp_errors);
         self.passed_unproven = self.passed_unproven.wrapping_add(other.passed_unproven);
         for (count, more) in self.dropped.iter_mut().zip(other.dropped) {
             *count = count.wrapping_add(more);
         }
+    }
+
+    /// Counts packets sent.
+    pub(crate) fn count_sent(&mut self, packets: usize, bytes: usize) {
+        self.sent = self.sent.wrapping_add(wide(packets));
+        self.sent_bytes = self.sent_bytes.wrapping_add(wide(bytes));
+    }
+
+    /// Counts a packet handed to the kernel.
+    pub(crate) fn count_delivered(&mut self, bytes: usize) {
+        self.delivered = self.delivered.wrapping_add(1);
+        self.delivered_bytes = self.delivered_bytes.wrapping_add(wide(bytes));
     }
 
     /// Counts a packet dropped for a reason.
@@ -50,6 +70,10 @@ impl PacketCounters {
             *count = count.wrapping_add(1);
         }
     }
+}
+
+fn wide(count: usize) -> u64 {
+    u64::try_from(count).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

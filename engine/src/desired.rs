@@ -3,6 +3,7 @@
 mod admission;
 mod object_id;
 mod repairs;
+mod reporting;
 mod retries;
 
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -65,7 +66,7 @@ pub(crate) struct Reconciler {
 /// Who wants an object.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Owner {
+pub enum Owner {
     /// The node itself.
     Node,
     /// The peer with this range.
@@ -230,14 +231,19 @@ impl Reconciler {
     /// Tells whether everything that traffic depends on is present: what the node wants itself, and of what it wants for
     /// its peers all that does not fail.
     pub(crate) fn is_settled(&self) -> bool {
+        self.awaited().next().is_none()
+    }
+
+    /// Returns what is not present yet of what traffic depends on.
+    fn awaited(&self) -> impl Iterator<Item = &ObjectId> {
         // Members come last, and traffic does not depend on them.
-        let mut weighty = self.differing.iter().take_while(|id| !id.is_member());
-        weighty.all(|id| {
+        let weighty = self.differing.iter().take_while(|id| !id.is_member());
+        weighty.filter(|id| {
             let is_of_failing_peer = match self.owners.get(id).copied() {
                 Some(owner @ Owner::Peer(_)) => self.fails(owner),
                 Some(Owner::Node) | None => false,
             };
-            id.is_optional() || is_of_failing_peer || !self.desired.contains_key(id)
+            !id.is_optional() && !is_of_failing_peer && self.desired.contains_key(id)
         })
     }
 
@@ -273,25 +279,6 @@ impl Reconciler {
     /// Tells whether an object is there, as far as is known.
     pub(crate) fn holds(&self, id: &ObjectId) -> bool {
         self.present.contains_key(id)
-    }
-
-    /// Returns the objects that could not be made or removed the last time, and why.
-    pub(crate) fn failing(&self) -> impl Iterator<Item = (&KernelObject, &KernelError)> {
-        self.retries.failing().filter_map(|(id, error)| {
-            let object = self.desired.get(id).or_else(|| self.present.get(id))?;
-            Some((object, error))
-        })
-    }
-
-    /// Returns how many objects could not be made or removed the last time.
-    pub(crate) fn failing_count(&self) -> usize {
-        self.retries.failing_count()
-    }
-
-    /// Returns how many objects it keeps in mind, and how many operations are under way.
-    pub(crate) fn sizes(&self) -> (usize, usize) {
-        let objects = self.desired.len() + self.present.len() + self.retries.len();
-        (objects, self.in_flight.len())
     }
 
     /// Returns the operation that an object needs now.

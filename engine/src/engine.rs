@@ -3,6 +3,7 @@
 mod config_reader;
 mod followed_time;
 mod follower;
+mod health;
 mod keeper;
 pub(crate) mod outbox;
 mod placing;
@@ -291,9 +292,7 @@ impl Engine {
 
     fn failing(&self) -> Vec<(KernelObject, KernelError)> {
         let failing = self.reconciler.failing();
-        failing
-            .map(|(object, error)| (object.clone(), error.clone()))
-            .collect()
+        failing.map(|failing| (failing.object, failing.error)).collect()
     }
 
     /// Returns the subnet that the node carries; unlike [`Engine::status`] this copies nothing.

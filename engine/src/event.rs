@@ -1,5 +1,7 @@
 //! What people are told.
 
+mod name;
+
 use alloc::string::String;
 use core::fmt;
 use core::net::IpAddr;

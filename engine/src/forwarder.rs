@@ -80,6 +80,7 @@ impl Forwarder {
     pub fn outbound(&mut self, table: &ForwardingTable, packet: &mut [u8], now: Instant) -> Outbound<'_> {
         let alone = OnTheWire {
             packets: 1,
+            bytes: packet.len(),
             longest: packet.len(),
         };
         self.decide_outbound(table, packet, alone, now)
@@ -98,6 +99,7 @@ impl Forwarder {
     ) -> Outbound<'_> {
         let segments = OnTheWire {
             packets: super_packet.segments(),
+            bytes: packet.len(),
             longest: super_packet.segment_len(),
         };
         self.decide_outbound(table, packet, segments, now)
@@ -118,8 +120,7 @@ impl Forwarder {
         let refusal = match routed {
             Ok(next_hop) => {
                 ipv4::decrement_ttl(packet);
-                let packets = u64::try_from(on_the_wire.packets).unwrap_or(u64::MAX);
-                self.counters.sent = self.counters.sent.wrapping_add(packets);
+                self.counters.count_sent(on_the_wire.packets, on_the_wire.bytes);
                 return Outbound::Send(next_hop);
             }
             Err(refusal) => refusal,
@@ -152,7 +153,7 @@ impl Forwarder {
         let refusal = match admit(table, from, packet) {
             Ok(proof) => {
                 ipv4::decrement_ttl(packet);
-                self.count_delivered(proof);
+                self.count_delivered(packet.len(), proof);
                 return Inbound::Deliver;
             }
             Err(refusal) => refusal,
@@ -193,8 +194,8 @@ impl Forwarder {
         &self.counters
     }
 
-    fn count_delivered(&mut self, proof: Proof) {
-        self.counters.delivered = self.counters.delivered.wrapping_add(1);
+    fn count_delivered(&mut self, bytes: usize, proof: Proof) {
+        self.counters.count_delivered(bytes);
         match proof {
             Proof::Given => {}
             Proof::Missing => {
@@ -230,6 +231,8 @@ fn refuse<'a>(
 #[derive(Clone, Copy)]
 struct OnTheWire {
     packets: usize,
+    /// The bytes of all; the headers that a super-packet's segments share count once.
+    bytes: usize,
     /// The length of the longest of them, in bytes.
     longest: usize,
 }

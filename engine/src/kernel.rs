@@ -5,6 +5,7 @@ mod facts;
 mod link;
 mod mac_address;
 mod neighbour;
+mod object_kind;
 mod route;
 mod ruleset;
 
@@ -23,6 +24,7 @@ pub use self::link::{
 };
 pub use self::mac_address::{MacAddress, MacAddressError};
 pub use self::neighbour::{FdbEntry, Neighbour};
+pub use self::object_kind::ObjectKind;
 pub use self::route::{FLANNEL_ROUTE_PROTOCOL, NextHop, ROUTE_PROTOCOL, Route, RouteMark};
 pub use self::ruleset::{FirewallTool, Member, Ruleset, RulesetName};
 use crate::subnet_file::SubnetFile;

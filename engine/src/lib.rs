@@ -36,6 +36,7 @@ mod event;
 mod firewall;
 mod forwarder;
 mod forwarding_table;
+mod health;
 mod holdings;
 mod icmp;
 mod input;
@@ -73,6 +74,7 @@ pub use action::{Command, KernelEvent, StoreEvent};
 pub use allocator::{pick_v4, pick_v6};
 pub use backend::ConfigError;
 pub use counter::PacketCounters;
+pub use desired::Owner;
 pub use drop_reason::DropReason;
 pub use engine::Engine;
 pub use event::{ConfigUnused, Event, EventLevel, LeaseOrigin};
@@ -82,14 +84,15 @@ pub use firewall::{
 };
 pub use forwarder::{Forwarder, Inbound, Outbound};
 pub use forwarding_table::{ForwardingTable, TunnelParams};
+pub use health::{ConfigProblem, FailingObject, Health, Obstacle, Reachability};
 pub use holdings::Holdings;
 pub use input::Input;
 pub use kernel::{
     Address, FLANNEL_ROUTE_PROTOCOL, FdbEntry, FirewallTool, FoundAddress, FoundFirewall, FoundHop,
     FoundKind, FoundLink, FoundRoute, FoundVxlan, GroupPolicy, IpVersion, KernelError, KernelErrorKind,
     KernelFacts, KernelObject, KernelOp, Learning, Link, LinkKind, LinkName, LinkState, MacAddress,
-    MacAddressError, Member, Neighbour, NextHop, ROUTE_PROTOCOL, Route, RouteMark, Ruleset, RulesetName,
-    Survey, Sysctl, Vni, VniError, Vxlan,
+    MacAddressError, Member, Neighbour, NextHop, ObjectKind, ROUTE_PROTOCOL, Route, RouteMark, Ruleset,
+    RulesetName, Survey, Sysctl, Vni, VniError, Vxlan,
 };
 pub use lease::LeaseRecord;
 pub use leases::Holders;

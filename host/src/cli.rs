@@ -34,6 +34,8 @@ is waited for.";
 const RUN_NOTES: &str = "\
 Every flag can be given as a variable: FLANNELD_ETCD_ENDPOINTS, FLANNELD_IFACE and so on; the command line wins,
 an empty variable counts as unset. Flags may have one dash or two, and their value after a blank or an equals sign.
+With --healthz-port it answers /healthz, /readyz, /metrics and /status; without, it does not listen. No TLS, no password: without
+--healthz-ip, /metrics and /status are refused to all but this node.
 SIGTERM and SIGINT stop the daemon and leave its lease and the subnet file; SIGUSR1 logs the packet counters; SIGHUP ends nothing.";
 
 const PLAN_NOTES: &str = "\

@@ -17,6 +17,9 @@ use crate::cli::{RecordingTarget, RunOptions};
 use crate::clock::{BootClock, Clock as _};
 use crate::event_loop::{self, Parts};
 use crate::exit_code::ExitCode;
+use crate::http::inquiry::Inquiries;
+use crate::http::report::Report;
+use crate::http::{self, inquiry};
 use crate::interface;
 use crate::kernel::firewall::Firewall;
 use crate::kernel::linux::LinuxKernel;
@@ -63,10 +66,14 @@ async fn serve(options: RunOptions) -> io::Result<ExitCode> {
 
     tracing::info!("selvedge {} starts", env!("CARGO_PKG_VERSION"));
     tracing::debug!(?options);
+    let (inquirer, mut inquiries) = inquiry::channel();
+    if let Some(http) = options.http {
+        http::start(http, inquirer, probe.clone())?;
+    }
     let underlay = tokio::select! {
         biased;
         _ = commands.recv() => return Ok(ExitCode::Clean),
-        underlay = find_underlay(&options, &supervisor) => underlay,
+        underlay = find_underlay(&options, &supervisor, &mut inquiries) => underlay,
     };
     tracing::info!(
         interface = underlay.interface,
@@ -96,7 +103,7 @@ async fn serve(options: RunOptions) -> io::Result<ExitCode> {
         .map_err(io::Error::other)?,
         commands,
         table,
-        observer: Journal::new(supervisor, recording),
+        observer: Journal::new(supervisor, recording, inquiries),
     };
     let (_, reason) = event_loop::run(engine, parts).await;
 
@@ -115,18 +122,29 @@ async fn serve(options: RunOptions) -> io::Result<ExitCode> {
 }
 
 /// Searches for the interface until there is one: the network may still be coming up.
-async fn find_underlay(options: &RunOptions, supervisor: &Supervisor) -> Underlay {
+async fn find_underlay(options: &RunOptions, supervisor: &Supervisor, inquiries: &mut Inquiries) -> Underlay {
     let (mut pause, longest) = SEARCH_PAUSE;
     loop {
-        match interface::find(&options.selection).await {
+        let error = match interface::find(&options.selection).await {
             Ok(underlay) => return underlay,
-            Err(error) => {
-                tracing::warn!("{error}; looking again in {pause:?}");
-                supervisor.status(&error.to_string());
-            }
+            Err(error) => error.to_string(),
+        };
+        tracing::warn!("{error}; looking again in {pause:?}");
+        supervisor.status(&error);
+        tokio::select! {
+            biased;
+            () = tokio::time::sleep(pause) => {}
+            () = answer_meanwhile(&error, inquiries) => {}
         }
-        tokio::time::sleep(pause).await;
         pause = (pause * 2).min(longest);
+    }
+}
+
+/// Tells those who ask what is missing, until that is looked for again.
+async fn answer_meanwhile(missing: &str, inquiries: &mut Inquiries) {
+    loop {
+        inquiries.wait().await;
+        inquiries.answer(|| Report::Searching(missing.to_owned()));
     }
 }
 

@@ -62,6 +62,13 @@ pub trait Observer {
 
     /// A wake-up is over.
     fn settled(&mut self, engine: &Engine);
+
+    /// Waits until somebody wants to know how the engine is; [`Observer::settled`] follows.
+    ///
+    /// Nothing may be lost if the future is dropped before it ends.
+    fn asked(&mut self) -> impl Future<Output = ()> {
+        std::future::pending()
+    }
 }
 
 /// Runs an engine until it wants to end; returns it as it was then.
@@ -179,6 +186,7 @@ impl<C: Clock, O: Observer> EventLoop<C, O> {
             Some(command) = self.commands.recv() => inputs.push(Input::Command(command)),
             Some(event) = self.kernel_events.recv() => inputs.push(Input::Kernel(event)),
             event = self.store.next_event() => inputs.push(Input::Store(event)),
+            () = self.observer.asked() => {}
             () = tokio::time::sleep(sleep) => {}
         }
         inputs.extend(

@@ -10,6 +10,7 @@ pub mod clock;
 pub mod daemon;
 pub mod event_loop;
 pub mod exit_code;
+pub mod http;
 pub mod interface;
 pub mod kernel;
 pub mod lab;

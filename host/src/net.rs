@@ -1,8 +1,8 @@
-//! The one module that touches the operating system's UDP.
+//! The one module that touches the operating system's UDP and TCP.
 
 use std::cell::Cell;
 use std::io::{self, IoSlice};
-use std::net::{SocketAddrV4, UdpSocket as StdSocket};
+use std::net::{IpAddr, SocketAddr, SocketAddrV4, UdpSocket as StdSocket};
 use std::os::fd::{AsFd as _, AsRawFd as _};
 
 use nix::errno::Errno;
@@ -12,7 +12,7 @@ use nix::sys::socket::{
     AddressFamily, SockFlag, SockType, SockaddrIn, getsockopt, setsockopt, socket, sockopt,
 };
 use tokio::io::Interest;
-use tokio::net::UdpSocket;
+use tokio::net::{TcpListener, TcpStream, UdpSocket};
 
 use crate::tunnel::offload::{Offload, Offloads};
 use crate::tunnel::raw;
@@ -42,6 +42,60 @@ enum Discovery {
     Ours,
     /// The machine's administrator, who wants no path MTU discovery (`net.ipv4.ip_no_pmtu_disc`).
     Off,
+}
+
+/// A TCP socket that takes connections.
+#[derive(Debug)]
+pub struct Listener(TcpListener);
+
+/// The two ends of a connection.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Ends {
+    /// The address that was called.
+    pub local: IpAddr,
+    /// Who called.
+    pub remote: IpAddr,
+}
+
+impl Listener {
+    /// Takes an address.
+    ///
+    /// # Errors
+    ///
+    /// The operating system's, also if somebody else has it.
+    pub async fn bind(address: SocketAddr) -> io::Result<Self> {
+        TcpListener::bind(address).await.map(Self)
+    }
+
+    /// Returns the address that it took.
+    ///
+    /// # Errors
+    ///
+    /// The operating system's.
+    pub fn address(&self) -> io::Result<SocketAddr> {
+        self.0.local_addr()
+    }
+
+    /// Waits for a connection.
+    ///
+    /// # Errors
+    ///
+    /// The operating system's, for example that there are too many open files.
+    pub async fn accept(&self) -> io::Result<(TcpStream, Ends)> {
+        let (stream, remote) = self.0.accept().await?;
+        let ends = Ends {
+            local: stream.local_addr()?.ip().to_canonical(),
+            remote: remote.ip().to_canonical(),
+        };
+        Ok((stream, ends))
+    }
+}
+
+impl Ends {
+    /// Tells whether the caller is on this machine: nobody else can have a connection from its addresses.
+    pub fn is_on_this_node(self) -> bool {
+        self.remote.is_loopback() || self.remote == self.local
+    }
 }
 
 /// Opens the tunnel's sockets, one for each worker, among which the kernel spreads the peers.

@@ -32,6 +32,19 @@ struct Retry {
     at: Option<Instant>,
     /// None if it waits for another reason.
     error: Option<KernelError>,
+    /// How often it failed in a row.
+    #[serde(default)]
+    attempts: u32,
+}
+
+/// An object's last failure.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct LastFailure<'a> {
+    pub(super) error: &'a KernelError,
+    /// How often it failed in a row.
+    pub(super) attempts: u32,
+    /// None while it is being tried, or waits for others.
+    pub(super) retry_at: Option<Instant>,
 }
 
 /// Whether people know of a failure.
@@ -53,6 +66,7 @@ impl Retries {
     ) -> (Duration, FailureNews) {
         let retry = self.objects.entry(id.clone()).or_insert_with(Retry::new);
         let wait = retry.backoff.wait(&mut outbox.rng);
+        retry.attempts = retry.attempts.saturating_add(1);
         let news = match retry.error.replace(error.clone()) {
             Some(before) if before == *error => FailureNews::Again,
             Some(_) => FailureNews::New,
@@ -65,10 +79,15 @@ impl Retries {
         (wait, news)
     }
 
-    /// Returns the objects that failed the last time, and why.
-    pub(super) fn failing(&self) -> impl Iterator<Item = (&ObjectId, &KernelError)> {
+    /// Returns the objects that failed the last time, and how.
+    pub(super) fn failing(&self) -> impl Iterator<Item = (&ObjectId, LastFailure<'_>)> {
         let objects = self.objects.iter();
-        objects.filter_map(|(id, retry)| Some((id, retry.error.as_ref()?)))
+        objects.filter_map(|(id, retry)| Some((id, retry.last_failure()?)))
+    }
+
+    /// Returns why an object failed the last time, if it did.
+    pub(super) fn error(&self, id: &ObjectId) -> Option<&KernelError> {
+        self.objects.get(id)?.error.as_ref()
     }
 
     /// Lets an object wait although it did not fail.
@@ -145,6 +164,15 @@ impl Retry {
             backoff: Backoff::new(WAIT.0, WAIT.1),
             at: None,
             error: None,
+            attempts: 0,
         }
+    }
+
+    fn last_failure(&self) -> Option<LastFailure<'_>> {
+        Some(LastFailure {
+            error: self.error.as_ref()?,
+            attempts: self.attempts,
+            retry_at: self.at,
+        })
     }
 }

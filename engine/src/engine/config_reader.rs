@@ -12,6 +12,7 @@ use crate::action::{RequestId, WatchId};
 use crate::backend::{Backend, ConfigError};
 use crate::backoff::Backoff;
 use crate::event::{ConfigUnused, Event};
+use crate::health::{ConfigProblem, Reachability};
 use crate::network_config::{NetworkConfig, unknown_keys};
 use crate::setup::StorePrefix;
 use crate::store::{
@@ -72,6 +73,24 @@ impl ConfigReader {
 
     pub(crate) fn follows(&self, id: WatchId) -> bool {
         matches!(self.state, State::Following(own) if own == id)
+    }
+
+    /// Returns what is wrong with the config that the store had the last time; nothing is known of it before a first
+    /// answer.
+    pub(crate) fn problem(&self, store: Reachability) -> Option<ConfigProblem> {
+        let key = self.key();
+        if self.served.is_some() {
+            let reason = self.difference()?;
+            return Some(ConfigProblem::Unused { key, reason });
+        }
+        match self.text.as_deref() {
+            Some(text) => {
+                let error = activate(text).err()?;
+                Some(ConfigProblem::Invalid { key, error })
+            }
+            None if store == Reachability::Reached => Some(ConfigProblem::Missing { key }),
+            None => None,
+        }
     }
 
     /// Takes the answer; returns the config once it is usable.
@@ -182,14 +201,14 @@ impl ConfigReader {
             self.notice(text, outbox);
             return Ok((header, None));
         }
-        let Some(text) = text else {
+        self.text = text;
+        let Some(text) = self.text.as_deref() else {
             return Err(Box::new(Event::ConfigMissing { key, retry_in }));
         };
-        match activate(&text) {
+        match activate(text) {
             Ok(active) => {
                 self.served = Some(active.clone());
-                self.tell_unknown_keys(&text, outbox);
-                self.text = Some(text);
+                self.tell_unknown_keys(text, outbox);
                 Ok((header, Some(active)))
             }
             Err(error) => Err(Box::new(Event::ConfigInvalid { key, error, retry_in })),
@@ -201,21 +220,25 @@ impl ConfigReader {
         if text == self.text {
             return;
         }
-        let reason = match text.as_deref().map(activate) {
-            None => Some(ConfigUnused::Deleted),
-            Some(Err(error)) => Some(ConfigUnused::Invalid(error)),
-            Some(Ok(config)) if self.served.as_ref() == Some(&config) => None,
-            Some(Ok(_)) => Some(ConfigUnused::Changed),
-        };
         if let Some(text) = &text {
             self.tell_unknown_keys(text, outbox);
         }
         self.text = text;
-        if let Some(reason) = reason {
+        if let Some(reason) = self.difference() {
             outbox.tell(Event::ConfigUnused {
                 key: self.key(),
                 reason,
             });
+        }
+    }
+
+    /// Returns why the text that was last looked at is not what is served.
+    fn difference(&self) -> Option<ConfigUnused> {
+        match self.text.as_deref().map(activate) {
+            None => Some(ConfigUnused::Deleted),
+            Some(Err(error)) => Some(ConfigUnused::Invalid(error)),
+            Some(Ok(config)) if self.served.as_ref() == Some(&config) => None,
+            Some(Ok(_)) => Some(ConfigUnused::Changed),
         }
     }
 

@@ -196,6 +196,16 @@ pub(crate) struct Held {
     term: Option<Term>,
 }
 
+impl Held {
+    /// Returns when it ends unless it is renewed; none for a reservation.
+    pub(crate) const fn until(&self) -> Option<Instant> {
+        match self.term {
+            Some(term) => Some(term.until),
+            None => None,
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 enum Renewal {
     Never,
@@ -244,6 +254,11 @@ impl Keeper {
     /// Returns the other machine that keeps the node from its subnet.
     pub(crate) const fn twin(&self) -> Option<Twin> {
         self.twin
+    }
+
+    /// Tells whether no subnet was free the last time, and nothing became free since.
+    pub(crate) const fn finds_no_room(&self) -> bool {
+        self.full_with.is_some()
     }
 
     /// Returns the subnet whose loss shall end the node.

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::action::{Action, OpId, RequestId, WatchId};
 use crate::event::Event;
+use crate::health::Reachability;
 use crate::kernel::{KernelOp, Survey};
 use crate::rng::Rng;
 use crate::store::{KeyRange, Revision, StoreRequest};
@@ -24,14 +25,8 @@ pub(crate) struct Outbox {
     #[serde(skip)]
     actions: VecDeque<Action>,
     last_id: u64,
+    /// Whether people believe that the store answers.
     reachability: Reachability,
-}
-
-/// Whether people believe that the store answers.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
-enum Reachability {
-    Reached,
-    Lost,
 }
 
 impl Outbox {
@@ -41,8 +36,12 @@ impl Outbox {
             rng,
             actions: VecDeque::new(),
             last_id: 0,
-            reachability: Reachability::Reached,
+            reachability: Reachability::Untried,
         }
+    }
+
+    pub(crate) const fn reachability(&self) -> Reachability {
+        self.reachability
     }
 
     pub(crate) fn request(&mut self, request: StoreRequest) -> RequestId {
@@ -83,8 +82,8 @@ impl Outbox {
 
     /// Tells people that the store answers if the last they heard is that it does not.
     pub(crate) fn note_reached(&mut self) {
-        if self.reachability == Reachability::Lost {
-            self.reachability = Reachability::Reached;
+        let before = core::mem::replace(&mut self.reachability, Reachability::Reached);
+        if before == Reachability::Lost {
             self.tell(Event::StoreReached);
         }
     }

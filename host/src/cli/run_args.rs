@@ -200,6 +200,21 @@ pub struct RunArgs {
     )]
     pub on_lease_expiry: OnExpiryArg,
 
+    /// Port for /healthz, /readyz, /metrics and /status by HTTP; 0 or less for none
+    #[arg(
+        long,
+        value_name = "PORT",
+        default_value = "0",
+        value_parser = parse_healthz_port,
+        help_heading = "Health"
+    )]
+    pub healthz_port: u16,
+
+    /// Address for that port; without this flag it is every address, as flannel's, but /metrics and /status are for
+    /// programs on this node alone [default: 0.0.0.0]
+    #[arg(long, value_name = "ADDRESS", value_parser = parse_healthz_ip, help_heading = "Health")]
+    pub healthz_ip: Option<IpAddr>,
+
     /// File that keeps everything the daemon decides by, for `sim replay`; without packets and credentials
     #[arg(long, value_name = "FILE", help_heading = "Logs")]
     pub record: Option<PathBuf>,
@@ -349,6 +364,21 @@ fn parse_public_ipv6(text: &str) -> Result<Ipv6Addr, String> {
     } else {
         Ok(address)
     }
+}
+
+fn parse_healthz_ip(text: &str) -> Result<IpAddr, String> {
+    text.parse()
+        .map_err(|_| "not an IP address; for example 127.0.0.1".to_owned())
+}
+
+/// Flannel takes any number, and none that is negative for a port.
+fn parse_healthz_port(text: &str) -> Result<u16, String> {
+    let number = text.strip_prefix('-').unwrap_or(text);
+    let port = parse_u32(number)?;
+    if number != text {
+        return Ok(0);
+    }
+    u16::try_from(port).map_err(|_| "must be at most 65535".to_owned())
 }
 
 fn parse_record_size(text: &str) -> Result<u32, String> {

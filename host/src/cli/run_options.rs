@@ -1,5 +1,6 @@
 //! What `selvedge run` was asked to do, checked.
 
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use selvedge_engine::{
 
 use super::run_args::{LogLevel, RunArgs};
 use super::usage_error::UsageError;
+use crate::http::{Audience, HttpOptions};
 use crate::store::credentials::Credentials;
 use crate::store::endpoint::{Endpoint, EndpointError, Scheme};
 use crate::store::tls::Tls;
@@ -48,6 +50,8 @@ pub struct RunOptions {
     pub membership: Membership,
     /// How packets are carried.
     pub data_path: DataPath,
+    /// Where to answer about health, metrics and status, if anywhere.
+    pub http: Option<HttpOptions>,
     /// Where to record, if anywhere.
     pub recording: Option<RecordingTarget>,
     /// How much to log.
@@ -77,6 +81,7 @@ impl RunOptions {
             credentials: credentials(&args)?,
             prefix: StorePrefix::new(&args.etcd_prefix),
             selection: selection(&args),
+            http: http(&args),
             recording: recording(&args),
             subnet_file: args.subnet_file,
             renew_margin: Duration::from_secs(u64::from(args.subnet_lease_renew_margin) * 60),
@@ -128,6 +133,19 @@ fn selection(args: &RunArgs) -> Selection {
         public_ipv6: args.public_ipv6,
         families: Families::Any,
     }
+}
+
+/// Whoever gives an address asks for more than flannel tells there.
+fn http(args: &RunArgs) -> Option<HttpOptions> {
+    let port = (args.healthz_port > 0).then_some(args.healthz_port)?;
+    let every = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+    Some(HttpOptions {
+        address: SocketAddr::new(args.healthz_ip.unwrap_or(every), port),
+        audience: match args.healthz_ip {
+            Some(_) => Audience::Everybody,
+            None => Audience::Node,
+        },
+    })
 }
 
 fn recording(args: &RunArgs) -> Option<RecordingTarget> {

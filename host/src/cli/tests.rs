@@ -3,6 +3,7 @@ use std::net::IpAddr;
 use selvedge_engine::{ForwardRules, InterfaceChoice, Masquerade, Membership, SourcePorts, StorePrefix};
 
 use super::*;
+use crate::http::{Audience, HttpOptions};
 
 /// Arguments and variables.
 type Case = (&'static [&'static str], &'static [(&'static str, &'static str)]);
@@ -120,6 +121,9 @@ fn bad_input_gives_one_clear_line() {
         (&["run", "--public-ipv6=::1"], &[]),
         (&["run", "--subnet-lease-renew-margin=1440"], &[]),
         (&["run", "--membership=strict"], &[]),
+        (&["run", "--healthz-port=65536"], &[]),
+        (&["run", "--healthz-port=http"], &[]),
+        (&["run", "--healthz-port=8081", "--healthz-ip=node"], &[]),
         (&["run", "--etcd-endpoints=ftp://a"], &[]),
         (&["run", "--etcd-certfile=/a"], &[]),
         (&["run", "--etcd-cafile=/nonexistent"], &[]),
@@ -154,6 +158,43 @@ fn bad_input_gives_one_clear_line() {
         .collect();
 
     insta::assert_snapshot!("bad_input", lines.join("\n"));
+}
+
+#[test]
+fn health_is_answered_where_flannel_answers_and_the_rest_to_this_node_alone_unless_an_address_is_given() {
+    let http = |args: &[&str]| run(&[&["run"], args].concat()).http;
+    let options = |address: &str, audience| {
+        let address = address.parse().unwrap();
+        Some(HttpOptions { address, audience })
+    };
+
+    assert_eq!(http(&[]), None);
+    assert_eq!(http(&["--healthz-port=0"]), None);
+    assert_eq!(http(&["--healthz-port", "-1"]), None);
+    assert_eq!(http(&["--healthz-ip=127.0.0.1"]), None);
+    assert_eq!(
+        http(&["--healthz-port=8081"]),
+        options("0.0.0.0:8081", Audience::Node)
+    );
+    assert_eq!(
+        http(&["--healthz-port=8081", "-healthz-ip", "0.0.0.0"]),
+        options("0.0.0.0:8081", Audience::Everybody)
+    );
+    assert_eq!(
+        http(&["-healthz-port=8081", "-healthz-ip=::1"]),
+        options("[::1]:8081", Audience::Everybody)
+    );
+    let variables = [
+        ("FLANNELD_HEALTHZ_PORT", "8081"),
+        ("FLANNELD_HEALTHZ_IP", "127.0.0.1"),
+    ];
+    let Ok(Invocation::Run(from_variables)) = parse_with(&["run"], &variables) else {
+        panic!("not a run");
+    };
+    assert_eq!(
+        from_variables.http,
+        options("127.0.0.1:8081", Audience::Everybody)
+    );
 }
 
 #[test]

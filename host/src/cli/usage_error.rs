@@ -9,8 +9,6 @@ use super::environment::variable;
 
 /// Flags of flannel that mean something which Selvedge does not do yet.
 const NOT_YET: &[&str] = &[
-    "healthz-ip",
-    "healthz-port",
     "iface-regex",
     "ip-blackhole-route",
     "kube-annotation-prefix",

@@ -1,13 +1,17 @@
-//! What the log, the service manager and the recording are told.
+//! What the log, the service manager, the recording and those who ask are told.
 
 use selvedge_engine::{Action, Engine, Event, Input, Instant, Phase, Status, Summary, Twin};
 
+use crate::clock::{BootClock, Clock as _};
 use crate::event_loop::Observer;
+use crate::http::inquiry::Inquiries;
+use crate::http::report::Report;
+use crate::http::tally::Tally;
 use crate::logging;
 use crate::recorder::RecordingFile;
 use crate::supervisor::Supervisor;
 
-/// Tells the log what happens and the service manager how things stand, and records if that is wanted.
+/// Tells the log what happens, and the service manager and whoever asks how things stand, and records if that is wanted.
 #[derive(Debug)]
 pub(super) struct Journal {
     supervisor: Supervisor,
@@ -15,44 +19,27 @@ pub(super) struct Journal {
     summary: Option<Summary>,
     line: String,
     recording: Option<RecordingFile>,
+    tally: Tally,
+    inquiries: Inquiries,
 }
 
 impl Journal {
-    pub(super) const fn new(supervisor: Supervisor, recording: Option<RecordingFile>) -> Self {
+    pub(super) fn new(
+        supervisor: Supervisor,
+        recording: Option<RecordingFile>,
+        inquiries: Inquiries,
+    ) -> Self {
         Self {
             supervisor,
             summary: None,
             line: String::new(),
             recording,
-        }
-    }
-}
-
-impl Observer for Journal {
-    fn event(&mut self, event: &Event) {
-        logging::event(event);
-    }
-
-    fn ready(&mut self) {
-        self.supervisor.ready();
-    }
-
-    fn input(&mut self, engine: &Engine, input: &Input, now: Instant) {
-        if let Some(recording) = &mut self.recording {
-            recording.input(engine, input, now);
+            tally: Tally::default(),
+            inquiries,
         }
     }
 
-    fn action(&mut self, action: &Action) {
-        if let Some(recording) = &mut self.recording {
-            recording.action(action);
-        }
-    }
-
-    fn settled(&mut self, engine: &Engine) {
-        if let Some(recording) = &mut self.recording {
-            recording.flush();
-        }
+    fn tell_supervisor(&mut self, engine: &Engine) {
         let summary = engine.summary();
         if self.summary == Some(summary) {
             return;
@@ -63,6 +50,45 @@ impl Observer for Journal {
             self.supervisor.status(&line);
             self.line = line;
         }
+    }
+}
+
+impl Observer for Journal {
+    fn event(&mut self, event: &Event) {
+        logging::event(event);
+        self.tally.event(event);
+    }
+
+    fn ready(&mut self) {
+        self.supervisor.ready();
+    }
+
+    fn input(&mut self, engine: &Engine, input: &Input, now: Instant) {
+        if let Some(recording) = &mut self.recording {
+            recording.input(engine, input, now);
+        }
+        self.tally.input(input);
+    }
+
+    fn action(&mut self, action: &Action) {
+        if let Some(recording) = &mut self.recording {
+            recording.action(action);
+        }
+        self.tally.action(action);
+    }
+
+    fn settled(&mut self, engine: &Engine) {
+        if let Some(recording) = &mut self.recording {
+            recording.flush();
+        }
+        self.tell_supervisor(engine);
+        let tally = &self.tally;
+        self.inquiries
+            .answer(|| Report::of(engine, BootClock.now(), tally.counts().clone()));
+    }
+
+    async fn asked(&mut self) {
+        self.inquiries.wait().await;
     }
 }
 

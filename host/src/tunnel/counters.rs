@@ -51,6 +51,12 @@ pub struct TunnelReport {
 }
 
 impl TunnelReport {
+    /// Returns how many packets or datagrams were dropped for each reason, by its name.
+    pub fn dropped(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let refused = DropReason::ALL.map(|reason| (reason.name(), self.packets.dropped(reason)));
+        refused.into_iter().chain(self.transport.lost())
+    }
+
     /// Adds what another worker counted.
     pub(super) fn add(&mut self, other: &Self) {
         self.packets.add(&other.packets);
@@ -123,6 +129,21 @@ impl TransportCounters {
             &mut self.deliver_refused
         };
         *counter = counter.saturating_add(1);
+    }
+
+    fn lost(&self) -> [(&'static str, u64); 10] {
+        [
+            ("too_early", self.too_early),
+            ("send_full", self.send_full),
+            ("send_unreachable", self.send_unreachable),
+            ("send_too_big", self.send_too_big),
+            ("send_forbidden", self.send_forbidden),
+            ("send_other", self.send_other),
+            ("bad_offload", self.bad_offload),
+            ("receive_full", self.receive_full),
+            ("deliver_full", self.deliver_full),
+            ("deliver_refused", self.deliver_refused),
+        ]
     }
 
     fn named(&mut self) -> [(&'static str, &mut u64); 15] {

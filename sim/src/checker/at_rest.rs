@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
-use selvedge_engine::{Instant, Phase};
+use selvedge_engine::{Instant, Obstacle, Phase};
 
 use super::{Verdict, convergence};
 use crate::node_id::NodeId;
@@ -20,6 +20,8 @@ pub(crate) struct NodeView {
     pub(crate) subnet: Option<Ipv4Net>,
     /// Whom it forwards to.
     pub(crate) peers: BTreeMap<Ipv4Net, Ipv4Addr>,
+    /// What keeps it from being ready.
+    pub(crate) obstacles: Vec<Obstacle>,
 }
 
 /// Whether the network has a subnet for every node.
@@ -61,6 +63,12 @@ pub(crate) fn check_node(cluster: &RefCluster, view: &NodeView, room: Room, now:
             node,
             format!("{node} holds {own}, but is {:?}", view.phase),
         ));
+    }
+    if cluster.must_carry(node, now)
+        && let Some(obstacle) = view.obstacles.first()
+    {
+        let text = format!("{node} holds {own}, but says that it is not ready: {obstacle}");
+        return Err(finding(node, text));
     }
     if let Some(text) = convergence::difference(cluster, node, own, &view.peers, now) {
         return Err(finding(
@@ -129,11 +137,16 @@ mod tests {
             phase: Phase::Acquiring,
             ..good.clone()
         };
+        let unready = NodeView {
+            obstacles: vec![Obstacle::NoSubnet],
+            ..good.clone()
+        };
 
         assert!(check_node(&none, &good, Room::Left, after(200)).is_err());
         assert!(check_node(&two, &good, Room::Left, after(200)).is_err());
         assert!(check_node(&leases(), &other, Room::Left, after(200)).is_err());
         assert!(check_node(&leases(), &waiting, Room::Left, after(200)).is_err());
+        assert!(check_node(&leases(), &unready, Room::Left, after(200)).is_err());
     }
 
     #[test]
@@ -169,6 +182,7 @@ mod tests {
             phase: Phase::Running,
             subnet: Some("10.5.1.0/24".parse().unwrap()),
             peers: peers.collect(),
+            obstacles: Vec::new(),
         }
     }
 }

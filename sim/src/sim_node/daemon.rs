@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use ipnet::Ipv4Net;
 use selvedge_engine::{
-    Action, DropReason, ForwardingTable, Instant, KernelEvent, PacketCounters, Setup, Status, StoreEvent,
-    WatchId,
+    Action, DropReason, ForwardingTable, Instant, KernelEvent, Obstacle, PacketCounters, Setup, Status,
+    StoreEvent, WatchId,
 };
 
 use super::clock::Clock;
@@ -155,6 +155,14 @@ impl Daemon {
         match &self.program {
             Program::Selvedge(selvedge) => selvedge.status(),
             Program::Flannel(flanneld) => flanneld.status(),
+        }
+    }
+
+    /// Returns what keeps it from being ready, as far as it says so; flannel's does not.
+    pub(crate) fn obstacles(&self, now: Instant) -> Vec<Obstacle> {
+        match &self.program {
+            Program::Selvedge(selvedge) => selvedge.obstacles(self.clock.show(now)),
+            Program::Flannel(_) => Vec::new(),
         }
     }
 

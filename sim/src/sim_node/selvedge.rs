@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use ipnet::Ipv4Net;
 use selvedge_engine::{
-    Command, Engine, Forwarder, ForwardingTable, Inbound, Instant, Outbound, PacketCounters, Setup, Status,
+    Command, Engine, Forwarder, ForwardingTable, Inbound, Instant, Obstacle, Outbound, PacketCounters, Setup,
+    Status,
 };
 
 use super::daemon::{Deed, Input, PacketFate};
@@ -107,6 +108,10 @@ impl Selvedge {
 
     pub(super) fn status(&self) -> Status {
         self.engine.status()
+    }
+
+    pub(super) fn obstacles(&self, now: Instant) -> Vec<Obstacle> {
+        self.engine.health(now).obstacles
     }
 
     pub(super) fn set_table(&mut self, table: Arc<ForwardingTable>) {

@@ -113,14 +113,16 @@ impl World {
             return Ok(());
         };
         let status = daemon.status();
+        // While it answers the claim of a twin it acquires its lease anew, and carries on.
+        let (phase, obstacles) = if self.has_twin(state.id) && status.subnet.is_some() {
+            (Phase::Running, Vec::new())
+        } else {
+            (status.phase, daemon.obstacles(self.now))
+        };
         let view = NodeView {
             node: state.id,
-            // While it answers the claim of a twin it acquires its lease anew, and carries on.
-            phase: if self.has_twin(state.id) && status.subnet.is_some() {
-                Phase::Running
-            } else {
-                status.phase
-            },
+            phase,
+            obstacles,
             subnet: status.subnet.and_then(|subnet| subnet.v4()).map(|v4| v4.trunc()),
             peers: daemon.peers().map(Iterator::collect).unwrap_or_default(),
         };

@@ -15,6 +15,7 @@ mod etcd_faults;
 mod facts;
 mod firewall;
 mod firewall_tools;
+mod health;
 mod hostile;
 mod icmp_errors;
 mod ipv6;
