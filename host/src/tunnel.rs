@@ -6,6 +6,7 @@
 mod counters;
 mod device;
 mod inbound;
+mod linger;
 pub mod network_error;
 pub mod offload;
 mod outbound;

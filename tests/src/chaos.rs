@@ -13,12 +13,13 @@ use selvedge_host::lab::{Pace, Place, ProbeStream};
 pub use self::tampering::Tampering;
 
 use self::standing::Standing;
-use crate::backend::{Backend, Families};
+use crate::backend::{Backend, Families, REMOTE};
 use crate::real_nodes::{HUNDRED_A_SECOND, RealNodes, node, wait_until};
 
-/// The node that is tampered with, and the one that it talks to.
+/// The node that is tampered with.
 const TAMPERED: u8 = 1;
-const PEER: u8 = 2;
+/// A node on its link.
+const NEIGHBOUR: u8 = 2;
 
 /// How long traffic flows undisturbed before, and how long it is watched after everything is right.
 const BEFORE: Duration = Duration::from_millis(200);
@@ -61,7 +62,7 @@ impl fmt::Display for Cost {
         let late = if self.is_in_time() { "" } else { "  TOO LATE" };
         write!(
             f,
-            "{:<10} {:<28} {:>10} {:>10} {:>6}{late}",
+            "{:<14} {:<28} {:>10} {:>10} {:>6}{late}",
             self.backend,
             self.tampering,
             ms(self.right_after),
@@ -74,19 +75,19 @@ impl fmt::Display for Cost {
 /// Returns the head of the table.
 pub fn head() -> String {
     format!(
-        "{:<10} {:<28} {:>10} {:>10} {:>6}",
+        "{:<14} {:<28} {:>10} {:>10} {:>6}",
         "backend", "change", "right", "flows", "lost"
     )
 }
 
-/// Brings up two nodes, changes everything that can be changed once, and returns what each change cost; `tell` hears of
+/// Brings up two nodes, three if one is behind a router, changes everything that can be changed once, and returns what each change cost; `tell` hears of
 /// each at once.
 ///
 /// # Panics
 ///
 /// If the nodes do not come up, or cannot be tampered with.
 pub fn measure(name: &str, backend: Backend, program: &str, mut tell: impl FnMut(&Cost)) -> Vec<Cost> {
-    let real = RealNodes::up_with_backend(name, 2, backend, Families::V4, program);
+    let real = RealNodes::up_with_backend(name, nodes(backend), backend, Families::V4, program);
     let tamperings = Tampering::ALL.into_iter();
     let tamperings = tamperings.filter(|tampering| tampering.applies_to(backend));
     let cost_of = |tampering| {
@@ -94,21 +95,22 @@ pub fn measure(name: &str, backend: Backend, program: &str, mut tell: impl FnMut
         let cost = cost(&real, backend, tampering, &before);
         tell(&cost);
         tampering.undo(&real, backend, &before);
-        wait_until(PATIENCE, || flows(&real));
+        wait_until(PATIENCE, || flows(&real, tampering.peer(backend)));
         cost
     };
     tamperings.map(cost_of).collect()
 }
 
 fn cost(real: &RealNodes, backend: Backend, tampering: Tampering, before: &Standing) -> Cost {
-    let stream = start(real, HUNDRED_A_SECOND);
+    let peer = tampering.peer(backend);
+    let stream = start(real, peer, HUNDRED_A_SECOND);
     thread::sleep(BEFORE);
     let mut began = stream.elapsed();
     tampering.carry_out(real, backend, || began = stream.elapsed());
 
     let is_right = wait_until(PATIENCE, || tampering.is_right(real, backend, before));
     let right_after = is_right.then(|| stream.elapsed().saturating_sub(began));
-    wait_until(PATIENCE, || flows(real));
+    wait_until(PATIENCE, || flows(real, peer));
     thread::sleep(AFTER);
 
     let end = stream.elapsed();
@@ -131,15 +133,23 @@ fn cost(real: &RealNodes, backend: Backend, tampering: Tampering, before: &Stand
     }
 }
 
-fn flows(real: &RealNodes) -> bool {
+/// Returns how many nodes a backend needs to show all that it does.
+const fn nodes(backend: Backend) -> u8 {
+    match backend {
+        Backend::Udp | Backend::Vxlan | Backend::HostGw => NEIGHBOUR,
+        Backend::VxlanDirect => REMOTE,
+    }
+}
+
+fn flows(real: &RealNodes, peer: u8) -> bool {
     let once = Pace {
         count: 1,
         ..HUNDRED_A_SECOND
     };
-    start(real, once).finish().lost() == 0
+    start(real, peer, once).finish().lost() == 0
 }
 
-fn start(real: &RealNodes, pace: Pace) -> ProbeStream {
+fn start(real: &RealNodes, peer: u8, pace: Pace) -> ProbeStream {
     let from = real.lab.namespace(Place::Pod(node(TAMPERED)));
-    ProbeStream::start(&from, real.pod(PEER), pace).expect("probes are sent")
+    ProbeStream::start(&from, real.pod(peer), pace).expect("probes are sent")
 }

@@ -103,6 +103,7 @@ async fn work(
     match Udp::from_std(socket, offloads) {
         Ok(socket) => {
             Worker::new(registered, socket, BootClock, table)
+                .lingering()
                 .run(queries)
                 .await
         }

@@ -11,6 +11,7 @@ pub use super::network_error::{NetworkError, NetworkProblem};
 pub use super::wire::{Fragmentation, PacketSocket};
 
 use super::inbound::InboundBatch;
+use super::linger::{Linger, stay_awake};
 use super::outbound::OutboundBatch;
 use super::wake_up::WakeUp;
 use super::wire::Wire;
@@ -41,6 +42,8 @@ pub struct Worker<D, S, C> {
     forwarder: Forwarder,
     transport: TransportCounters,
     socket_errors: u32,
+    /// None for a worker that goes to sleep at once.
+    linger: Option<Linger>,
     outbound: OutboundBatch,
     inbound: InboundBatch,
 }
@@ -58,12 +61,21 @@ impl<D: PacketDevice, S: PacketSocket, C: Clock> Worker<D, S, C> {
             forwarder: Forwarder::new(),
             transport: TransportCounters::default(),
             socket_errors: 0,
+            linger: None,
         }
+    }
+
+    /// Lets the worker stay awake for answers, for a small part of all time.
+    #[must_use]
+    pub fn lingering(mut self) -> Self {
+        self.linger = Some(Linger::new(self.clock.now()));
+        self
     }
 
     /// Carries packets until the channel of queries is closed or a file descriptor is of no use any more.
     pub async fn run(mut self, mut queries: mpsc::Receiver<Query>) -> WorkerEnd {
         loop {
+            let awake_until = self.linger.as_ref().and_then(Linger::until);
             tokio::select! {
                 biased;
                 query = queries.recv() => match query {
@@ -80,10 +92,24 @@ impl<D: PacketDevice, S: PacketSocket, C: Clock> Worker<D, S, C> {
                 ready = self.wire.socket.readable() => if let Err(error) = ready {
                     return WorkerEnd::Socket(error);
                 },
+                () = stay_awake(&self.clock, awake_until), if awake_until.is_some() => {
+                    self.go_to_sleep();
+                    continue;
+                },
             }
+            self.go_to_sleep();
             if let Err(end) = self.carry() {
                 return end;
             }
+            if let Some(linger) = &mut self.linger {
+                linger.begin(self.clock.now());
+            }
+        }
+    }
+
+    fn go_to_sleep(&mut self) {
+        if let Some(linger) = &mut self.linger {
+            linger.end(self.clock.now());
         }
     }
 

@@ -255,7 +255,7 @@ impl World {
             DataPath::Daemon => false,
             DataPath::Kernel => !self
                 .reference
-                .must_know(probe.from, probe.destination, probe.to, self.now),
+                .must_know(probe.from, probe.destination, probe.to, probe.sent_at),
         };
         if may_stray {
             return Ok(());

@@ -44,7 +44,12 @@ fn main() -> ExitCode {
         eprintln!("NOT MEASURED: {missing}");
         return ExitCode::FAILURE;
     }
-    let backends = [Backend::Udp, Backend::Vxlan, Backend::HostGw];
+    let backends = [
+        Backend::Udp,
+        Backend::Vxlan,
+        Backend::VxlanDirect,
+        Backend::HostGw,
+    ];
     let rows: Vec<Row> = backends
         .into_iter()
         .flat_map(|backend| measure(&options, backend))

@@ -17,7 +17,7 @@ pub(crate) struct Row {
 /// Returns the head of the table.
 pub(crate) fn head(rounds: NonZeroU32) -> String {
     format!(
-        "{:<10} {:<28} {:>10} {:>10} {:>10} {:>10} {:>12}\n(of {rounds} rounds; right: the node and what its peer knows of it; flows: the first answer after the last loss)",
+        "{:<14} {:<28} {:>10} {:>10} {:>10} {:>10} {:>12}\n(of {rounds} rounds; right: the node and what its peer knows of it; flows: the first answer after the last loss)",
         "backend", "change", "right", "worst", "flows", "worst", "lost (worst)"
     )
 }
@@ -78,7 +78,7 @@ impl fmt::Display for Row {
         let (right, flows, lost) = (self.right(), self.flows(), self.lost());
         write!(
             f,
-            "{:<10} {:<28} {:>10} {:>10} {:>10} {:>10} {:>12}",
+            "{:<14} {:<28} {:>10} {:>10} {:>10} {:>10} {:>12}",
             self.first.backend,
             self.first.tampering,
             time(median(&right)),

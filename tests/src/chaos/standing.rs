@@ -2,7 +2,7 @@
 
 use selvedge_host::lab::Namespace;
 
-use super::{PEER, TAMPERED};
+use super::TAMPERED;
 use crate::backend::{Backend, Families};
 use crate::real_nodes::{RealNodes, node};
 
@@ -43,9 +43,9 @@ impl Standing {
     }
 }
 
-/// Returns what leads to the node that is tampered with, on its peer.
-pub(super) fn ways_to_tampered(real: &RealNodes, backend: Backend) -> String {
-    let namespace = namespace(real, PEER);
+/// Returns what leads to the node that is tampered with, on another.
+pub(super) fn ways_to_tampered(real: &RealNodes, on: u8, backend: Backend) -> String {
+    let namespace = namespace(real, on);
     let mut lines = shown(&namespace, "ip", &["-d", "route", "show", "proto", "83"]);
     for device in backend.devices(Families::V4) {
         let neighbours = ["neighbour", "show", "nud", "permanent", "dev", device];

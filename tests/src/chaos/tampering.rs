@@ -9,8 +9,8 @@ use std::time::Duration;
 use selvedge_host::lab::Place;
 
 use super::standing::{Standing, namespace, ways_to_tampered};
-use super::{PEER, TAMPERED};
-use crate::backend::{Backend, Families};
+use super::{NEIGHBOUR, TAMPERED, nodes};
+use crate::backend::{Backend, Families, REMOTE};
 use crate::real_nodes::{RealNodes, node, wait_until};
 
 /// An address of the underlay that nobody has.
@@ -117,6 +117,28 @@ impl Tampering {
         }
     }
 
+    /// Returns the node that the one that is tampered with talks to meanwhile, and that it loses the way to. Where nodes of
+    /// a link need no device, what has to do with the device is shown by the one behind the router.
+    pub(super) const fn peer(self, backend: Backend) -> u8 {
+        let needs_device = matches!(
+            self,
+            Self::DeviceDeleted
+                | Self::DeviceDown
+                | Self::DeviceRenamed
+                | Self::MacRewritten
+                | Self::MtuChanged
+                | Self::AddressDeleted
+                | Self::NeighbourDeleted
+                | Self::NeighbourChanged
+                | Self::FdbEntryDeleted
+                | Self::FdbEntryChanged
+        );
+        match backend {
+            Backend::VxlanDirect if needs_device => REMOTE,
+            Backend::VxlanDirect | Backend::Udp | Backend::Vxlan | Backend::HostGw => NEIGHBOUR,
+        }
+    }
+
     /// Returns how long it may take until everything is right.
     pub const fn limit(self) -> Duration {
         Duration::from_secs(1)
@@ -131,7 +153,8 @@ impl Tampering {
         };
         let device = backend.devices(Families::V4).first().copied().unwrap_or_default();
         let own = format!("{}/32", real.subnet_address(TAMPERED));
-        let peer = real.subnet_address(PEER).to_string();
+        let number = self.peer(backend);
+        let peer = real.subnet_address(number).to_string();
         let peers = match backend {
             Backend::Udp => "10.50.0.0/16".to_owned(),
             Backend::Vxlan | Backend::VxlanDirect | Backend::HostGw => format!("{peer}/24"),
@@ -175,12 +198,19 @@ impl Tampering {
                 device,
             ]),
             Self::FdbEntryDeleted => {
-                bridge(&["fdb", "delete", &peer_mac(real, device), "dev", device, "self"]);
+                bridge(&[
+                    "fdb",
+                    "delete",
+                    &mac_of(real, number, device),
+                    "dev",
+                    device,
+                    "self",
+                ]);
             }
             Self::FdbEntryChanged => bridge(&[
                 "fdb",
                 "replace",
-                &peer_mac(real, device),
+                &mac_of(real, number, device),
                 "dev",
                 device,
                 "dst",
@@ -217,17 +247,21 @@ impl Tampering {
             Self::UnderlayRenamed => {
                 Standing::of(real, backend) == before.with_device_renamed(UNDERLAY, OTHER_UNDERLAY)
             }
-            Self::MacRewritten => ways_to_tampered(real, backend).matches(OTHER_MAC).count() == 2,
+            Self::MacRewritten => {
+                let ways = ways_to_tampered(real, self.peer(backend), backend);
+                ways.matches(OTHER_MAC).count() == 2
+            }
             Self::UnderlayAddressChanged => {
                 let public_ip = format!(r#""PublicIP":"{OTHER_ADDRESS}""#);
                 let own = format!("/{}-24", real.subnet_address(TAMPERED));
                 let leases = real.leases();
                 let mut own = leases.iter().filter(|(key, _)| key.ends_with(&own));
-                let is_announced = own.any(|(_, value)| value.contains(&public_ip)) && leases.len() == 2;
+                let is_announced = own.any(|(_, value)| value.contains(&public_ip))
+                    && leases.len() == usize::from(nodes(backend));
                 let is_known = match backend {
                     Backend::Udp => true,
                     Backend::Vxlan | Backend::VxlanDirect | Backend::HostGw => {
-                        ways_to_tampered(real, backend).contains(&OTHER_ADDRESS.to_string())
+                        ways_to_tampered(real, NEIGHBOUR, backend).contains(&OTHER_ADDRESS.to_string())
                     }
                 };
                 is_announced && is_known
@@ -333,10 +367,6 @@ fn plug_in_anew(real: &RealNodes) {
     run(switch.ip(&[&["link", "add", &port, "master", "bridge", "up"][..], &peer[..]].concat()));
     run(node_namespace.ip(&["address", "add", &format!("{OWN_ADDRESS}/24"), "dev", UNDERLAY]));
     run(node_namespace.ip(&["link", "set", UNDERLAY, "up"]));
-}
-
-fn peer_mac(real: &RealNodes, device: &str) -> String {
-    mac_of(real, PEER, device)
 }
 
 fn mac_of(real: &RealNodes, number: u8, device: &str) -> String {

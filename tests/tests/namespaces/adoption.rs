@@ -87,7 +87,8 @@ fn the_routes_of_flannels_host_gw_are_taken_over_without_losing_a_packet() {
     let quick = || ProbeStream::start(&pod, real.pod(2), Pace::QUICK).expect("probes are sent");
     assert!(
         wait_until(SOON, || quick().finish().lost() == 0),
-        "flannel's state carries packets"
+        "flannel's state carries packets; the second node says\n{}",
+        real.log(node(2))
     );
     let stream = ProbeStream::start(&pod, real.pod(2), HUNDRED_A_SECOND).expect("probes are sent");
 

@@ -24,6 +24,13 @@ fn every_change_is_mended_within_a_second_with_vxlan() {
 }
 
 #[test]
+fn every_change_is_mended_within_a_second_with_vxlan_and_direct_routing() {
+    need!(root, ip, bridge, etcd);
+
+    mends("t-chaosdr", Backend::VxlanDirect);
+}
+
+#[test]
 fn every_change_is_mended_within_a_second_with_host_gw() {
     need!(root, ip, bridge, etcd);
 
