@@ -202,7 +202,7 @@ impl StoreFault {
         }
     }
 
-    pub(super) fn concern(&self) -> Concern {
+    pub(crate) fn concern(&self) -> Concern {
         let (part, nodes) = match self {
             Self::Cut { nodes, .. }
             | Self::LagWatches { nodes, .. }

@@ -253,9 +253,11 @@ impl World {
         // A kernel passes on what is for others, if whoever sent it there could not know better.
         let may_stray = match self.reference.data_path() {
             DataPath::Daemon => false,
-            DataPath::Kernel => !self
-                .reference
-                .must_know(probe.from, probe.destination, probe.to, probe.sent_at),
+            DataPath::Kernel => {
+                !self
+                    .reference
+                    .must_know(probe.from, probe.destination, probe.to, probe.sent_at)
+            }
         };
         if may_stray {
             return Ok(());

@@ -52,36 +52,20 @@ fn leaves_rights(fault: &Fault, pair: [NodeId; 2]) -> bool {
     }
 }
 
+/// Tells whether a fault of the store has to do with others alone, or with what is nobody's.
 fn is_bystander(fault: &StoreFault, pair: [NodeId; 2]) -> bool {
-    match fault {
-        StoreFault::Cut { nodes, .. }
-        | StoreFault::LagWatches { nodes, .. }
-        | StoreFault::Repeat { nodes }
-        | StoreFault::CutWatches { nodes } => pair.iter().all(|of_pair| !nodes.contains(of_pair)),
-        StoreFault::LoseChange { node }
-        | StoreFault::LoseWrite { node, .. }
-        | StoreFault::DeleteLease { node }
-        | StoreFault::RevokeLease { node }
-        | StoreFault::SpoilLease { node }
-        | StoreFault::StealLease { node }
-        | StoreFault::DoubleLease { node }
-        | StoreFault::EndReservation { node }
-        | StoreFault::Reserve { node } => !pair.contains(node),
-        StoreFault::BreakConfig(_)
-        | StoreFault::HalveSubnets
-        | StoreFault::Compaction
-        | StoreFault::AdmitStranger
-        | StoreFault::WriteJunk(_) => true,
-        StoreFault::Down
-        | StoreFault::Slow(_)
-        | StoreFault::NoLeader
-        | StoreFault::Unauthorized
-        | StoreFault::Full
-        | StoreFault::GrantLess(_)
-        | StoreFault::DisownLeases
-        | StoreFault::Restore
-        | StoreFault::Wipe => false,
+    let hit = fault.concern().nodes;
+    if !hit.is_empty() {
+        return pair.iter().all(|of_pair| !hit.contains(of_pair));
     }
+    matches!(
+        fault,
+        StoreFault::BreakConfig(_)
+            | StoreFault::HalveSubnets
+            | StoreFault::Compaction
+            | StoreFault::AdmitStranger
+            | StoreFault::WriteJunk(_)
+    )
 }
 
 /// How many scenarios in a million have twins, if they can.
