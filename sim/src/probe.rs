@@ -31,6 +31,8 @@ pub(crate) struct Probe {
     pub(crate) fate: Option<ProbeFate>,
     /// How often it went on the wire.
     pub(crate) ways: u32,
+    /// Whether its sender, when it sent it, could not know which node it is for: a kernel on its way may pass it on.
+    pub(crate) may_stray: bool,
     /// How many copies the underlay makes of it, itself included.
     pub(crate) copies: u32,
     /// How many copies pods got.
@@ -149,6 +151,7 @@ pub(crate) mod tests {
             last_arrival: Instant::ZERO,
             fate: None,
             ways: 0,
+            may_stray: false,
             copies: 1,
             arrivals: 0,
             queued: false,

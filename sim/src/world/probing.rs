@@ -68,7 +68,7 @@ impl World {
         let sender = self.nodes.get(from.index());
         let room = sender.map_or(0, |node| node.linux.pods_mtu().saturating_sub(HEADERS));
         let length = length.min(room);
-        let probe = Probe {
+        let mut probe = Probe {
             id: self.probes.next_id(),
             kind,
             from,
@@ -80,10 +80,12 @@ impl World {
             last_arrival: self.now,
             fate: None,
             ways: 0,
+            may_stray: false,
             copies: 1,
             arrivals: 0,
             queued: false,
         };
+        probe.may_stray = self.may_stray(&probe);
         self.probes.insert(probe);
         self.step(from, Cargo::Probe(probe.id), PacketStep::PodSends { destination });
         self.leave_pod(from, probe.id, probe.packet())?;

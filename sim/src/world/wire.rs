@@ -12,7 +12,7 @@ use crate::linux::{Ingress, LinuxDrop};
 use crate::mark::Situation;
 use crate::node_id::NodeId;
 use crate::packet;
-use crate::probe::{Cargo, ProbeFate};
+use crate::probe::{Cargo, Probe, ProbeFate};
 use crate::ref_cluster::DataPath;
 use crate::scenario::Backend;
 use crate::trace::PacketStep;
@@ -244,22 +244,30 @@ impl World {
         self.queue.push(at, event);
     }
 
+    /// Tells whether a kernel may pass a probe on: it does so with what is for others, if whoever sends it there cannot know
+    /// better.
+    pub(super) fn may_stray(&self, probe: &Probe) -> bool {
+        match self.reference.data_path() {
+            DataPath::Daemon => false,
+            DataPath::Kernel => {
+                let Probe {
+                    from,
+                    to,
+                    destination,
+                    ..
+                } = *probe;
+                !self.reference.must_know(from, destination, to, self.now)
+            }
+        }
+    }
+
     fn count_way(&mut self, node: NodeId, cargo: Cargo) -> Verdict {
         let Some(probe) = self.probe_mut(cargo) else {
             return Ok(());
         };
         probe.ways += 1;
         let probe = *probe;
-        // A kernel passes on what is for others, if whoever sent it there could not know better.
-        let may_stray = match self.reference.data_path() {
-            DataPath::Daemon => false,
-            DataPath::Kernel => {
-                !self
-                    .reference
-                    .must_know(probe.from, probe.destination, probe.to, probe.sent_at)
-            }
-        };
-        if may_stray {
+        if probe.may_stray || self.may_stray(&probe) {
             return Ok(());
         }
         let verdict = hop_limit::check_first_way(node, probe.id, probe.ways);
